@@ -1,0 +1,96 @@
+"""ClipModel: any open_clip model as a judge of frames and captions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from vidrd_model.errors import ModelError
+
+MERGES_FILE = "bpe_merges.txt.gz"
+"""A local folder may bring its own byte-pair merges for open_clip's tokenizer under this name."""
+
+
+class ClipModel:
+    """An open_clip model with its tokenizer; features have unit norm, so their dot product is the cosine."""
+
+    def __init__(self, model: torch.nn.Module, tokenizer: Any, image_size: int, mean: Sequence, std: Sequence):
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.image_size = image_size
+        self._mean = torch.tensor(mean).view(1, 3, 1, 1)
+        self._std = torch.tensor(std).view(1, 3, 1, 1)
+
+    @classmethod
+    def from_folder(cls, source: str | Path, device: str = "cpu") -> ClipModel:
+        """Loads a local open_clip folder, `hf-hub:org/name`, or `architecture/pretrained-tag` by name.
+
+        Raises ModelError, naming the source, for a folder without `open_clip_config.json` and for unknown names.
+        """
+        import open_clip
+
+        folder, pretrained = Path(source), None
+        name = str(source)
+        if folder.is_dir():
+            if not (folder / "open_clip_config.json").is_file():
+                raise ModelError(f"{folder}: no open_clip model (open_clip_config.json is missing)")
+            name = f"local-dir:{folder}"
+        elif "/" in name and ":" not in name:
+            name, pretrained = name.split("/", 1)
+        try:
+            model = open_clip.create_model(name, pretrained=pretrained, device=device)
+            merges = folder / MERGES_FILE
+            if merges.is_file():
+                tokenizer = open_clip.SimpleTokenizer(str(merges), context_length=model.context_length)
+            else:
+                tokenizer = open_clip.get_tokenizer(name)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ModelError(f"{source}: no open_clip model could be loaded ({_first_line(error)})") from error
+        size = model.visual.image_size
+        size = size[0] if isinstance(size, (tuple, list)) else size
+        return cls(model, tokenizer, size, model.visual.image_mean, model.visual.image_std)
+
+    @property
+    def digest(self) -> str:
+        """A hash of all weights: scores of two models are not comparable."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @torch.no_grad()
+    def image_features(self, frames_nhwc: np.ndarray) -> np.ndarray:
+        """Features of uint8 RGB frames (n, h, w, 3): float32 (n, d), unit norm."""
+        pixels = self.preprocess(torch.from_numpy(np.ascontiguousarray(frames_nhwc)))
+        device = next(self.model.parameters()).device
+        return self.model.encode_image(pixels.to(device), normalize=True).float().cpu().numpy()
+
+    @torch.no_grad()
+    def text_features(self, texts: Sequence[str]) -> np.ndarray:
+        """Features of sentences: float32 (k, d), unit norm."""
+        device = next(self.model.parameters()).device
+        tokens = self.tokenizer(list(texts)).to(device)
+        return self.model.encode_text(tokens, normalize=True).float().cpu().numpy()
+
+    def preprocess(self, frames_nhwc: torch.Tensor) -> torch.Tensor:
+        """uint8 (n, h, w, 3) to the model's input (n, 3, size, size): shorter side to size, centre crop, normalise."""
+        pixels = frames_nhwc.permute(0, 3, 1, 2).float() / 255
+        height, width = pixels.shape[-2:]
+        if (height, width) != (self.image_size, self.image_size):
+            scale = self.image_size / min(height, width)
+            size = [max(self.image_size, round(height * scale)), max(self.image_size, round(width * scale))]
+            pixels = F.interpolate(pixels, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+            top, left = (size[0] - self.image_size) // 2, (size[1] - self.image_size) // 2
+            pixels = pixels[:, :, top : top + self.image_size, left : left + self.image_size]
+        return (pixels - self._mean) / self._std
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

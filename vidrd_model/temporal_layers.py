@@ -1,0 +1,103 @@
+"""What VidRD adds to an image model: Temp-Conv and Temp-Attn, the layers that look across frames."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from torch import nn
+
+TEMPORAL_MARK = "temp_"
+"""Every parameter of a temporal layer, and no other, has this in its name."""
+
+
+def fold_frames(x_bcnhw: torch.Tensor) -> torch.Tensor:
+    """Moves the frames into the batch, (b n) c h w; a view when the memory is channels-last."""
+    return x_bcnhw.transpose(1, 2).flatten(0, 1)
+
+
+def unfold_frames(x_folded: torch.Tensor, num_videos: int) -> torch.Tensor:
+    """The inverse of `fold_frames`: (b n) c h w to b c n h w."""
+    return x_folded.unflatten(0, (num_videos, -1)).transpose(1, 2)
+
+
+class TempConv(nn.Module):
+    """Temp-Conv: a residual stack of [GroupNorm(32), SiLU, Dropout, 3x1x1 convolution] over the frames.
+
+    The last convolution starts at zero, so a fresh layer changes nothing. A single frame passes untouched.
+    """
+
+    def __init__(self, channels: int, num_layers: int, dropout: float = 0.1):
+        super().__init__()
+        if channels % 32:
+            raise ValueError(f"Temp-Conv needs a multiple of 32 channels, got {channels}")
+        layers: list[nn.Module] = []
+        for _ in range(num_layers):
+            conv = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0))
+            layers += [nn.GroupNorm(32, channels), nn.SiLU(), nn.Dropout(dropout), conv]
+        self.convs = nn.Sequential(*layers)
+        self.zero_output()
+
+    def zero_output(self) -> None:
+        """Makes the layer an identity again."""
+        nn.init.zeros_(self.convs[-1].weight)
+        nn.init.zeros_(self.convs[-1].bias)
+
+    def forward(self, hidden_bcnhw: torch.Tensor) -> torch.Tensor:
+        """Mixes neighbouring frames; same shape out."""
+        if hidden_bcnhw.shape[2] == 1:
+            return hidden_bcnhw
+        return hidden_bcnhw + self.convs(hidden_bcnhw)
+
+
+def frame_embedding(num_frames: int, channels: int, like: torch.Tensor) -> torch.Tensor:
+    """The fixed sine and cosine embedding of the frame index, (n, c) in the dtype and device of `like`."""
+    position = torch.arange(num_frames, dtype=torch.float32, device=like.device)[:, None]
+    steps = torch.arange(0, channels, 2, dtype=torch.float32, device=like.device)
+    angles = position * torch.exp(steps * (-math.log(10000.0) / channels))
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).to(like.dtype)
+
+
+class TempAttention(Attention):
+    """Temp-Attn's attention: every pixel attends over the frames; its output projection starts at zero."""
+
+    def __init__(self, channels: int, heads: int):
+        super().__init__(query_dim=channels, heads=heads, dim_head=channels // heads)
+        self.zero_output()
+
+    def zero_output(self) -> None:
+        """Makes the layer contribute nothing again."""
+        nn.init.zeros_(self.to_out[0].weight)
+        nn.init.zeros_(self.to_out[0].bias)
+
+
+class PooledGroupNorm(nn.GroupNorm):
+    """GroupNorm whose statistics pool over the frames of a video, as VidRD's resnets have it."""
+
+    def forward(self, x_bcnhw: torch.Tensor) -> torch.Tensor:
+        """Normalises b c n h w over (channels of a group, n, h, w)."""
+        return F.group_norm(x_bcnhw, self.num_groups, self.weight, self.bias, self.eps)
+
+
+def reset_temporal_layers(model: nn.Module, seed: int) -> None:
+    """Gives every temporal layer of `model` fresh weights (seeded), outputs at zero: the image model again."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, module in model.named_modules():
+            if TEMPORAL_MARK in name and isinstance(module, (nn.Conv3d, nn.Linear, nn.GroupNorm, nn.LayerNorm)):
+                module.reset_parameters()
+        for module in model.modules():
+            if isinstance(module, (TempConv, TempAttention)):
+                module.zero_output()
+
+
+def train_only(model: nn.Module, wanted: tuple[str, ...]) -> list[str]:
+    """Freezes `model` but for the parameters whose name holds one of `wanted`; returns their names."""
+    names = []
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(any(part in name for part in wanted))
+        if parameter.requires_grad:
+            names.append(name)
+    return names

@@ -1,0 +1,211 @@
+"""TemporalUNet: a Stable Diffusion UNet with VidRD's temporal layers (spec: Reuse and Diffuse, section 3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
+from torch import nn
+
+from vidrd_model.blocks import BlockOptions, DownBlock, MidBlock, UpBlock
+from vidrd_model.errors import ModelError
+from vidrd_model.temporal_layers import (
+    TEMPORAL_MARK,
+    PooledGroupNorm,
+    fold_frames,
+    reset_temporal_layers,
+    train_only,
+    unfold_frames,
+)
+
+TRAINABLE_SETS: dict[str, tuple[str, ...]] = {
+    "temporal": (TEMPORAL_MARK,),
+    "paper": (TEMPORAL_MARK, ".attn1.", ".attn2."),
+    "all": ("",),
+}
+"""Name of a trainable set -> the parts of parameter names in it."""
+
+# What an image UNet may say in its config without our supporting it, as long as it says the default.
+_NOT_SUPPORTED = (
+    "addition_embed_type",
+    "class_embed_type",
+    "dual_cross_attention",
+    "encoder_hid_dim",
+    "num_class_embeds",
+    "only_cross_attention",
+    "center_input_sample",
+    "time_cond_proj_dim",
+)
+
+
+class TemporalUNet(ModelMixin, ConfigMixin):
+    """A UNet that denoises videos: b c n h w in and out; with one frame it is the image UNet.
+
+    The config is that of diffusers' `UNet2DConditionModel`, and so are the parameter names of its spatial layers.
+    `attention_head_dim` means the NUMBER of heads, as in Stable Diffusion's configs. `frame_embedding` says where
+    the frame index enters: `attention` (the input of Temp-Attn only), `residual` (the published weights' quirk Q1)
+    or `none`.
+    """
+
+    _supports_gradient_checkpointing = True
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_size: int | None = None,
+        in_channels: int = 4,
+        out_channels: int = 4,
+        down_block_types: tuple[str, ...] = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        up_block_types: tuple[str, ...] = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280),
+        layers_per_block: int = 2,
+        transformer_layers_per_block: int = 1,
+        attention_head_dim: int | tuple[int, ...] = 8,
+        cross_attention_dim: int = 1024,
+        use_linear_projection: bool = True,
+        norm_num_groups: int = 32,
+        norm_eps: float = 1e-5,
+        dropout: float = 0.0,
+        downsample_padding: int = 1,
+        flip_sin_to_cos: bool = True,
+        freq_shift: int = 0,
+        temp_conv: bool = True,
+        temp_attention: bool = True,
+        frame_embedding: str = "attention",
+    ):
+        super().__init__()
+        if frame_embedding not in ("attention", "residual", "none"):
+            raise ModelError(f"frame_embedding must be attention, residual or none, not {frame_embedding!r}")
+        widths = list(block_out_channels)
+        heads = _per_level(attention_head_dim, len(widths), "attention_head_dim")
+        depth = transformer_layers_per_block
+        time_width = widths[0] * 4
+        options = BlockOptions(
+            time_width=time_width,
+            text_width=cross_attention_dim,
+            groups=norm_num_groups,
+            eps=norm_eps,
+            dropout=dropout,
+            linear_projection=use_linear_projection,
+            temp_conv=temp_conv,
+            temp_attention=temp_attention,
+            frame_embedding=frame_embedding,
+        )
+        self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
+        self.time_proj = Timesteps(widths[0], flip_sin_to_cos, freq_shift)
+        self.time_embedding = TimestepEmbedding(widths[0], time_width)
+
+        self.down_blocks = nn.ModuleList()
+        skip_channels = [widths[0]]
+        for i, (kind, width) in enumerate(zip(down_block_types, widths, strict=True)):
+            last = i == len(widths) - 1
+            level_heads = heads[i] if "CrossAttn" in kind else None
+            before = widths[max(i - 1, 0)]
+            self.down_blocks.append(
+                DownBlock(
+                    before, width, layers_per_block, level_heads, depth, not last, downsample_padding, options
+                )
+            )
+            skip_channels += [width] * (layers_per_block + (0 if last else 1))
+
+        self.mid_block = MidBlock(widths[-1], heads[-1], depth, options)
+
+        self.up_blocks = nn.ModuleList()
+        before = widths[-1]
+        for i, (kind, width) in enumerate(zip(up_block_types, reversed(widths), strict=True)):
+            last = i == len(widths) - 1
+            level_heads = heads[-1 - i] if "CrossAttn" in kind else None
+            skips = [skip_channels.pop() for _ in range(layers_per_block + 1)]
+            self.up_blocks.append(
+                UpBlock(before, width, skips, layers_per_block + 1, level_heads, depth, not last, options)
+            )
+            before = width
+
+        self.conv_norm_out = PooledGroupNorm(norm_num_groups, widths[0], eps=norm_eps)
+        self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
+        self.gradient_checkpointing = False
+
+    @classmethod
+    def from_image_unet(cls, image_unet: UNet2DConditionModel | str | Path, **settings: Any) -> TemporalUNet:
+        """Builds a video UNet with fresh temporal layers from an image UNet, a model or a diffusers folder.
+
+        `settings` override config entries, such as `frame_embedding`. Raises ModelError for an architecture with
+        parts that VidRD does not have.
+        """
+        if not isinstance(image_unet, UNet2DConditionModel):
+            image_unet = UNet2DConditionModel.from_pretrained(image_unet)
+        config = dict(image_unet.config)
+        for key in _NOT_SUPPORTED:
+            if config.get(key):
+                raise ModelError(f"the image UNet sets {key}={config[key]!r}, which TemporalUNet does not have")
+        known = cls._get_init_keys(cls)
+        unet = cls(**{k: v for k, v in config.items() if k in known} | settings)
+        missing, unexpected = unet.load_state_dict(image_unet.state_dict(), strict=False)
+        missing = [key for key in missing if TEMPORAL_MARK not in key]
+        if missing or unexpected:
+            raise ModelError(f"the image UNet does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}")
+        return unet.to(image_unet.dtype)
+
+    def set_trainable(self, name: str) -> list[str]:
+        """Freezes all but the set `temporal`, `paper` (plus self- and cross-attention) or `all`; returns names."""
+        if name not in TRAINABLE_SETS:
+            raise ModelError(f"trainable must be one of {', '.join(TRAINABLE_SETS)}, not {name!r}")
+        return train_only(self, TRAINABLE_SETS[name])
+
+    def reset_temporal_layers(self, seed: int) -> None:
+        """Fresh temporal layers with zero output, seeded: the model computes what its image model does."""
+        reset_temporal_layers(self, seed)
+
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor | float | int,
+        encoder_hidden_states: torch.Tensor,
+        return_dict: bool = True,
+    ) -> UNet2DConditionOutput | tuple[torch.Tensor]:
+        """Predicts the scheduler's target for noisy latents.
+
+        sample: b c n h w; timestep: a number or (b,); encoder_hidden_states: b t d, one text per video.
+        """
+        videos = sample.shape[0]
+        time_bd = self._embed_time(timestep, sample)
+        x = sample.contiguous(memory_format=torch.channels_last_3d)
+        x = unfold_frames(self.conv_in(fold_frames(x)), videos)
+
+        skips = [x]
+        for block in self.down_blocks:
+            x, more = self._run(block, x, time_bd, encoder_hidden_states)
+            skips += more
+        x = self._run(self.mid_block, x, time_bd, encoder_hidden_states)
+        for block in self.up_blocks:
+            count = len(block.resnets)
+            taken, skips = skips[-count:], skips[:-count]
+            out_size = tuple(skips[-1].shape[-2:]) if skips else tuple(x.shape[-2:])
+            x = self._run(block, x, taken, time_bd, encoder_hidden_states, out_size)
+
+        x = self.conv_out(fold_frames(F.silu(self.conv_norm_out(x))))
+        out = unfold_frames(x, videos).contiguous()
+        return UNet2DConditionOutput(sample=out) if return_dict else (out,)
+
+    def _embed_time(self, timestep: torch.Tensor | float | int, sample: torch.Tensor) -> torch.Tensor:
+        steps = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])
+        return self.time_embedding(self.time_proj(steps).to(sample.dtype))
+
+    def _run(self, block: nn.Module, *args: Any) -> Any:
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(block, *args)
+        return block(*args)
+
+
+def _per_level(value: int | tuple[int, ...] | list[int], levels: int, name: str) -> list[int]:
+    values = [value] * levels if isinstance(value, int) else list(value)
+    if len(values) != levels:
+        raise ModelError(f"{name} names {len(values)} levels, block_out_channels {levels}")
+    return values

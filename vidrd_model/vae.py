@@ -1,0 +1,143 @@
+"""TemporalVAE: the Stable Diffusion autoencoder whose decoder looks across frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.autoencoders.vae import DecoderOutput
+
+# Loading a pipeline folder, diffusers looks for a component's base class by name in the component's own module.
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401
+from torch import nn
+
+from vidrd_model.errors import ModelError
+from vidrd_model.temporal_layers import (
+    TEMPORAL_MARK,
+    TempConv,
+    fold_frames,
+    reset_temporal_layers,
+    train_only,
+    unfold_frames,
+)
+
+TEMP_CONV_LAYERS = 3
+
+
+class TemporalVAE(AutoencoderKL):
+    """AutoencoderKL with a Temp-Conv after each resnet of the decoder's up blocks.
+
+    `decode(z, num_frames=n)` folds videos of n frames into the batch, (b n) c h w; with one frame it is the image
+    decoder. Everything else is AutoencoderKL's.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",),
+        up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",),
+        block_out_channels: tuple[int, ...] = (64,),
+        layers_per_block: int = 1,
+        act_fn: str = "silu",
+        latent_channels: int = 4,
+        norm_num_groups: int = 32,
+        sample_size: int = 32,
+        scaling_factor: float = 0.18215,
+        force_upcast: bool = True,
+        temp_conv: bool = True,
+    ):
+        super().__init__(
+            in_channels=in_channels,
+            out_channels=out_channels,
+            down_block_types=down_block_types,
+            up_block_types=up_block_types,
+            block_out_channels=block_out_channels,
+            layers_per_block=layers_per_block,
+            act_fn=act_fn,
+            latent_channels=latent_channels,
+            norm_num_groups=norm_num_groups,
+            sample_size=sample_size,
+            scaling_factor=scaling_factor,
+            force_upcast=force_upcast,
+        )
+        for block in self.decoder.up_blocks:
+            block.temp_convs = (
+                nn.ModuleList(TempConv(resnet.out_channels, TEMP_CONV_LAYERS) for resnet in block.resnets)
+                if temp_conv
+                else None
+            )
+
+    @classmethod
+    def from_image_vae(cls, image_vae: AutoencoderKL | str | Path) -> TemporalVAE:
+        """Builds a video VAE with fresh temporal layers from an image VAE, a model or a diffusers folder."""
+        if not isinstance(image_vae, AutoencoderKL):
+            image_vae = AutoencoderKL.from_pretrained(image_vae)
+        known = cls._get_init_keys(cls)
+        vae = cls(**{k: v for k, v in image_vae.config.items() if k in known})
+        missing, unexpected = vae.load_state_dict(image_vae.state_dict(), strict=False)
+        missing = [key for key in missing if TEMPORAL_MARK not in key]
+        if missing or unexpected:
+            raise ModelError(f"the image VAE does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}")
+        return vae.to(image_vae.dtype)
+
+    def set_trainable_temporal(self) -> list[str]:
+        """Freezes all but the decoder's temporal layers; returns the names left to train."""
+        return train_only(self, (TEMPORAL_MARK,))
+
+    def reset_temporal_layers(self, seed: int) -> None:
+        """Fresh temporal layers with zero output, seeded: the decoder is the image decoder."""
+        reset_temporal_layers(self, seed)
+
+    def decode(self, z: torch.Tensor, return_dict: bool = True, *, num_frames: int = 1, **_: Any) -> Any:
+        """Decodes folded latents (b n) c h w, not divided by the scaling factor, to images in about [-1, 1].
+
+        The norms of the temporal layers pool over the `num_frames` frames of a video: decode with the number the
+        decoder was trained with. Raises ValueError when the batch is no multiple of it.
+        """
+        if z.shape[0] % num_frames:
+            raise ValueError(f"{z.shape[0]} latents are no whole number of videos of {num_frames} frames")
+        # Sliced decoding goes video by video: half a video would be another input to the temporal layers.
+        videos = z.split(num_frames) if self.use_slicing else (z,)
+        sample = torch.cat([self._decode_frames(video, num_frames) for video in videos])
+        return DecoderOutput(sample=sample) if return_dict else (sample,)
+
+    def forward(
+        self, sample: torch.Tensor, sample_posterior: bool = False, num_frames: int = 1, return_dict: bool = True
+    ) -> Any:
+        """Encodes and decodes folded images (b n) c h w; the posterior's mode unless `sample_posterior`."""
+        posterior = self.encode(sample).latent_dist
+        z = posterior.sample() if sample_posterior else posterior.mode()
+        return self.decode(z, return_dict=return_dict, num_frames=num_frames)
+
+    def _decode_frames(self, z: torch.Tensor, num_frames: int) -> torch.Tensor:
+        decoder = self.decoder
+        x = decoder.conv_in(self.post_quant_conv(z))
+        for block in (decoder.mid_block, *decoder.up_blocks):
+            x = self._run(block, x, num_frames)
+        return decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))
+
+    def _run(self, block: nn.Module, x: torch.Tensor, num_frames: int) -> torch.Tensor:
+        run = _mid_block if block is self.decoder.mid_block else _up_block
+        if self.decoder.gradient_checkpointing and torch.is_grad_enabled():
+            return self.decoder._gradient_checkpointing_func(run, block, x, num_frames)
+        return run(block, x, num_frames)
+
+
+def _mid_block(block: nn.Module, x: torch.Tensor, _: int) -> torch.Tensor:
+    return block(x)
+
+
+def _up_block(block: nn.Module, x: torch.Tensor, num_frames: int) -> torch.Tensor:
+    for index, resnet in enumerate(block.resnets):
+        x = resnet(x, None)
+        if block.temp_convs is not None and num_frames > 1:
+            videos = x.shape[0] // num_frames
+            x = fold_frames(block.temp_convs[index](unfold_frames(x, videos)))
+    for upsampler in block.upsamplers or ():
+        x = upsampler(x)
+    return x
