@@ -30,7 +30,9 @@ def read_clip(frames_nhwc: np.ndarray) -> Reading:
     """Reads uint8 frames (n, h, w, 3) of one object on a dark ground."""
     masks = [object_mask(frame) for frame in frames_nhwc]
     centres = np.array([_centre(mask) for mask in masks])
-    seen = [(frame, mask) for frame, mask in zip(frames_nhwc, masks, strict=True) if mask.sum() >= MIN_AREA_PX]
+    seen = [
+        (frame, mask) for frame, mask in zip(frames_nhwc, masks, strict=True) if mask.sum() >= MIN_AREA_PX
+    ]
     if not seen:
         return Reading("none", "none", "none", centres)
     return Reading(_colour(seen), _shape(seen), _direction(centres), centres)
@@ -65,7 +67,9 @@ def _shape(seen: list[tuple[np.ndarray, np.ndarray]]) -> str:
     if not shares:
         return "none"
     filled = float(np.median(shares))
-    return min({"triangle": 0.52, "circle": 0.785, "square": 0.97}.items(), key=lambda item: abs(item[1] - filled))[0]
+    return min(
+        {"triangle": 0.52, "circle": 0.785, "square": 0.97}.items(), key=lambda item: abs(item[1] - filled)
+    )[0]
 
 
 def _direction(centres_n2: np.ndarray) -> str:

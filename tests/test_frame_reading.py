@@ -13,7 +13,11 @@ def test_reads_every_drawn_clip():
     for _ in range(100):
         scene = random_scene(rng)
         reading = read_clip(draw_clip(scene, rng))
-        assert (reading.colour, reading.shape, reading.direction) == (scene.colour, scene.shape, scene.direction)
+        assert (reading.colour, reading.shape, reading.direction) == (
+            scene.colour,
+            scene.shape,
+            scene.direction,
+        )
         assert 3.0 <= np.nanmean(reading.steps_px) <= 5.5
 
 

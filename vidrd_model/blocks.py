@@ -177,7 +177,9 @@ class DownBlock(_Stage):
         super().__init__(widths, heads, depth, options)
         self.downsamplers = None
         if downsample:
-            conv = Downsample2D(out_channels, use_conv=True, out_channels=out_channels, padding=padding, name="op")
+            conv = Downsample2D(
+                out_channels, use_conv=True, out_channels=out_channels, padding=padding, name="op"
+            )
             self.downsamplers = nn.ModuleList([conv])
 
     def forward(self, x_bcnhw, time_bd, text_btd) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -199,7 +201,9 @@ class MidBlock(nn.Module):
         super().__init__()
         self.resnets = nn.ModuleList(ResnetBlock(channels, channels, options) for _ in range(2))
         self.temp_convs = (
-            nn.ModuleList(TempConv(channels, TEMP_CONV_LAYERS) for _ in range(2)) if options.temp_conv else None
+            nn.ModuleList(TempConv(channels, TEMP_CONV_LAYERS) for _ in range(2))
+            if options.temp_conv
+            else None
         )
         self.attentions = nn.ModuleList([SpatialTransformer(channels, heads, depth, options)])
 
@@ -219,7 +223,8 @@ class UpBlock(_Stage):
 
     def __init__(self, in_channels, out_channels, skip_channels, layers, heads, depth, upsample, options):
         widths = [
-            ((in_channels if i == 0 else out_channels) + skip_channels[i], out_channels) for i in range(layers)
+            ((in_channels if i == 0 else out_channels) + skip_channels[i], out_channels)
+            for i in range(layers)
         ]
         super().__init__(widths, heads, depth, options)
         self.upsamplers = None

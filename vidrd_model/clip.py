@@ -20,8 +20,10 @@ MERGES_FILE = "bpe_merges.txt.gz"
 class ClipModel:
     """An open_clip model with its tokenizer; features have unit norm, so their dot product is the cosine."""
 
-    def __init__(self, model: torch.nn.Module, tokenizer: Any, image_size: int, mean: Sequence, std: Sequence):
-        self.model = model.eval()
+    def __init__(
+        self, model: torch.nn.Module, tokenizer: Any, image_size: int, mean: Sequence, std: Sequence
+    ):
+        self.model: Any = model.eval()
         self.tokenizer = tokenizer
         self.image_size = image_size
         self._mean = torch.tensor(mean).view(1, 3, 1, 1)
@@ -51,7 +53,9 @@ class ClipModel:
             else:
                 tokenizer = open_clip.get_tokenizer(name)
         except (OSError, RuntimeError, ValueError) as error:
-            raise ModelError(f"{source}: no open_clip model could be loaded ({_first_line(error)})") from error
+            raise ModelError(
+                f"{source}: no open_clip model could be loaded ({_first_line(error)})"
+            ) from error
         size = model.visual.image_size
         size = size[0] if isinstance(size, (tuple, list)) else size
         return cls(model, tokenizer, size, model.visual.image_mean, model.visual.image_std)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import torch
 
 
-def clip_noise(seeds: Sequence[int], prompts: Sequence[str], clip: int, shape_cnhw: tuple[int, ...]) -> torch.Tensor:
+def clip_noise(
+    seeds: Sequence[int], prompts: Sequence[str], clip: int, shape_cnhw: tuple[int, ...]
+) -> torch.Tensor:
     """Unit-variance noise (b, c, n, h, w) in float32, drawn on the CPU, one independent draw per video."""
     draws = []
     for seed, prompt in zip(seeds, prompts, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -35,10 +35,12 @@ class VidRDPipeline(DiffusionPipeline):
     The VAE, text encoder and tokenizer may be None when only `sample_latents` is used.
     """
 
-    _optional_components = ["vae", "text_encoder", "tokenizer"]
+    _optional_components: ClassVar = ["vae", "text_encoder", "tokenizer"]
     model_cpu_offload_seq = "text_encoder->unet->vae"
 
-    def __init__(self, unet: Any, scheduler: Any, vae: Any = None, text_encoder: Any = None, tokenizer: Any = None):
+    def __init__(
+        self, unet: Any, scheduler: Any, vae: Any = None, text_encoder: Any = None, tokenizer: Any = None
+    ):
         super().__init__()
         self.register_modules(
             unet=unet, scheduler=scheduler, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer
@@ -59,7 +61,9 @@ class VidRDPipeline(DiffusionPipeline):
             pipe = super().from_pretrained(pretrained_model_name_or_path, **settings)
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()
-            raise ModelError(f"{folder}: no VidRD model ({reason[0] if reason else type(error).__name__})") from error
+            raise ModelError(
+                f"{folder}: no VidRD model ({reason[0] if reason else type(error).__name__})"
+            ) from error
         if not isinstance(pipe.unet, TemporalUNet):
             raise ModelError(f"{folder}: its UNet is a {type(pipe.unet).__name__}, not a TemporalUNet")
         return pipe
@@ -146,7 +150,9 @@ class VidRDPipeline(DiffusionPipeline):
         """
         num_frames = initial_noise.shape[2]
         if not 0 <= prompt_frames <= num_frames:
-            raise ModelError(f"prompt_frames must lie in 0..{num_frames}, the clip's frames, not {prompt_frames}")
+            raise ModelError(
+                f"prompt_frames must lie in 0..{num_frames}, the clip's frames, not {prompt_frames}"
+            )
         if alpha < 0 or not 0 <= beta <= 1:
             raise ModelError(f"alpha must be at least 0 and beta in [0, 1], not alpha={alpha}, beta={beta}")
         text = prompt_embeds
@@ -158,7 +164,9 @@ class VidRDPipeline(DiffusionPipeline):
         steps_per_frame = guided_steps(prompt_frames, num_inference_steps, beta)
         noise = initial_noise.to(self.unet.device, self.unet.dtype)
         past: dict[int, torch.Tensor] = {}
-        latents, past = self._clip(0, noise, past, steps_per_frame, text, num_inference_steps, guidance_scale, on_step)
+        latents, past = self._clip(
+            0, noise, past, steps_per_frame, text, num_inference_steps, guidance_scale, on_step
+        )
         yield latents
         for clip, fresh in enumerate(fresh_noise, start=1):
             noise = next_noise(noise, fresh.to(noise), prompt_frames, alpha)
@@ -197,7 +205,11 @@ class VidRDPipeline(DiffusionPipeline):
         return latents, kept
 
     def _predict(
-        self, latents_bcnhw: torch.Tensor, timestep: torch.Tensor, text_btd: torch.Tensor, guidance_scale: float
+        self,
+        latents_bcnhw: torch.Tensor,
+        timestep: torch.Tensor,
+        text_btd: torch.Tensor,
+        guidance_scale: float,
     ) -> torch.Tensor:
         guided = guidance_scale != 1.0
         model_input = torch.cat([latents_bcnhw] * 2) if guided else latents_bcnhw
@@ -217,7 +229,9 @@ class VidRDPipeline(DiffusionPipeline):
         images = ((images.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return images.unflatten(0, (b, n)).permute(0, 1, 3, 4, 2).cpu().numpy()
 
-    def _latent_shape(self, num_frames: int, height: int | None, width: int | None) -> tuple[int, int, int, int]:
+    def _latent_shape(
+        self, num_frames: int, height: int | None, width: int | None
+    ) -> tuple[int, int, int, int]:
         scale = 2 ** (len(self.vae.config.block_out_channels) - 1)
         default = self.unet.config.sample_size
         sizes = []

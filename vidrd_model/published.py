@@ -13,14 +13,34 @@ from vidrd_model.unet import TemporalUNet
 from vidrd_model.vae import TemporalVAE
 
 _ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-_UNET_KEYS = (
-    "sample_size in_channels out_channels block_out_channels layers_per_block attention_head_dim "
-    "cross_attention_dim use_linear_projection norm_num_groups norm_eps downsample_padding flip_sin_to_cos freq_shift"
-).split()
-_VAE_KEYS = (
-    "in_channels out_channels down_block_types up_block_types block_out_channels layers_per_block act_fn "
-    "latent_channels norm_num_groups sample_size scaling_factor"
-).split()
+_UNET_KEYS = [
+    "sample_size",
+    "in_channels",
+    "out_channels",
+    "block_out_channels",
+    "layers_per_block",
+    "attention_head_dim",
+    "cross_attention_dim",
+    "use_linear_projection",
+    "norm_num_groups",
+    "norm_eps",
+    "downsample_padding",
+    "flip_sin_to_cos",
+    "freq_shift",
+]
+_VAE_KEYS = [
+    "in_channels",
+    "out_channels",
+    "down_block_types",
+    "up_block_types",
+    "block_out_channels",
+    "layers_per_block",
+    "act_fn",
+    "latent_channels",
+    "norm_num_groups",
+    "sample_size",
+    "scaling_factor",
+]
 
 
 def unet_from_published(config: Mapping[str, Any], state_dict: Mapping[str, torch.Tensor]) -> TemporalUNet:
@@ -53,7 +73,8 @@ def vae_from_published(config: Mapping[str, Any], state_dict: Mapping[str, torch
             parts[-2] = _ATTENTION_NAMES[parts[-2]]
         weights[".".join(parts)] = value
     vae = TemporalVAE(
-        **{key: config[key] for key in _VAE_KEYS if key in config}, temp_conv=bool(config.get("add_temp_conv", False))
+        **{key: config[key] for key in _VAE_KEYS if key in config},
+        temp_conv=bool(config.get("add_temp_conv", False)),
     )
     _load(vae, weights, "VAE")
     return vae.eval()
@@ -69,5 +90,7 @@ def _load(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], what: str
     unknown = sorted(set(weights) - set(wanted))
     misshapen = sorted(k for k in set(wanted) & set(weights) if wanted[k].shape != weights[k].shape)
     if missing or unknown or misshapen:
-        raise ModelError(f"the {what} weights do not fit: missing {missing}, unknown {unknown}, misshapen {misshapen}")
+        raise ModelError(
+            f"the {what} weights do not fit: missing {missing}, unknown {unknown}, misshapen {misshapen}"
+        )
     model.load_state_dict(weights)

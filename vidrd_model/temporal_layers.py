@@ -42,8 +42,8 @@ class TempConv(nn.Module):
 
     def zero_output(self) -> None:
         """Makes the layer an identity again."""
-        nn.init.zeros_(self.convs[-1].weight)
-        nn.init.zeros_(self.convs[-1].bias)
+        for parameter in self.convs[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, hidden_bcnhw: torch.Tensor) -> torch.Tensor:
         """Mixes neighbouring frames; same shape out."""
@@ -69,8 +69,8 @@ class TempAttention(Attention):
 
     def zero_output(self) -> None:
         """Makes the layer contribute nothing again."""
-        nn.init.zeros_(self.to_out[0].weight)
-        nn.init.zeros_(self.to_out[0].bias)
+        for parameter in self.to_out[0].parameters():
+            nn.init.zeros_(parameter)
 
 
 class PooledGroupNorm(nn.GroupNorm):
@@ -86,7 +86,9 @@ def reset_temporal_layers(model: nn.Module, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for name, module in model.named_modules():
-            if TEMPORAL_MARK in name and isinstance(module, (nn.Conv3d, nn.Linear, nn.GroupNorm, nn.LayerNorm)):
+            if TEMPORAL_MARK in name and isinstance(
+                module, (nn.Conv3d, nn.Linear, nn.GroupNorm, nn.LayerNorm)
+            ):
                 module.reset_parameters()
         for module in model.modules():
             if isinstance(module, (TempConv, TempAttention)):

@@ -144,13 +144,17 @@ class TemporalUNet(ModelMixin, ConfigMixin):
         config = dict(image_unet.config)
         for key in _NOT_SUPPORTED:
             if config.get(key):
-                raise ModelError(f"the image UNet sets {key}={config[key]!r}, which TemporalUNet does not have")
+                raise ModelError(
+                    f"the image UNet sets {key}={config[key]!r}, which TemporalUNet does not have"
+                )
         known = cls._get_init_keys(cls)
         unet = cls(**{k: v for k, v in config.items() if k in known} | settings)
         missing, unexpected = unet.load_state_dict(image_unet.state_dict(), strict=False)
         missing = [key for key in missing if TEMPORAL_MARK not in key]
         if missing or unexpected:
-            raise ModelError(f"the image UNet does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}")
+            raise ModelError(
+                f"the image UNet does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}"
+            )
         return unet.to(image_unet.dtype)
 
     def set_trainable(self, name: str) -> list[str]:
@@ -184,9 +188,9 @@ class TemporalUNet(ModelMixin, ConfigMixin):
             x, more = self._run(block, x, time_bd, encoder_hidden_states)
             skips += more
         x = self._run(self.mid_block, x, time_bd, encoder_hidden_states)
+        skips_per_block = self.config.layers_per_block + 1
         for block in self.up_blocks:
-            count = len(block.resnets)
-            taken, skips = skips[-count:], skips[:-count]
+            taken, skips = skips[-skips_per_block:], skips[:-skips_per_block]
             out_size = tuple(skips[-1].shape[-2:]) if skips else tuple(x.shape[-2:])
             x = self._run(block, x, taken, time_bd, encoder_hidden_states, out_size)
 

@@ -48,7 +48,13 @@ class TemporalVAE(AutoencoderKL):
         norm_num_groups: int = 32,
         sample_size: int = 32,
         scaling_factor: float = 0.18215,
+        shift_factor: float | None = None,
+        latents_mean: tuple[float, ...] | None = None,
+        latents_std: tuple[float, ...] | None = None,
         force_upcast: bool = True,
+        use_quant_conv: bool = True,
+        use_post_quant_conv: bool = True,
+        mid_block_add_attention: bool = True,
         temp_conv: bool = True,
     ):
         super().__init__(
@@ -63,7 +69,13 @@ class TemporalVAE(AutoencoderKL):
             norm_num_groups=norm_num_groups,
             sample_size=sample_size,
             scaling_factor=scaling_factor,
+            shift_factor=shift_factor,
+            latents_mean=latents_mean,
+            latents_std=latents_std,
             force_upcast=force_upcast,
+            use_quant_conv=use_quant_conv,
+            use_post_quant_conv=use_post_quant_conv,
+            mid_block_add_attention=mid_block_add_attention,
         )
         for block in self.decoder.up_blocks:
             block.temp_convs = (
@@ -82,7 +94,9 @@ class TemporalVAE(AutoencoderKL):
         missing, unexpected = vae.load_state_dict(image_vae.state_dict(), strict=False)
         missing = [key for key in missing if TEMPORAL_MARK not in key]
         if missing or unexpected:
-            raise ModelError(f"the image VAE does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}")
+            raise ModelError(
+                f"the image VAE does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}"
+            )
         return vae.to(image_vae.dtype)
 
     def set_trainable_temporal(self) -> list[str]:
@@ -107,7 +121,11 @@ class TemporalVAE(AutoencoderKL):
         return DecoderOutput(sample=sample) if return_dict else (sample,)
 
     def forward(
-        self, sample: torch.Tensor, sample_posterior: bool = False, num_frames: int = 1, return_dict: bool = True
+        self,
+        sample: torch.Tensor,
+        sample_posterior: bool = False,
+        num_frames: int = 1,
+        return_dict: bool = True,
     ) -> Any:
         """Encodes and decodes folded images (b n) c h w; the posterior's mode unless `sample_posterior`."""
         posterior = self.encode(sample).latent_dist
@@ -116,23 +134,23 @@ class TemporalVAE(AutoencoderKL):
 
     def _decode_frames(self, z: torch.Tensor, num_frames: int) -> torch.Tensor:
         decoder = self.decoder
-        x = decoder.conv_in(self.post_quant_conv(z))
+        x = decoder.conv_in(z if self.post_quant_conv is None else self.post_quant_conv(z))
         for block in (decoder.mid_block, *decoder.up_blocks):
             x = self._run(block, x, num_frames)
         return decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))
 
-    def _run(self, block: nn.Module, x: torch.Tensor, num_frames: int) -> torch.Tensor:
+    def _run(self, block: Any, x: torch.Tensor, num_frames: int) -> torch.Tensor:
         run = _mid_block if block is self.decoder.mid_block else _up_block
         if self.decoder.gradient_checkpointing and torch.is_grad_enabled():
             return self.decoder._gradient_checkpointing_func(run, block, x, num_frames)
         return run(block, x, num_frames)
 
 
-def _mid_block(block: nn.Module, x: torch.Tensor, _: int) -> torch.Tensor:
+def _mid_block(block: Any, x: torch.Tensor, _: int) -> torch.Tensor:
     return block(x)
 
 
-def _up_block(block: nn.Module, x: torch.Tensor, num_frames: int) -> torch.Tensor:
+def _up_block(block: Any, x: torch.Tensor, num_frames: int) -> torch.Tensor:
     for index, resnet in enumerate(block.resnets):
         x = resnet(x, None)
         if block.temp_convs is not None and num_frames > 1:

@@ -22,7 +22,9 @@ DEFAULT_STEPS = {"vae": 3000, "clip": 1500, "unet": 5000}
 
 def main() -> None:
     """Parses the command line and trains one part."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("part", choices=sorted(DEFAULT_STEPS))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, help="default: " + json.dumps(DEFAULT_STEPS))
@@ -38,7 +40,14 @@ def main() -> None:
             print(line, flush=True)
             print(line, file=file, flush=True)
 
-        log(json.dumps({"command": f"python -m tasks.tiny_models {' '.join(sys.argv[1:])}", "torch": torch.__version__}))
+        log(
+            json.dumps(
+                {
+                    "command": f"python -m tasks.tiny_models {' '.join(sys.argv[1:])}",
+                    "torch": torch.__version__,
+                }
+            )
+        )
         {"vae": _vae, "clip": _clip, "unet": _unet}[args.part](args.out, steps, args.seed, log)
 
 

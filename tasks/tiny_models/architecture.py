@@ -76,7 +76,13 @@ def clip_config(vocabulary_size: int) -> dict[str, Any]:
     """open_clip's model config of the tiny CLIP."""
     return {
         "embed_dim": 64,
-        "vision_cfg": {"image_size": FRAME_SIZE_PX, "layers": 4, "width": 96, "head_width": 24, "patch_size": 8},
+        "vision_cfg": {
+            "image_size": FRAME_SIZE_PX,
+            "layers": 4,
+            "width": 96,
+            "head_width": 24,
+            "patch_size": 8,
+        },
         "text_cfg": {
             "context_length": CONTEXT_LENGTH,
             "vocab_size": vocabulary_size,

@@ -10,12 +10,19 @@ from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tasks.tiny_models.architecture import clip_folder_config, make_scheduler
-from tasks.tiny_models.vocabulary import train_merges, vocabulary_size, write_open_clip_merges, write_tokenizer
+from tasks.tiny_models.vocabulary import (
+    train_merges,
+    vocabulary_size,
+    write_open_clip_merges,
+    write_tokenizer,
+)
 from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
 from vidrd_model.clip import MERGES_FILE
 
 
-def write_model_folder(folder: Path, unet: TemporalUNet, vae: TemporalVAE, text_encoder: CLIPTextModel) -> None:
+def write_model_folder(
+    folder: Path, unet: TemporalUNet, vae: TemporalVAE, text_encoder: CLIPTextModel
+) -> None:
     """Writes a folder that VidRDPipeline.from_pretrained loads."""
     write_tokenizer(folder / "tokenizer", train_merges())
     pipe = VidRDPipeline(

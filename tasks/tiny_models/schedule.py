@@ -41,7 +41,12 @@ class Trainer:
         if len(self.losses) % LOG_EVERY_STEPS == 0:
             mean = sum(self._recent) / len(self._recent)
             seconds = round(time.monotonic() - self._started)
-            entry = {"training": self.name, "step": len(self.losses), "loss": round(mean, 5), "seconds": seconds}
+            entry = {
+                "training": self.name,
+                "step": len(self.losses),
+                "loss": round(mean, 5),
+                "seconds": seconds,
+            }
             self.log(json.dumps(entry))
 
     def _factor(self, step: int) -> float:

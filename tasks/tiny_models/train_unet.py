@@ -70,7 +70,9 @@ def train_unet(
     for _ in range(min(steps, stop_after or steps)):
         latents, captions = _batch(bank, rng)
         captions = ["" if rng.random() < CAPTION_DROPOUT else caption for caption in captions]
-        ids = tokenizer(captions, padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
+        ids = tokenizer(
+            captions, padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt"
+        )
         timesteps = torch.from_numpy(rng.integers(0, len(alphas), size=len(captions)))
         alpha = alphas[timesteps].view(-1, 1, 1, 1, 1)
         noise = torch.randn(latents.shape)

@@ -19,7 +19,9 @@ KL_WEIGHT = 1e-5
 FIRST_LOG_VARIANCE = -5.0
 
 
-def train_vae(steps: int, seed: int, log: Log, stop_after: int | None = None) -> tuple[TemporalVAE, list[float]]:
+def train_vae(
+    steps: int, seed: int, log: Log, stop_after: int | None = None
+) -> tuple[TemporalVAE, list[float]]:
     """Trains encoder and image decoder; returns the averaged model, its scaling factor set, and the losses.
 
     `stop_after` ends early on the schedule of `steps`. The decoder's temporal layers stay fresh.
@@ -54,4 +56,6 @@ def set_scaling_factor(vae: TemporalVAE, rng: np.random.Generator, log: Log) -> 
     latents = vae.encode(pixels).latent_dist.mean
     vae.register_to_config(scaling_factor=round(1.0 / latents.std().item(), 5))
     error = (vae.decode(latents).sample - pixels).abs().mean().item() * 127.5
-    log(f'{{"training": "vae", "scaling_factor": {vae.config.scaling_factor}, "mean_error_levels": {error:.2f}}}')
+    log(
+        f'{{"training": "vae", "scaling_factor": {vae.config.scaling_factor}, "mean_error_levels": {error:.2f}}}'
+    )

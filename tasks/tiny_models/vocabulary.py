@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from open_clip.tokenizer import bytes_to_unicode
@@ -26,7 +27,7 @@ def train_merges() -> list[tuple[str, str]]:
     words = [*COLOURS, *SHAPES, *DIRECTIONS, *_OTHER_WORDS.split()]
     pieces = {word: [*word[:-1], word[-1] + END_OF_WORD] for word in words}
     merges = []
-    while pairs := Counter(pair for p in pieces.values() for pair in zip(p, p[1:], strict=False)):
+    while pairs := Counter(pair for p in pieces.values() for pair in pairwise(p)):
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         merges.append(best)
         pieces = {word: _merge(p, best) for word, p in pieces.items()}

@@ -1,0 +1,41 @@
+# `make demo` and `make test` need Python 3.11 and make, nothing else; every target sets up .venv first.
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-slow lint format bench lock
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: ## create .venv with everything pinned, or find that it is right
+	@infra/install.sh $(VENV)
+
+demo: env ## three small corpora to a promoted model, a video and a report, under $VIDRD_HOME/demo
+	@$(BIN)/python -m flows.demo
+
+test: env ## the fast tests, real libraries and real media
+	@$(BIN)/python -m pytest
+
+test-slow: env ## the tests that take minutes each
+	@$(BIN)/python -m pytest -m "slow and not gpu"
+
+lint: env ## style, types, and the files under infra/
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/hadolint infra/docker/Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec infra/compose.yaml
+	@$(BIN)/check-jsonschema --quiet --schemafile infra/k8s/raycluster.schema.json infra/k8s/raycluster.yaml
+	@$(BIN)/kubernetes-validate --strict --quiet infra/k8s/services.yaml
+
+format: env ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: env ## one table of measured speeds on this machine
+	@$(BIN)/python -m tests.bench
+
+lock: env ## refresh requirements.lock from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --upgrade --quiet -o requirements.lock

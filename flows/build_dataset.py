@@ -1,0 +1,136 @@
+"""Corpora of images, short and long videos to a tagged dataset: read, cut, filter, encode, commit.
+
+vidrd build-dataset --corpora corpora.toml --dataset runs/datasets/mine
+prefect deployment run build-dataset/build-dataset
+"""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.profile import Profile, load_profile
+from flows.progress import stage_progress
+from storage.home import home
+from tasks.captions.settings import FilterSettings
+from tasks.errors import RequestError
+
+WORLD_SEED = 7
+SHOWN_QUARANTINE = 200
+"""Quarantined sources listed in the artifact; all of them are in quarantine.lance."""
+
+
+class BuildDatasetParams(BaseModel):
+    """What to build; as they are, the defaults write the tiny world and make the tiny dataset of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    corpora: Path | None = Field(None, description="corpora file; none: the tiny world, for the profile tiny")
+    dataset: Path | None = Field(
+        None, description="folder of the tables; none: datasets/PROFILE of VIDRD_HOME"
+    )
+    profile: str = "tiny"
+    clip_threshold: float | None = Field(
+        None, ge=-1, le=1, description="clips whose caption agrees less are rejected; none: the profile's"
+    )
+
+
+def check(params: BuildDatasetParams) -> None:
+    """Raises RequestError or StorageError with one line when the request cannot be carried out."""
+    from tasks.build.run import check_target
+    from tasks.corpora.config import load_corpora
+
+    profile = load_profile(params.profile)
+    if params.corpora is not None:
+        load_corpora(params.corpora)
+    elif profile.name != "tiny":
+        raise RequestError(f"corpora: missing; the profile {profile.name} has no corpora of its own")
+    check_target(_dataset_dir(params, profile), profile.clips, profile.model, profile.clip)
+
+
+@flow(name="build-dataset")
+def build_dataset(params: BuildDatasetParams = BuildDatasetParams()) -> dict[str, Any]:  # noqa: B008
+    """Runs the build and returns what it counted; RequestError when the dataset is still without a clip."""
+    from tasks.build.run import build
+
+    check(params)
+    profile = load_profile(params.profile)
+    dataset_dir = _dataset_dir(params, profile)
+    with stage_progress("build-dataset") as on_progress:
+        summary = build(
+            _corpora(params),
+            dataset_dir,
+            profile.clips,
+            _filter(params, profile),
+            profile.model,
+            profile.clip,
+            on_progress=on_progress,
+        )
+    result = {"dataset": str(dataset_dir), **summary.as_dict()}
+    _show(result, dataset_dir)
+    if summary.dataset_clips == 0:
+        raise RequestError(
+            f"dataset: {dataset_dir} holds no clip: of {summary.read} sources nothing was kept "
+            f"({summary.dataset_rejected} clips rejected, {summary.dataset_quarantined} sources quarantined)"
+        )
+    return result
+
+
+def _corpora(params: BuildDatasetParams) -> Path:
+    if params.corpora is not None:
+        return params.corpora
+    from tasks.tiny_world.corpora import write_tiny_world
+
+    return write_tiny_world(home() / "tiny-world", WORLD_SEED)
+
+
+def _dataset_dir(params: BuildDatasetParams, profile: Profile) -> Path:
+    return params.dataset or home() / "datasets" / profile.name
+
+
+def _filter(params: BuildDatasetParams, profile: Profile) -> FilterSettings:
+    if params.clip_threshold is None:
+        return profile.filter
+    return profile.filter.model_copy(update={"clip_threshold": params.clip_threshold})
+
+
+def _show(result: dict[str, Any], dataset_dir: Path) -> None:
+    """Put the summary and the quarantine where an operator looks: the run's log and artifacts."""
+    from storage.dataset import ClipDataset
+
+    logger = get_run_logger()
+    logger.info(
+        "%s: %d of %d sources were done already; %d clips kept, %d rejected, %d sources quarantined",
+        result["tag"],
+        result["skipped"],
+        result["read"],
+        result["kept"],
+        sum(result["rejected"].values()),
+        result["quarantined"],
+    )
+    create_markdown_artifact(_as_markdown(result), key="build-dataset", description=f"build {result['tag']}")
+    quarantine = ClipDataset.open(dataset_dir).quarantine_table()
+    if quarantine.num_rows:
+        columns = ["corpus", "source_uri", "stage", "error", "attempts"]
+        rows = quarantine.select(columns).slice(0, SHOWN_QUARANTINE).to_pylist()
+        create_table_artifact(
+            rows, key="quarantine", description=f"of {quarantine.num_rows} quarantined sources"
+        )
+
+
+def _as_markdown(result: dict[str, Any]) -> str:
+    counts = {
+        "sources read": result["read"],
+        "done already": result["skipped"],
+        **{f"clips kept: {kind}": count for kind, count in result["kept_by_kind"].items()},
+        **{f"clips rejected: {reason}": count for reason, count in result["rejected"].items()},
+        **{f"sources quarantined: {stage}": n for stage, n in result["quarantined_by_stage"].items()},
+        "clips encoded": result["encoded"],
+        "clips in the dataset": result["dataset_clips"],
+    }
+    seconds = ", ".join(f"{stage} {value} s" for stage, value in result["seconds"].items())
+    rows = [f"| {name} | {count} |" for name, count in counts.items()]
+    head = f"`{result['dataset']}@{result['tag']}`\n\n| | |\n|---|---|"
+    return "\n".join([head, *rows, "", f"Time, stages summed over workers: {seconds}"])

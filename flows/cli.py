@@ -1,0 +1,311 @@
+"""The `vidrd` command: a thin front on the flows; every subcommand's --help ends with an example.
+
+    vidrd --help
+
+Each command turns its options into the flow's Params, checks the request, and only then imports what is heavy
+and starts Prefect and Ray. Wrong requests end with one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from flows.environment import prepare
+
+app = typer.Typer(
+    help="From folders of images and videos to a trained and promoted text-to-video model (VidRD).",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+dataset_app = typer.Typer(help="Look into a dataset folder.", rich_markup_mode=None)
+weights_app = typer.Typer(help="Weights by name, sha256-checked and cached.", rich_markup_mode=None)
+app.add_typer(dataset_app, name="dataset")
+app.add_typer(weights_app, name="weights")
+
+ProfileOption = Annotated[str, typer.Option(metavar="tiny|sd21", help="Base model, sizes and thresholds.")]
+ModelOption = Annotated[
+    str | None, typer.Option(metavar="REF", help="A folder, models:/vidrd@champion or models:/vidrd/3.")
+]
+
+
+def main() -> None:
+    """Entry point of the `vidrd` script."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:  # our own become one line, all others are raised again
+        message = _message(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _message(error: Exception) -> str | None:
+    """The one line of an error that is the user's to mend; None for any other."""
+    from flows.profile import one_line
+    from flows.up import ServiceError
+    from storage.errors import StorageError
+    from tasks.errors import ItemError, RequestError
+
+    if isinstance(error, ValidationError):
+        return one_line(error)
+    if isinstance(error, RequestError | StorageError | ItemError | ServiceError):
+        return str(error)
+    # Importing vidrd_model costs seconds of torch, and what was never imported was never raised.
+    models = sys.modules.get("vidrd_model.errors")
+    if models is not None and isinstance(error, models.ModelError):
+        return str(error)
+    usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a value of a wrong type
+    return usage() if usage else None
+
+
+def _run(module_name: str, flow_name: str, params_name: str, **values: Any) -> None:
+    """Checks the request, runs the flow, prints its result as JSON; what is None keeps the flow's default."""
+    prepare()
+    # The terminal is for our own progress lines; what went on in detail is in the Prefect run.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    module = import_module(f"flows.{module_name}")
+    given = {name: value for name, value in values.items() if value is not None}
+    params = getattr(module, params_name)(**given)
+    module.check(params)
+    _print(getattr(module, flow_name)(params))
+
+
+def _print(result: Any) -> None:
+    print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
+
+
+@app.command("build-dataset")
+def build_dataset(
+    corpora: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Corpora file; by default the tiny world.")
+    ] = None,
+    dataset: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the tables go.")] = None,
+    clip_threshold: Annotated[
+        float | None, typer.Option(metavar="-1..1", help="Captions that agree less are rejected.")
+    ] = None,
+    profile: ProfileOption = "tiny",
+) -> None:
+    """Corpora of images and videos to a tagged dataset.
+
+    Again on the same input, nothing is encoded twice.
+
+    \b
+    Example: vidrd build-dataset --corpora corpora.toml --dataset runs/datasets/mine
+    """
+    _run(
+        "build_dataset",
+        "build_dataset",
+        "BuildDatasetParams",
+        corpora=corpora,
+        dataset=dataset,
+        clip_threshold=clip_threshold,
+        profile=profile,
+    )
+
+
+@dataset_app.command("info")
+def dataset_info(
+    dataset: Annotated[str, typer.Argument(metavar="DIR[@TAG]", help="A dataset folder.")],
+) -> None:
+    """What a dataset holds, as JSON.
+
+    Clips per kind, corpus and split; rejected and quarantined; versions, tags and bytes.
+
+    \b
+    Example: vidrd dataset info runs/datasets/tiny
+    """
+    from storage.dataset import ClipDataset
+
+    _print(ClipDataset.open(dataset).info())
+
+
+@app.command()
+def retrain(
+    dataset: Annotated[
+        str | None, typer.Option(metavar="DIR[@TAG]", help="By default datasets/tiny under VIDRD_HOME.")
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(metavar="temporal|decoder|both", help="By default both.")
+    ] = None,
+    trainable: Annotated[
+        str | None, typer.Option(metavar="temporal|paper|all", help="Which UNet weights are trained.")
+    ] = None,
+    start_from: Annotated[
+        str | None, typer.Option(metavar="base|champion", help="By default the profile's base model.")
+    ] = None,
+    profile: ProfileOption = "tiny",
+) -> None:
+    """Fine-tunes on a dataset with Ray Train.
+
+    The result is logged and registered in MLflow as `candidate`.
+
+    \b
+    Example: vidrd retrain --dataset runs/datasets/tiny --part temporal
+    """
+    _run(
+        "retrain",
+        "retrain",
+        "RetrainParams",
+        dataset=dataset,
+        part=part,
+        trainable=trainable,
+        start_from=start_from,
+        profile=profile,
+    )
+
+
+@app.command()
+def evaluate(
+    model: ModelOption = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Real videos; by default the tiny world's.")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(metavar="tiny|quick", help="Which frames count.")] = None,
+    profile: ProfileOption = "tiny",
+) -> None:
+    """Measures a model against reference videos.
+
+    FVD, text score and seams, with n and protocol beside each; logged on the registered version.
+
+    \b
+    Example: vidrd evaluate --model models:/vidrd@candidate --reference my-videos --protocol quick
+    """
+    _run(
+        "evaluate",
+        "evaluate",
+        "EvaluateParams",
+        model=model,
+        reference=reference,
+        protocol=protocol,
+        profile=profile,
+    )
+
+
+@app.command()
+def promote(model: ModelOption = None, profile: ProfileOption = "tiny") -> None:
+    """Makes the candidate the champion if it is better.
+
+    Better is what the recorded gate says; otherwise it stays, and the reason is logged.
+
+    \b
+    Example: vidrd promote --model models:/vidrd@candidate
+    """
+    _run("promote", "promote", "PromoteParams", model=model, profile=profile)
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str | None, typer.Argument(help="The text of one video.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One prompt a line, instead of PROMPT.")
+    ] = None,
+    clips: Annotated[int | None, typer.Option(help="Length of the video in clips [3].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same video [7].")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="MP4", help="The video of one prompt.")] = None,
+    out_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The videos of --prompts.")] = None,
+    model: ModelOption = None,
+    profile: ProfileOption = "tiny",
+) -> None:
+    """Text to video, by default with the champion.
+
+    Writes an mp4 that ordinary players open, and a contact sheet beside it.
+
+    \b
+    Example: vidrd generate "a red circle moving right" --clips 3 --seed 7 --out out.mp4
+    """
+    _run(
+        "generate",
+        "generate",
+        "GenerateParams",
+        prompt=prompt,
+        prompts_file=prompts,
+        clips=clips,
+        seed=seed,
+        out=out,
+        out_dir=out_dir,
+        model=model,
+        profile=profile,
+    )
+
+
+@weights_app.command("fetch")
+def weights_fetch(
+    name: Annotated[str, typer.Argument(help="A name from `vidrd weights list`.")],
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take this file instead of fetching it.")
+    ] = None,
+) -> None:
+    """Fetches weights once and checks their sha256.
+
+    The last line printed is the path of the cached file.
+
+    \b
+    Example: vidrd weights fetch i3d
+    """
+    from storage.weights import fetch
+
+    print(fetch(name, file))
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """The weights known by name.
+
+    With their licence, and whether they are in the cache.
+
+    \b
+    Example: vidrd weights list
+    """
+    from storage.weights import list_weights
+
+    for weights, cached in list_weights():
+        print(f"{weights.name:8} {'cached' if cached else 'not yet':8} {weights.licence}")
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+) -> None:
+    """Runs the servers, the deployments and a worker.
+
+    Prefect and MLflow on 127.0.0.1, until interrupted.
+
+    \b
+    Example: vidrd up
+    """
+    from flows.up import up as start
+
+    prepare()
+    start(prefect_port, mlflow_port)
+
+
+@app.command()
+def demo() -> None:
+    """The main job on the tiny profile, start to end.
+
+    Three small corpora to a promoted model, generated videos and a report, under $VIDRD_HOME/demo.
+
+    \b
+    Example: vidrd demo
+    """
+    from flows.demo import main as run_demo
+
+    raise typer.Exit(run_demo())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Text to video: one prompt or a file of prompts to mp4 files that any player opens.
+
+vidrd generate "a red circle moving right" --clips 3 --seed 7 --out out.mp4
+prefect deployment run generate/generate
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.profile import load_profile
+from flows.progress import stage_progress
+from storage.home import home
+from tasks.errors import RequestError
+from tasks.generation.settings import SamplingSettings
+
+CHAMPION_REF = "models:/vidrd@champion"
+EXAMPLE_PROMPT = "a red circle moving right"
+
+
+class GenerateParams(BaseModel):
+    """What to generate: one prompt or a file of them; all else has defaults that run on the tiny profile."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str | None = Field(None, description="the text of one video")
+    prompts_file: Path | None = Field(None, description="one prompt a line, instead of `prompt`")
+    clips: int = Field(3, ge=1, description="length of the video in clips")
+    seed: int = Field(7, ge=0, lt=2**31, description="a prompt that comes again takes the next seed")
+    out: Path | None = Field(None, description="the mp4 of a single prompt")
+    out_dir: Path | None = Field(None, description="the folder for the videos of a prompts file")
+    model: str | None = Field(
+        None, description=f"a folder or reference; none: {CHAMPION_REF}, before it the profile's model"
+    )
+    profile: str = "tiny"
+    sampling: SamplingSettings | None = Field(None, description="none: the profile's")
+
+
+@dataclass(frozen=True)
+class _Job:
+    prompt: str
+    seed: int
+    out_mp4: Path
+
+
+def check(params: GenerateParams) -> None:
+    """Raises RequestError or StorageError with one line when the request cannot be carried out."""
+    for job in _jobs(params):
+        if job.out_mp4.suffix.lower() != ".mp4":
+            raise RequestError(f"out: {job.out_mp4} must end in .mp4")
+        if job.out_mp4.is_dir():
+            raise RequestError(f"out: {job.out_mp4} is a folder; name a file in it")
+    _check_writable(job.out_mp4.parent)
+    load_profile(params.profile)
+    _resolve(params)
+
+
+@flow(name="generate")
+def generate(params: GenerateParams = GenerateParams(prompt=EXAMPLE_PROMPT)) -> dict:  # noqa: B008
+    """Samples every prompt on Ray and returns the files with what makes them again."""
+    from tasks.cluster import ensure_ray
+    from tasks.generation.generate import generate_on_ray, write_video
+
+    check(params)
+    started = time.monotonic()
+    sampling = params.sampling or load_profile(params.profile).sampling
+    model_dir, model_ref, version = _resolve(params)
+    if params.model is None and version is None:
+        print(f"no {CHAMPION_REF} yet: using {model_ref}; retrain, evaluate and promote make one")
+    jobs = _jobs(params)
+    ensure_ray()
+    videos: dict[int, dict] = {}
+    with stage_progress("generate") as on_progress:
+        prompts, seeds = [job.prompt for job in jobs], [job.seed for job in jobs]
+        samples = generate_on_ray(model_dir, prompts, seeds, params.clips, sampling, on_progress)
+        for index, frames_nhwc in samples:
+            job = jobs[index]
+            video = write_video(frames_nhwc, job.prompt, job.seed, params.clips, sampling.fps, job.out_mp4)
+            videos[index] = {
+                "prompt": video.prompt,
+                "seed": video.seed,
+                "file": str(video.mp4),
+                "contact_sheet": str(video.contact_sheet),
+                "clips": video.num_clips,
+                "frames": video.num_frames,
+                "fps": video.fps,
+            }
+    result = {
+        "model": model_ref,
+        "model_version": version,
+        "videos": [videos[index] for index in sorted(videos)],
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    if params.prompts_file is not None:
+        _write_manifest(jobs)
+    create_markdown_artifact(_as_markdown(result), key="generate", description="generated videos")
+    return result
+
+
+def _jobs(params: GenerateParams) -> list[_Job]:
+    """Expands the request to (prompt, seed, file), in the prompts' order."""
+    if params.prompts_file is None:
+        prompt = (params.prompt or "").strip()
+        if not prompt:
+            raise RequestError(f'prompt: missing; give a text such as "{EXAMPLE_PROMPT}"')
+        if params.out_dir is not None:
+            raise RequestError("out_dir: is for a prompts_file; a single prompt takes out")
+        return [_Job(prompt, params.seed, params.out or home() / "generated" / "video.mp4")]
+
+    if params.prompt is not None:
+        raise RequestError("prompt: give either prompt or prompts_file, not both")
+    if params.out is not None:
+        raise RequestError("out: is for a single prompt; a prompts_file takes out_dir")
+    prompts = _read_prompts(params.prompts_file)
+    out_dir = params.out_dir or home() / "generated" / params.prompts_file.stem
+    # Numbers, not prompts, name the files: they sort in the prompts' order and are always legal names.
+    digits = max(4, len(str(len(prompts))))
+    jobs, seen = [], Counter[str]()
+    for number, prompt in enumerate(prompts, start=1):
+        # A video depends on its prompt and seed, not on its line, so a file may be split or reordered.
+        jobs.append(_Job(prompt, params.seed + seen[prompt], out_dir / f"{number:0{digits}d}.mp4"))
+        seen[prompt] += 1
+    return jobs
+
+
+def _read_prompts(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or error)
+        raise RequestError(f"prompts_file: {path}: {reason}") from error
+    prompts = [line.strip() for line in lines if line.strip()]
+    if not prompts:
+        raise RequestError(f"prompts_file: {path} holds no prompt; write one a line")
+    return prompts
+
+
+def _check_writable(folder: Path) -> None:
+    """The nearest existing ancestor decides whether `folder` can be made and written."""
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise RequestError(f"out: {nearest} is a file, not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RequestError(f"out: {nearest} is not writable")
+
+
+def _resolve(params: GenerateParams) -> tuple[Path, str, int | None]:
+    """Returns (folder, reference, registry version) of the model that will be used."""
+    from storage.registry import CHAMPION, Registry, resolve_model
+
+    ref = params.model
+    if ref is None:
+        ref = CHAMPION_REF
+        if Registry().alias_version(CHAMPION) is None:
+            ref = str(load_profile(params.profile).model)
+            if not Path(ref, "model_index.json").is_file():
+                raise RequestError(
+                    f"model: there is no {CHAMPION_REF} yet; retrain, evaluate and promote make one"
+                )
+    resolved = resolve_model(ref)
+    return resolved.folder, resolved.ref, resolved.version
+
+
+def _write_manifest(jobs: list[_Job]) -> None:
+    """Writes manifest.tsv beside the videos: the folder is then a captioned corpus and a seed list in one."""
+    rows = ["file\tcaption\tseed"]
+    rows += [f"{job.out_mp4.name}\t{job.prompt.replace(chr(9), ' ')}\t{job.seed}" for job in jobs]
+    (jobs[0].out_mp4.parent / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _as_markdown(result: dict) -> str:
+    rows = [
+        f"| {video['prompt'].replace('|', ' ')} | {video['seed']} | {video['frames']} | `{video['file']}` |"
+        for video in result["videos"]
+    ]
+    head = ["| prompt | seed | frames | file |", "|---|---|---|---|"]
+    return "\n".join([f"Model `{result['model']}`, {result['seconds']} s", "", *head, *rows])

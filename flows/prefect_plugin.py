@@ -1,0 +1,52 @@
+"""Prefect plugin: what `prefect` learns when it runs inside this repository.
+
+Flows and deployments carry the same name, so `prefect deployment run build-dataset` can stand for
+`build-dataset/build-dataset`; and while `vidrd up` runs, its server is found without an export. Prefect
+calls the hook at import because pyproject.toml enables plugins ([tool.prefect]) and registers this one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from prefect.plugins import HookContext, SetupResult, register_hook
+
+
+def full_name(name: str) -> str:
+    """Returns `flow/deployment`; a bare name stands for the flow and the deployment of that name."""
+    return name if "/" in name else f"{name}/{name}"
+
+
+@register_hook
+def setup_environment(*, ctx: HookContext) -> SetupResult | None:
+    """Accepts bare deployment names and points Prefect at a running `vidrd up`, if no server is set."""
+    accept_bare_names(ctx.logger_factory("prefect.plugins.vidrd"))
+    if ctx.api_url:
+        return None
+    from flows.up import running_services
+
+    services = running_services()
+    return SetupResult(env={"PREFECT_API_URL": services.prefect_api}) if services else None
+
+
+def accept_bare_names(logger: Any) -> None:
+    """Wraps the clients' look-up by name; where Prefect has moved it, only the full name keeps working."""
+    try:
+        from prefect.client.orchestration._deployments import client as deployments
+
+        for owner in (deployments.DeploymentClient, deployments.DeploymentAsyncClient):
+            lookup = owner.read_deployment_by_name
+            if not hasattr(lookup, "__wrapped__"):
+                owner.read_deployment_by_name = _with_full_name(lookup)  # type: ignore[method-assign]
+    except (ImportError, AttributeError) as error:
+        logger.debug("bare deployment names are off, use FLOW/DEPLOYMENT: %s", error)
+
+
+def _with_full_name(lookup: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(lookup)
+    def read_deployment_by_name(self: Any, name: str) -> Any:
+        return lookup(self, full_name(name))
+
+    return read_deployment_by_name

@@ -1,0 +1,72 @@
+"""Profiles: everything that changes between the embedded model and the real one, in one file each.
+
+`load_profile("tiny")` reads infra/profiles/tiny/profile.toml; a path to such a file works as well.
+"""
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tasks.captions.settings import FilterSettings
+from tasks.clips.settings import ClipSettings
+from tasks.errors import RequestError
+from tasks.evaluation.settings import EvaluationSettings
+from tasks.generation.settings import SamplingSettings
+from tasks.training.settings import DecoderSettings, TemporalSettings
+
+PROFILES_DIR = Path(__file__).resolve().parents[1] / "infra" / "profiles"
+
+
+class Profile(BaseModel):
+    """A base model, a CLIP model and the settings of every stage.
+
+    `model` is an absolute folder or a hub name; `clip` a folder or an open_clip name. In the file, a value
+    that begins with `./` is a folder beside the file.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    model: str
+    clip: str
+    clips: ClipSettings
+    filter: FilterSettings
+    temporal: TemporalSettings
+    decoder: DecoderSettings
+    sampling: SamplingSettings
+    evaluation: EvaluationSettings
+
+
+def profile_names() -> list[str]:
+    """The profiles that ship with the project."""
+    return sorted(path.parent.name for path in PROFILES_DIR.glob("*/profile.toml"))
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """Reads a profile by name or by the path of its file; RequestError names the file and the field."""
+    path = PROFILES_DIR / name_or_path / "profile.toml"
+    if not path.is_file():
+        path = Path(name_or_path).absolute()
+    if not path.is_file():
+        known = ", ".join(profile_names())
+        raise RequestError(f"profile: {name_or_path!r} is neither one of {known} nor a profile file")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: not a TOML file: {error}") from error
+    for key in ("model", "clip"):
+        if str(values.get(key, "")).startswith("./"):
+            values[key] = str((path.parent / values[key]).resolve())
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        raise RequestError(f"{path}: {one_line(error)}") from error
+
+
+def one_line(error: ValidationError) -> str:
+    """The first problem of a validation error as `field: reason`, with the number of further ones."""
+    problems = error.errors(include_url=False, include_context=False)
+    field = ".".join(str(part) for part in problems[0]["loc"]) or "parameters"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{field}: {problems[0]['msg']}, got {problems[0]['input']!r}{more}"

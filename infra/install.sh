@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Creates or reuses the Python environment of this repository: `infra/install.sh [VENV]` (default .venv).
+#
+# An environment whose stamp matches the lock, pyproject.toml, the interpreter and this folder is left as it
+# is. Otherwise everything that requirements.lock pins is installed with its hashes by uv, then the project
+# itself, editable, without build isolation, so that nothing outside the lock is ever fetched.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+venv=${1:-.venv}
+uv_version=0.13.9 # the installer is pinned like everything it installs
+
+stamp() {
+  { cat requirements.lock pyproject.toml; echo "$uv_version $PWD"; "$venv/bin/python" -VV; } | sha256sum | cut -d' ' -f1
+}
+
+if [ -x "$venv/bin/python" ] && [ -f "$venv/vidrd.stamp" ] && [ "$(cat "$venv/vidrd.stamp")" = "$(stamp)" ]; then
+  exit 0
+fi
+
+started=$SECONDS
+if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+  python=
+  for candidate in ${PYTHON:-python3.11 python3 python3.12 python3.13}; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
+      python=$candidate
+      break
+    fi
+  done
+  if [ -z "$python" ]; then
+    echo "error: no Python 3.11 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3.11" >&2
+    exit 2
+  fi
+  if ! "$python" -m venv --clear "$venv"; then
+    echo "error: $python cannot create environments; on Debian: apt-get install python3-venv" >&2
+    exit 2
+  fi
+fi
+
+# uv does not read pip's settings: a mirror that pip was told of is handed on.
+index=${PIP_INDEX_URL:-$("$venv/bin/python" -m pip config get global.index-url 2>/dev/null || true)}
+[ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
+certificates=${PIP_CERT:-$("$venv/bin/python" -m pip config get global.cert 2>/dev/null || true)}
+[ -z "$certificates" ] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$certificates}"
+
+echo "installing the pinned packages into $venv (once)"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+export VIRTUAL_ENV=$PWD/$venv UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-300}"
+case $venv in /*) VIRTUAL_ENV=$venv ;; esac
+"$venv/bin/uv" pip sync --quiet --require-hashes requirements.lock
+"$venv/bin/uv" pip install --quiet --offline --no-deps --no-build-isolation --editable .
+stamp >"$venv/vidrd.stamp"
+echo "environment ready in $((SECONDS - started)) s"

@@ -1,0 +1,173 @@
+"""Reading a dataset folder: a finished build's clips, what was rejected, what was quarantined.
+
+`DIR` means the newest finished build, `DIR@build-0001` that one; rows committed since are not seen.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from storage.builds import Build, finished_builds
+from storage.errors import StorageError
+from storage.schema import TABLES
+from storage.tables import open_table, table_exists
+
+if TYPE_CHECKING:
+    import lance
+    import pyarrow as pa
+
+
+def parse_ref(ref: str | Path) -> tuple[Path, str | None]:
+    """Split `DIR[@TAG]` into the folder and the tag."""
+    folder, separator, tag = str(ref).rpartition("@")
+    if not separator or "/" in tag:
+        return Path(ref), None
+    return Path(folder), tag
+
+
+class ClipDataset:
+    """One finished build of a dataset folder, read-only; open it in the process that reads it."""
+
+    def __init__(self, folder: Path, build: Build) -> None:
+        self.folder = folder
+        self.build = build
+        self._tables: dict[str, lance.LanceDataset] = {}
+
+    @classmethod
+    def open(cls, ref: str | Path) -> Self:
+        """Open `DIR[@TAG]`; StorageError when it is no dataset, has no finished build or no such tag."""
+        folder, tag = parse_ref(ref)
+        if not table_exists(folder, "clips"):
+            raise StorageError(f"{folder}: is not a dataset (no clips.lance in it)")
+        builds = finished_builds(folder)
+        if not builds:
+            raise StorageError(f"{folder}: has no finished build yet: run build-dataset on it again")
+        if tag is None:
+            return cls(folder, builds[-1])
+        for build in builds:
+            if build.tag == tag:
+                return cls(folder, build)
+        tags = ", ".join(build.tag for build in builds)
+        raise StorageError(f"{folder}: has no build tagged {tag!r}; there are: {tags}")
+
+    @property
+    def tag(self) -> str:
+        """The build's tag."""
+        return self.build.tag
+
+    @property
+    def version(self) -> int:
+        """The version of the clips table."""
+        return self.build.versions["clips"]
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Frames, channels, height and width of one clip's latents."""
+        return tuple(self._table("clips").schema.field("latents").type.shape)
+
+    def __len__(self) -> int:
+        return self._table("clips").count_rows()
+
+    def clips_table(
+        self, columns: Sequence[str], split: str | None = None, kinds: Sequence[str] | None = None
+    ) -> "pa.Table":
+        """The clips' metadata, in table order.
+
+        The extra column name `row` stands for a clip's index, to be given to `take`, `latents` and
+        `videos`; the columns `latents` and `video` themselves are read through those.
+        """
+        return _metadata(self._table("clips"), columns, split, kinds)
+
+    def rejected_table(self, columns: Sequence[str]) -> "pa.Table":
+        """The metadata of clips that were scored and not kept, with `reason`; `row` as in `clips_table`."""
+        return _metadata(self._table("rejected"), columns)
+
+    def quarantine_table(self) -> "pa.Table":
+        """The sources that could not be used: stage, error, attempts."""
+        return self._table("quarantine").to_table()
+
+    def take(self, row_indices: Sequence[int], columns: Sequence[str]) -> "pa.Table":
+        """The given columns of these clips, in the order asked for."""
+        return self._table("clips").take(_as_list(row_indices), columns=list(columns))
+
+    def latents(self, row_indices: Sequence[int]) -> np.ndarray:
+        """The scaled latents of these clips: float16 (b, N, 4, h, w)."""
+        column = self.take(row_indices, ["latents"])["latents"]
+        return column.combine_chunks().to_numpy_ndarray()
+
+    def videos(self, row_indices: Sequence[int]) -> list[bytes | None]:
+        """The near-lossless mp4 of these clips; None where none is kept (images)."""
+        return _blobs(self._table("clips"), row_indices)
+
+    def rejected_videos(self, row_indices: Sequence[int]) -> list[bytes | None]:
+        """The same for clips that were not kept."""
+        return _blobs(self._table("rejected"), row_indices)
+
+    def info(self) -> dict[str, Any]:
+        """Counts, versions, tags and bytes on disk, as plain JSON."""
+        clips = self.clips_table(["kind", "corpus", "split", "licence"])
+        rejected = self.rejected_table(["reason", "corpus"])
+        quarantine = self.quarantine_table().select(["source_uri", "corpus", "stage", "error", "attempts"])
+        return {
+            "dataset": str(self.folder),
+            "tag": self.tag,
+            "version": self.version,
+            "versions": self.build.versions,
+            "tags": [build.tag for build in finished_builds(self.folder)],
+            "finished_at": self.build.finished_at,
+            "sources": self._table("sources").count_rows(),
+            "clips": clips.num_rows,
+            "clips_by": {name: _counts(clips, name) for name in clips.column_names},
+            "rejected": rejected.num_rows,
+            "rejected_by": {name: _counts(rejected, name) for name in rejected.column_names},
+            "quarantined": quarantine.num_rows,
+            "quarantined_by": {"stage": _counts(quarantine, "stage")},
+            "quarantine": quarantine.to_pylist(),
+            "bytes": {table: _bytes_below(self.folder / f"{table}.lance") for table in TABLES},
+        }
+
+    def _table(self, name: str) -> "lance.LanceDataset":
+        if name not in self._tables:
+            self._tables[name] = open_table(self.folder, name, self.build.versions[name])
+        return self._tables[name]
+
+
+def _metadata(
+    table: "lance.LanceDataset",
+    columns: Sequence[str],
+    split: str | None = None,
+    kinds: Sequence[str] | None = None,
+) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = {name for name in columns if name != "row"}
+    filtered = {name for name, value in (("split", split), ("kind", kinds)) if value is not None}
+    # One column at least, or the scan has no rows to count. The filter comes after the row numbers.
+    data = table.to_table(columns=sorted(wanted | filtered) or ["clip_id"])
+    data = data.append_column("row", pa.array(np.arange(data.num_rows, dtype=np.int64)))
+    if split is not None:
+        data = data.filter(pc.equal(data["split"], split))
+    if kinds is not None:
+        data = data.filter(pc.is_in(data["kind"], pa.array(list(kinds), pa.string())))
+    return data.select(list(columns))
+
+
+def _blobs(table: "lance.LanceDataset", row_indices: Sequence[int]) -> list[bytes | None]:
+    files = table.take_blobs("video", indices=_as_list(row_indices))
+    return [None if file is None else file.readall() for file in files]
+
+
+def _as_list(row_indices: Sequence[int]) -> list[int]:
+    return [int(index) for index in row_indices]
+
+
+def _counts(table: "pa.Table", column: str) -> dict[str, int]:
+    return dict(sorted(Counter(table[column].to_pylist()).items()))
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

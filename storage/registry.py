@@ -1,0 +1,370 @@
+"""Runs, model versions and aliases: all the project knows of MLflow.
+
+The registered model is called `vidrd`. A retraining registers a version under the alias `candidate`, a
+promotion moves the alias `champion`. The same code talks to the SQLite file of one machine and to a server.
+"""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from storage.errors import StorageError
+from storage.home import home, mlflow_artifacts, mlflow_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+MODEL_NAME = "vidrd"
+EXPERIMENT_NAME = "vidrd"
+CANDIDATE = "candidate"
+CHAMPION = "champion"
+
+_PYFUNC_FILE = Path(__file__).with_name("pyfunc_model.py")
+_SERVING_PACKAGES = ("torch", "diffusers", "transformers")
+_VERSION_METRIC = "evaluation."  # tells a version's own figures from the losses that MLflow also shows for it
+_METRICS_PER_CALL = 1000  # what log_batch takes at most
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model reference and the folder it means; a plain folder has no version, run or tags."""
+
+    folder: Path
+    ref: str
+    version: int | None = None
+    run_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One open MLflow run."""
+
+    run_id: str
+    client: "MlflowClient"
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters; nested mappings become dotted names."""
+        from mlflow.entities import Param
+
+        flat = [Param(name, str(value)) for name, value in _flatten(params)]
+        self.client.log_batch(self.run_id, params=flat)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log single figures."""
+        for name, value in metrics.items():
+            self.log_curve(name, [(step, value)])
+
+    def log_curve(self, name: str, points: Sequence[tuple[int, float]]) -> None:
+        """Log a whole curve of (step, value) in as few calls as MLflow allows."""
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now_ms, int(step)) for step, value in points]
+        for start in range(0, len(metrics), _METRICS_PER_CALL):
+            self.client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_PER_CALL])
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Keep a file, or a folder with all it holds, with the run."""
+        if path.is_dir():
+            self.client.log_artifacts(self.run_id, str(path), folder)
+        else:
+            self.client.log_artifact(self.run_id, str(path), folder)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run."""
+        for name, value in tags.items():
+            self.client.set_tag(self.run_id, name, value)
+
+
+class Registry:
+    """The runs and the model versions at one MLflow address (default: `storage.home.mlflow_uri()`)."""
+
+    def __init__(self, uri: str | None = None) -> None:
+        self.uri = uri or mlflow_uri()
+        self.client = _client(self.uri)
+
+    @contextmanager
+    def start_run(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
+        """Open a run, tagged with the code's commit; it ends as failed when the block raises."""
+        import mlflow
+
+        all_tags = {"git_commit": git_commit(), **(tags or {})}
+        with (
+            _one_line_errors(self.uri),
+            mlflow.start_run(experiment_id=self._experiment_id(), run_name=name, tags=all_tags) as active,
+        ):
+            yield Run(active.info.run_id, self.client)
+
+    def register(self, folder: Path, run: Run, tags: Mapping[str, str]) -> int:
+        """Copy a model folder into the registry as a new version, make it `candidate`, return its number.
+
+        To be called inside the block of the run it came from.
+        """
+        import mlflow
+
+        with _one_line_errors(self.uri), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # advice on type hints and input examples
+            info = mlflow.pyfunc.log_model(
+                name=MODEL_NAME,
+                python_model=str(_PYFUNC_FILE),
+                artifacts={"model": str(folder)},
+                # Named here, because MLflow would otherwise load the whole model once more to infer them.
+                pip_requirements=[f"{name}=={installed_version(name)}" for name in _SERVING_PACKAGES],
+                signature=_signature(),
+            )
+            self._ensure_registered_model()
+            texts = {name: str(value) for name, value in tags.items()}
+            created = self.client.create_model_version(MODEL_NAME, info.model_uri, run.run_id, tags=texts)
+        self.set_alias(CANDIDATE, int(created.version))
+        return int(created.version)
+
+    def alias_version(self, alias: str) -> int | None:
+        """The version an alias points to, or None."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return int(self.client.get_model_version_by_alias(MODEL_NAME, alias).version)
+        except MlflowException as error:
+            if _is_missing(error):
+                return None
+            raise StorageError(_first_line(self.uri, error)) from error
+
+    def set_alias(self, alias: str, version: int) -> None:
+        """Point an alias at a version."""
+        with _one_line_errors(self.uri):
+            self.client.set_registered_model_alias(MODEL_NAME, alias, str(version))
+
+    def version_tags(self, version: int) -> dict[str, str]:
+        """The tags of a version."""
+        return dict(self._version(version).tags)
+
+    def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags of a version, leaving its others alone."""
+        with _one_line_errors(self.uri):
+            for name, value in tags.items():
+                self.client.set_model_version_tag(MODEL_NAME, str(version), name, str(value))
+
+    def version_metrics(self, version: int) -> dict[str, float]:
+        """The figures recorded by `log_version_metrics`, the newest of each name."""
+        found = self._version(version)
+        with _one_line_errors(self.uri):
+            recorded = self.client.get_logged_model(_model_id(found)).metrics or []
+        newest_last = sorted(recorded, key=lambda metric: (metric.step, metric.timestamp))
+        return {
+            metric.key.removeprefix(_VERSION_METRIC): metric.value
+            for metric in newest_last
+            if metric.key.startswith(_VERSION_METRIC)
+        }
+
+    def log_version_metrics(
+        self, version: int, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Record figures of a version, in place of earlier ones of the same name, and tags about them."""
+        found = self._version(version)
+        # A figure recorded later gets a later step: two evaluations within a millisecond stay in order.
+        step = time.time_ns() // 1_000_000
+        with _one_line_errors(self.uri):
+            for name, value in metrics.items():
+                self.client.log_metric(
+                    found.run_id, _VERSION_METRIC + name, float(value), step=step, model_id=_model_id(found)
+                )
+        self.set_version_tags(version, tags or {})
+
+    def _version(self, version: int) -> "ModelVersion":
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_model_version(MODEL_NAME, str(version))
+        except MlflowException as error:
+            if _is_missing(error):
+                ref = f"models:/{MODEL_NAME}/{version}"
+                raise StorageError(f"{ref}: no such version at {self.uri}") from error
+            raise StorageError(_first_line(self.uri, error)) from error
+
+    def _ensure_registered_model(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(MODEL_NAME)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _experiment_id(self) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT_NAME)
+        if found is not None:
+            return found.experiment_id
+        # A server decides where artifacts go; without one MLflow would put them into the working directory.
+        location = None if self.uri.startswith("http") else mlflow_artifacts().as_uri()
+        return self.client.create_experiment(EXPERIMENT_NAME, artifact_location=location)
+
+
+def resolve_model(ref: str | Path) -> ResolvedModel:
+    """The folder that a reference means: a model folder, `models:/vidrd@champion` or `models:/vidrd/3`.
+
+    A version kept on this machine is used where it lies; any other is downloaded once, into the home folder.
+    Raises StorageError, one line, when there is no such model.
+    """
+    text = str(ref)
+    if not text.startswith("models:/"):
+        folder = Path(text).absolute()
+        if not (folder / "model_index.json").is_file():
+            raise StorageError(f"{text}: no model folder (it has no model_index.json)")
+        return ResolvedModel(folder, text)
+    registry = Registry()
+    version = _parse_version(text, registry)
+    found = registry._version(version)
+    with _one_line_errors(registry.uri):
+        folder = _version_folder(registry, found)
+    return ResolvedModel(folder, text, version, found.run_id, dict(found.tags))
+
+
+@lru_cache(maxsize=1)
+def git_commit() -> str:
+    """The commit of the project's code, `-dirty` when files differ from it; "unknown" outside a clone."""
+    root = Path(__file__).resolve().parents[1]
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def _client(uri: str) -> "MlflowClient":
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # The default is seven retries with growing pauses: minutes of silence when no server listens.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _parse_version(ref: str, registry: Registry) -> int:
+    name, separator, alias = ref.removeprefix("models:/").partition("@")
+    if not separator:
+        name, _, number = name.partition("/")
+        alias = ""
+    else:
+        number = ""
+    if name != MODEL_NAME or not (alias or number.isdigit()):
+        forms = f"models:/{MODEL_NAME}@ALIAS or models:/{MODEL_NAME}/NUMBER"
+        raise StorageError(f"{ref}: not a model reference ({forms})")
+    if number:
+        return int(number)
+    version = registry.alias_version(alias)
+    if version is None:
+        raise StorageError(
+            f"{ref}: no model has the alias {alias!r} at {registry.uri}; vidrd retrain makes one"
+        )
+    return version
+
+
+def _version_folder(registry: Registry, found: "ModelVersion") -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    location = registry.client.get_model_version_download_uri(MODEL_NAME, str(found.version))
+    if location.startswith(("file:", "/")):
+        return _model_artifact(Path(local_file_uri_to_path(location)))
+    # The model id, not only the number: several servers all have a version 1.
+    cached = home() / "models" / f"{MODEL_NAME}-{found.version}-{_model_id(found)}"
+    if not cached.is_dir():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=cached.parent))
+        try:
+            download_artifacts(f"models:/{MODEL_NAME}/{found.version}", dst_path=str(partial))
+            partial.rename(cached)
+        except OSError:
+            if not cached.is_dir():  # else another process was faster, and its copy is as good
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return _model_artifact(cached)
+
+
+def _model_id(found: "ModelVersion") -> str:
+    # The id is a field of the version too, but neither store fills it in.
+    return found.source.removeprefix("models:/")
+
+
+def _model_artifact(version_root: Path) -> Path:
+    from mlflow.models import Model
+
+    if not (version_root / "MLmodel").is_file():
+        raise StorageError(f"{version_root}: the files of this registered model are gone (no MLmodel)")
+    flavor = Model.load(str(version_root)).flavors["python_function"]
+    return version_root / flavor["artifacts"]["model"]["path"]
+
+
+def _signature() -> Any:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "prompt")]),
+        outputs=Schema([TensorSpec(np.dtype("uint8"), (-1, -1, -1, -1, 3), "frames")]),
+        params=ParamSchema(
+            [
+                ParamSpec("num_clips", DataType.long, 1),
+                ParamSpec("seed", DataType.long, 0),
+                ParamSpec("num_inference_steps", DataType.long, 50),
+                ParamSpec("guidance_scale", DataType.double, 7.5),
+            ]
+        ),
+    )
+
+
+def _flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", json.dumps(value) if isinstance(value, list | tuple) else value
+
+
+def _is_missing(error: Exception) -> bool:
+    # The SQLite store calls a missing alias an invalid parameter, a server a resource that does not exist.
+    code = getattr(error, "error_code", "")
+    not_found = code == "INVALID_PARAMETER_VALUE" and "not found" in str(error)
+    return not_found or code == "RESOURCE_DOES_NOT_EXIST"
+
+
+def _first_line(uri: str, error: Exception) -> str:
+    return f"MLflow at {uri}: {str(error).splitlines()[0]}"
+
+
+@contextmanager
+def _one_line_errors(uri: str) -> Iterator[None]:
+    """Turn MLflow's exceptions into ours."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise StorageError(_first_line(uri, error)) from error

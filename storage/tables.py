@@ -1,0 +1,110 @@
+"""One Lance table of a dataset: create, open, write fragments anywhere, make them visible in one commit.
+
+Fragments are written by workers and mean nothing until the driver commits their metadata (JSON) once;
+what a crash leaves behind uncommitted is never read.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from storage.errors import StorageError
+from storage.schema import LatentShape, rows_table, table_schema
+
+if TYPE_CHECKING:
+    import lance
+
+Fragments = list[str]
+"""Metadata of written but uncommitted fragments, as JSON: small, and safe to send between machines."""
+
+
+def table_path(dataset_dir: Path, table: str) -> Path:
+    """The folder of one of the dataset's tables."""
+    return dataset_dir / f"{table}.lance"
+
+
+def table_exists(dataset_dir: Path, table: str) -> bool:
+    """Whether the table has ever been committed to."""
+    return (table_path(dataset_dir, table) / "_versions").is_dir()
+
+
+def create_table(dataset_dir: Path, table: str, latent_shape: LatentShape) -> None:
+    """Create an empty table unless it is there already."""
+    import lance
+
+    if not table_exists(dataset_dir, table):
+        empty = table_schema(table, latent_shape).empty_table()
+        lance.write_dataset(empty, str(table_path(dataset_dir, table)), mode="create")
+
+
+def open_table(dataset_dir: Path, table: str, version: int | None = None) -> "lance.LanceDataset":
+    """The table at a version, by default its newest; StorageError when there is none."""
+    import lance
+
+    path = table_path(dataset_dir, table)
+    try:
+        return lance.dataset(str(path), version=version)
+    except (ValueError, OSError) as error:
+        which = "" if version is None else f" at version {version}"
+        raise StorageError(f"{path}: cannot be read as a Lance table{which}: {_first_line(error)}") from error
+
+
+def write_rows(dataset_dir: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> Fragments:
+    """Write rows into new fragments that nobody sees until `commit_rows`; can run on any worker."""
+    from lance.fragment import write_fragments
+
+    if not rows:
+        return []
+    dataset = open_table(dataset_dir, table)
+    data = rows_table(rows, dataset.schema)
+    fragments = write_fragments(data, dataset.uri, schema=dataset.schema, mode="append")
+    return [json.dumps(fragment.to_json()) for fragment in fragments]
+
+
+def commit_rows(dataset_dir: Path, table: str, fragments: Fragments, replaced: Collection[str] = ()) -> None:
+    """Make fragments visible and, in the same commit, drop the older rows of the `replaced` source ids."""
+    import lance
+    from lance.fragment import FragmentMetadata
+
+    dataset = open_table(dataset_dir, table)
+    new = [FragmentMetadata.from_json(fragment) for fragment in fragments]
+    removed_ids, updated = _without_sources(dataset, replaced)
+    if removed_ids or updated:
+        operation = lance.LanceOperation.Update(
+            removed_fragment_ids=removed_ids, updated_fragments=updated, new_fragments=new
+        )
+    elif new:
+        operation = lance.LanceOperation.Append(new)
+    else:
+        return
+    lance.LanceDataset.commit(dataset.uri, operation, read_version=dataset.version)
+
+
+def column_values(dataset_dir: Path, table: str, column: str) -> set[Any]:
+    """The distinct values of a column in the table's newest version."""
+    values: set[Any] = set()
+    for batch in open_table(dataset_dir, table).to_batches(columns=[column]):
+        values.update(batch.column(0).to_pylist())
+    return values
+
+
+def _without_sources(dataset: "lance.LanceDataset", source_ids: Collection[str]) -> tuple[list[int], list]:
+    """Fragments that vanish and fragments that shrink when the rows of these sources go."""
+    removed_ids: list[int] = []
+    updated: list = []
+    if not source_ids:
+        return removed_ids, updated
+    predicate = "source_id IN ({})".format(", ".join(f"'{source_id}'" for source_id in sorted(source_ids)))
+    for fragment in dataset.get_fragments():
+        before = fragment.count_rows()
+        after = fragment.delete(predicate)
+        if after is None:
+            removed_ids.append(fragment.fragment_id)
+        elif after.num_rows < before:
+            updated.append(after)
+    return removed_ids, updated
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0][:300]

@@ -1,0 +1,149 @@
+"""The one writer of a dataset: groups of finished sources go in, each source entirely or not at all.
+
+A group is up to four commits, one per table, the ledger `sources` last. Whatever a crash cuts off is
+repaired by the next writer: rows of a source that the ledger does not know are dropped, and a source
+that it knows in an older form is done again, its rows replaced in one commit per table.
+"""
+
+import fcntl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NamedTuple, Self
+
+from storage.builds import Build, finished_builds, newest_versions, record_build
+from storage.errors import StorageError
+from storage.schema import TABLES, LatentShape
+from storage.tables import (
+    Fragments,
+    column_values,
+    commit_rows,
+    create_table,
+    open_table,
+    table_exists,
+    write_rows,
+)
+
+
+class Signature(NamedTuple):
+    """What a source's rows depend on; while it is the same, they need not be made again."""
+
+    size_bytes: int
+    mtime_ns: int
+    labels: str
+    settings: str
+
+
+@dataclass
+class SourceGroup:
+    """Finished sources that are committed together.
+
+    `sources` and `quarantine` hold rows of those tables; `clips` and `rejected` hold fragments that
+    workers have already written for the same sources.
+    """
+
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    quarantine: list[dict[str, Any]] = field(default_factory=list)
+    clips: Fragments = field(default_factory=list)
+    rejected: Fragments = field(default_factory=list)
+
+
+class DatasetWriter:
+    """Exclusive access to a dataset folder, repaired on entry; use it as a context manager."""
+
+    def __init__(self, dataset_dir: Path, latent_shape: LatentShape) -> None:
+        self.dataset_dir = dataset_dir
+        self._latent_shape = latent_shape
+        self._ledger: dict[str, Signature] = {}
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._lock = _locked(self.dataset_dir)
+        try:
+            check_latent_shape(self.dataset_dir, self._latent_shape)
+            for table in TABLES:
+                create_table(self.dataset_dir, table, self._latent_shape)
+            self._ledger = self._read_ledger()
+            self._drop_orphans()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def is_done(self, source_id: str, signature: Signature) -> bool:
+        """Whether this source, exactly as it is now, was committed or quarantined before."""
+        return self._ledger.get(source_id) == signature
+
+    def commit(self, group: SourceGroup) -> None:
+        """Commit a group; a source that failed keeps the rows that an earlier form of it left."""
+        known = {row["source_id"] for row in group.sources if row["source_id"] in self._ledger}
+        failed = {row["source_id"] for row in group.quarantine}
+        quarantine = write_rows(self.dataset_dir, "quarantine", group.quarantine)
+        ledger = write_rows(self.dataset_dir, "sources", group.sources)
+        commit_rows(self.dataset_dir, "clips", group.clips, known - failed)
+        commit_rows(self.dataset_dir, "rejected", group.rejected, known - failed)
+        commit_rows(self.dataset_dir, "quarantine", quarantine, known)
+        commit_rows(self.dataset_dir, "sources", ledger, known)
+        self._ledger.update((row["source_id"], _signature(row)) for row in group.sources)
+
+    def count(self, table: str) -> int:
+        """Rows of a table's newest version."""
+        return open_table(self.dataset_dir, table).count_rows()
+
+    def finish(self, summary: dict[str, Any]) -> Build:
+        """Name the tables' versions by one tag, unless nothing changed since the last one."""
+        return record_build(self.dataset_dir, summary)
+
+    def _read_ledger(self) -> dict[str, Signature]:
+        columns = ["source_id", *Signature._fields]
+        ledger: dict[str, Signature] = {}
+        for batch in open_table(self.dataset_dir, "sources").to_batches(columns=columns):
+            ledger.update((row["source_id"], _signature(row)) for row in batch.to_pylist())
+        return ledger
+
+    def _drop_orphans(self) -> None:
+        """Drop rows that a crash left without a ledger entry; skipped when the last build ended well."""
+        builds = finished_builds(self.dataset_dir)
+        if builds and builds[-1].versions == newest_versions(self.dataset_dir):
+            return
+        for table in TABLES[:-1]:
+            orphans = column_values(self.dataset_dir, table, "source_id") - self._ledger.keys()
+            commit_rows(self.dataset_dir, table, [], orphans)
+
+
+def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
+    """StorageError when the folder holds clips of another shape than this build would add."""
+    if not table_exists(dataset_dir, "clips"):
+        return
+    present: Sequence[int] = open_table(dataset_dir, "clips").schema.field("latents").type.shape
+    if tuple(present) != tuple(latent_shape):
+        raise StorageError(
+            f"{dataset_dir}: holds clips with latents of shape {tuple(present)}, this build makes "
+            f"{tuple(latent_shape)}: choose another dataset folder or the settings it was made with"
+        )
+
+
+def _signature(row: dict[str, Any]) -> Signature:
+    return Signature(*(row[name] for name in Signature._fields))
+
+
+def _locked(dataset_dir: Path) -> IO[str]:
+    """Hold the folder's lock until the file is closed or this process ends, however it ends."""
+    try:
+        dataset_dir.mkdir(parents=True, exist_ok=True)
+        lock = (dataset_dir / "build.lock").open("w")
+    except OSError as error:
+        raise StorageError(f"{dataset_dir}: cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise StorageError(f"{dataset_dir}: another build is writing to it: wait for it to end") from error
+    return lock

@@ -1,0 +1,1 @@
+"""Do frames and caption agree? CLIP scores every clip, a threshold decides."""

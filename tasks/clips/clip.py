@@ -1,0 +1,41 @@
+"""A clip: N frames with a caption, where they came from and how to make them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.corpora.records import SourceRecord
+
+
+@dataclass
+class Clip:
+    """One clip of a source; `frames_nhwc` is uint8 RGB (n, h, w, 3), `params_json` reproduces it."""
+
+    clip_id: str
+    source: SourceRecord
+    start_s: float
+    fps: float
+    frames_nhwc: np.ndarray
+    caption: str
+    caption_origin: str
+    params_json: str
+
+
+def parameters_json(parameters: Mapping[str, object]) -> str:
+    """Parameters as one line of JSON that is the same for equal parameters."""
+    return json.dumps(parameters, sort_keys=True, separators=(",", ":"))
+
+
+def clip_id(source_id: str, params_json: str) -> str:
+    """The clip's name: blake2b-128 over its source and all that was chosen for it, span included."""
+    return hashlib.blake2b(f"{source_id}\0{params_json}".encode(), digest_size=16).hexdigest()
+
+
+def seed_of(source_id: str, params_json: str) -> int:
+    """A 128-bit seed from the source and the parameters: the same on any machine and in any order of work."""
+    return int(clip_id(source_id, params_json), 16)

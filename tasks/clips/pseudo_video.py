@@ -1,0 +1,117 @@
+"""Turns an image into a clip by a slow, seeded zoom or pan; the drawn motion reproduces the clip."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tasks.clips.settings import ClipSettings
+from tasks.errors import ItemError
+
+MAX_PIXELS = 100_000_000  # about 300 MB as RGB; a header that promises more is a bomb or a poster
+KINDS = ("zoom-in", "zoom-out", "pan")
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A window (left, top, right, bottom; parts of the upright image) that moves from `start` to `end`."""
+
+    kind: str
+    start: Box
+    end: Box
+
+    def parameters(self) -> dict[str, object]:
+        """The motion as plain values for JSON; `Motion(**parameters)` is the same motion again."""
+        return asdict(self)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads an image upright (EXIF orientation) as uint8 RGB (h, w, 3), transparency over white.
+
+    Raises ItemError for what Pillow cannot read and for more than MAX_PIXELS.
+    """
+    name = Path(path).name
+    try:
+        # Pillow warns of large images; the limit below decides instead.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    size = f"{image.width}x{image.height}"
+                    raise ItemError(
+                        f"{name}: {size} is over the limit of {MAX_PIXELS} pixels", stage="decode"
+                    )
+                upright = ImageOps.exif_transpose(image)
+                if upright.has_transparency_data:
+                    upright = Image.alpha_composite(
+                        Image.new("RGBA", upright.size, "white"), upright.convert("RGBA")
+                    )
+                return np.asarray(upright.convert("RGB"))
+    except ItemError:
+        raise
+    except UnidentifiedImageError:
+        raise ItemError(f"{name}: cannot be decoded: its content is no image", stage="decode") from None
+    except Exception as error:  # broken files make Pillow's plugins raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ItemError(f"{name}: cannot be decoded: {reason}", stage="decode") from error
+
+
+def draw_motion(rng: np.random.Generator, image_size: tuple[int, int], settings: ClipSettings) -> Motion:
+    """Draws a zoom in, a zoom out or a pan over an image of size (width, height).
+
+    All windows have the clip's aspect ratio, lie inside the image, are at least
+    `pseudo_video_min_window` of its centre crop and keep near the centre, where the subject is.
+    """
+    crop_wh = _centre_crop(image_size, settings.width / settings.height)
+    smallest = settings.pseudo_video_min_window
+    kind = str(rng.choice(KINDS))
+    if kind == "pan":
+        scale = rng.uniform(smallest, (1 + smallest) / 2)
+        # Along a line through the centre: at least one axis is moved by the whole room it has.
+        shift_xy = rng.choice([-1.0, 1.0], size=2) * rng.permutation([1.0, rng.uniform(0, 1)])
+        start, end = (scale, -shift_xy), (scale, shift_xy)
+    else:
+        # The room grows with the zoom, so the subject drifts a little while it comes nearer.
+        wide, near = rng.uniform((1 + smallest) / 2, 1.0), rng.uniform(smallest, (1 + 3 * smallest) / 4)
+        start, end = (wide, rng.uniform(-1, 1, size=2)), (near, rng.uniform(-1, 1, size=2))
+        if kind == "zoom-out":
+            start, end = end, start
+    return Motion(kind, _box(*start, crop_wh, smallest), _box(*end, crop_wh, smallest))
+
+
+def render(image_hwc: np.ndarray, motion: Motion, num_frames: int, width: int, height: int) -> np.ndarray:
+    """Renders the clip of a motion over an image, uint8 (num_frames, height, width, 3), antialiased."""
+    image = Image.fromarray(image_hwc)
+    parts = np.linspace(0.0, 1.0, num_frames)[:, None]
+    boxes = (1 - parts) * np.array(motion.start) + parts * np.array(motion.end)
+    boxes_px = np.clip(boxes, 0.0, 1.0) * [image.width, image.height, image.width, image.height]
+    # Windows between pixels are sampled as they are: rounding them would make the motion jerk.
+    frames = [
+        image.resize((width, height), Image.Resampling.BICUBIC, box=(left, top, right, bottom))
+        for left, top, right, bottom in boxes_px.tolist()
+    ]
+    return np.stack([np.asarray(frame) for frame in frames])
+
+
+def _centre_crop(image_size: tuple[int, int], aspect: float) -> np.ndarray:
+    """Width and height, as parts of the image, of the largest window of this aspect ratio."""
+    width, height = image_size
+    crop_width = min(float(width), height * aspect)
+    return np.array([crop_width / width, crop_width / aspect / height])
+
+
+def _box(scale: float, shift_xy: np.ndarray, crop_wh: np.ndarray, smallest: float) -> Box:
+    """The window of a scale, shifted from the centre by a part (-1..1) of the room it has."""
+    window_wh = scale * crop_wh
+    # A long image has more room along its length than a subject near the centre can stand.
+    room_wh = np.minimum((1 - window_wh) / 2, (1 - smallest) / 2 * crop_wh)
+    left_top = 0.5 + shift_xy * room_wh - window_wh / 2
+    left, top, right, bottom = np.clip(np.concatenate([left_top, left_top + window_wh]), 0.0, 1.0)
+    # Few digits, so that the stored text is short; the clip is rendered from the rounded ones.
+    return round(float(left), 5), round(float(top), 5), round(float(right), 5), round(float(bottom), 5)

@@ -1,0 +1,1 @@
+"""Corpora: the file that lists them (`config`) and the readers that turn them into source records."""

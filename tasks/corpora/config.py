@@ -1,0 +1,119 @@
+"""The corpora file: which corpora there are, where they lie and how they are laid out."""
+
+from __future__ import annotations
+
+import reprlib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tasks.corpora.readers import read_sources
+from tasks.errors import RequestError
+
+Kind = Literal["images", "short-videos", "long-videos"]
+Format = Literal["folder", "csv", "class-folders"]
+
+
+class Corpus(BaseModel):
+    """One `[[corpus]]` table; `path` is absolute once the file is loaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=200)
+    kind: Kind
+    format: Format
+    path: Path
+    licence: str = Field(min_length=1)
+    caption_column: str | None = Field(None, description="column of the manifest or CSV that holds captions")
+    prompt_template: str = Field("{label}", description="class-folders: the caption, with {label} in it")
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _local_path(cls, value: Any) -> Any:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError("addresses are not read yet, copy the corpus and give its local path")
+        return value
+
+    @field_validator("prompt_template")
+    @classmethod
+    def _template_has_label(cls, value: str) -> str:
+        if "{label}" not in value:
+            raise ValueError("must contain {label}")
+        return value
+
+
+def load_corpora(path: Path | str) -> list[Corpus]:
+    """Reads a corpora file and looks into every corpus it names.
+
+    Raises RequestError, one line that names the file and the table: no such file, broken TOML, an
+    unknown key, kind or format, a path that does not exist, a corpus without any media.
+    """
+    path = Path(path)
+    tables = _read_tables(path)
+    corpora = [_corpus(path, number, table) for number, table in enumerate(tables, start=1)]
+    names = [corpus.name for corpus in corpora]
+    for name in names:
+        if names.count(name) > 1:
+            raise RequestError(f"{path}: two corpora are called {name!r}; give every corpus its own name")
+    for corpus in corpora:
+        _look_inside(path, corpus)
+    return corpora
+
+
+def _read_tables(path: Path) -> list[Any]:
+    try:
+        with path.open("rb") as file:
+            document = tomllib.load(file)
+    except FileNotFoundError:
+        raise RequestError(f"{path}: no such corpora file") from None
+    except OSError as error:
+        raise RequestError(f"{path}: the corpora file cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: not valid TOML: {error}") from None
+    unknown = sorted(set(document) - {"corpus"})
+    if unknown:
+        raise RequestError(f"{path}: unknown key {unknown[0]!r} at the top; corpora are [[corpus]] tables")
+    tables = document.get("corpus")
+    if not isinstance(tables, list) or not tables:
+        raise RequestError(f"{path}: names no corpus; write at least one [[corpus]] table")
+    return tables
+
+
+def _corpus(path: Path, number: int, table: Any) -> Corpus:
+    name = table.get("name") if isinstance(table, dict) else None
+    where = f"{path}: [[corpus]] {name!r}" if name else f"{path}: [[corpus]] number {number}"
+    try:
+        corpus = Corpus.model_validate(table)
+    except ValidationError as error:
+        raise RequestError(f"{where}: {_first_complaint(error)}") from None
+    location = (path.parent / corpus.path.expanduser()).absolute()
+    if not location.exists():
+        raise RequestError(f"{where}: path: {location} does not exist")
+    if corpus.format == "csv" and not location.is_file():
+        raise RequestError(f"{where}: path: {location} is not a file; format csv needs the .csv itself")
+    if corpus.format != "csv" and not location.is_dir():
+        raise RequestError(f"{where}: path: {location} is not a folder")
+    return corpus.model_copy(update={"path": location})
+
+
+def _first_complaint(error: ValidationError) -> str:
+    complaints = error.errors(include_url=False)
+    # A misspelt key is unknown and its right spelling missing: the first says more.
+    complaint = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
+    field = ".".join(map(str, complaint["loc"])) or "table"
+    if complaint["type"] == "extra_forbidden":
+        return f"unknown key {field!r}; known are {', '.join(Corpus.model_fields)}"
+    if complaint["type"] == "missing":
+        return f"{field} is missing"
+    return f"{field}: {complaint['msg']} (got {reprlib.repr(complaint['input'])})"
+
+
+def _look_inside(path: Path, corpus: Corpus) -> None:
+    try:
+        first = next(read_sources(corpus), None)
+    except RequestError as error:
+        raise RequestError(f"{path}: [[corpus]] {corpus.name!r}: {error}") from None
+    if first is None:
+        raise RequestError(f"{path}: [[corpus]] {corpus.name!r}: no {corpus.kind} in {corpus.path}")

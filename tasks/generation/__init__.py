@@ -1,0 +1,1 @@
+"""Text to video: sampling on Ray, mp4 files and contact sheets."""

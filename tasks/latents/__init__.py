@@ -1,0 +1,1 @@
+"""Clips into the autoencoder's latent space, once, for all training to come."""

@@ -1,0 +1,1 @@
+"""The report of a run: one HTML page that carries its pictures, charts and videos with it."""

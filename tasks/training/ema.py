@@ -1,0 +1,53 @@
+"""The running average of the trained weights, which is what a training hands out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+class Ema:
+    """An exponential moving average of named parameters.
+
+    It warms up: after step s (from 0) the decay is at most (1 + s) / (10 + s), so that a short training is
+    not averaged with its start.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
+        self.decay = decay
+        self._parameters = parameters
+        self.weights = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move towards the parameters after step `step`."""
+        decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
+        for name, parameter in self._parameters.items():
+            self.weights[name].lerp_(parameter, 1 - decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Put the average into the model for as long as the block runs."""
+        with restored(self._parameters):
+            load_weights(self._parameters, self.weights)
+            yield
+
+
+@contextmanager
+def restored(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """Give parameters back the values that they had before the block."""
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    try:
+        yield
+    finally:
+        load_weights(parameters, before)
+
+
+@torch.no_grad()
+def load_weights(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, torch.Tensor]) -> None:
+    """Copy values into the parameters of the same names."""
+    for name, value in weights.items():
+        parameters[name].copy_(value)

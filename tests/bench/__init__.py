@@ -1,0 +1,1 @@
+"""Speeds of single steps on this machine, on the tiny profile: `make bench`."""

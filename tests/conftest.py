@@ -1,0 +1,66 @@
+"""Fixtures that several test files share; what a test alone needs is in its own file."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.environment import prepare
+from flows.profile import Profile, load_profile
+
+# Set before any test imports Prefect or MLflow: nothing a developer has set up is read or written.
+SESSION_HOME = Path(tempfile.mkdtemp(prefix="vidrd-tests-"))
+for elsewhere in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "RAY_ADDRESS"):
+    os.environ.pop(elsewhere, None)
+os.environ["VIDRD_HOME"] = str(SESSION_HOME)
+os.environ["PREFECT_PROFILES_PATH"] = str(SESSION_HOME / "profiles.toml")
+prepare()
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(SESSION_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray session for all tests, because starting one takes 5 to 12 s."""
+    from tasks.cluster import ensure_ray, shutdown_ray
+
+    ensure_ray(num_cpus=4)
+    yield
+    shutdown_ray()
+
+
+@pytest.fixture(scope="session")
+def prefect_session() -> Iterator[None]:
+    """One Prefect server with a database of its own for all tests, because starting one takes 15 s."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=300):
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_profile() -> Profile:
+    """The embedded profile; its models are read where they ship."""
+    return load_profile("tiny")
+
+
+@pytest.fixture
+def tmp_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty `$VIDRD_HOME` for one test."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("VIDRD_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of goldens and real media beside the project; tests that need it skip without it."""
+    shared = Path(__file__).resolve().parents[1].parent / "shared"
+    if not shared.is_dir():
+        pytest.skip(f"no shared material at {shared}")
+    return shared

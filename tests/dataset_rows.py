@@ -1,0 +1,91 @@
+"""Rows of a small dataset's tables, and a way to commit them, for the tests of storage."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from storage.dataset import ClipDataset
+from storage.schema import split_of
+from storage.tables import write_rows
+from storage.writer import DatasetWriter, SourceGroup
+
+SHAPE = (4, 4, 2, 2)
+
+
+def clip_row(source: str, number: int = 0, video: bytes | None = None, **other) -> dict[str, Any]:
+    rng = np.random.default_rng(sum(map(ord, source)) + number)
+    row = {
+        "clip_id": f"{source}-{number}",
+        "source_id": source,
+        "source_uri": f"{source}.mp4",
+        "corpus": "walks",
+        "kind": "short-videos" if video else "images",
+        "licence": "CC0-1.0",
+        "split": split_of(source),
+        "start_s": 0.5,
+        "fps": 8.0,
+        "num_frames": SHAPE[0],
+        "caption": f"caption of {source}",
+        "caption_origin": "given",
+        "params": "{}",
+        "clip_score": 0.25,
+        "scorer": "c",
+        "encoder": "v",
+        "latents": rng.standard_normal(SHAPE).astype(np.float16),
+        "video": video,
+    }
+    return row | other
+
+
+def source_row(source: str, size_bytes: int = 1, failed_stage: str | None = None) -> dict[str, Any]:
+    return {
+        "source_id": source,
+        "source_uri": f"{source}.mp4",
+        "corpus": "walks",
+        "kind": "images",
+        "licence": "CC0-1.0",
+        "size_bytes": size_bytes,
+        "mtime_ns": 1,
+        "labels": "c",
+        "settings": "s",
+        "clips": 1,
+        "rejected": 0,
+        "failed_stage": failed_stage,
+    }
+
+
+def quarantine_row(source: str) -> dict[str, Any]:
+    return {
+        "source_id": source,
+        "source_uri": f"{source}.mp4",
+        "corpus": "walks",
+        "kind": "images",
+        "stage": "decode",
+        "error": "no frames",
+        "attempts": 1,
+    }
+
+
+def commit(
+    folder: Path,
+    clips: Iterable = (),
+    rejected: Iterable = (),
+    quarantine: Iterable = (),
+    sources: Iterable = (),
+) -> str:
+    """Commit one group and return the tag of the build."""
+    with DatasetWriter(folder, SHAPE) as writer:
+        group = SourceGroup(
+            list(sources),
+            list(quarantine),
+            write_rows(folder, "clips", list(clips)),
+            write_rows(folder, "rejected", list(rejected)),
+        )
+        writer.commit(group)
+        return writer.finish({}).tag
+
+
+def clip_ids(ref: str | Path) -> list[str]:
+    return sorted(ClipDataset.open(ref).clips_table(["clip_id"])["clip_id"].to_pylist())

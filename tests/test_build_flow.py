@@ -1,0 +1,48 @@
+"""Attacks the flow build-dataset: what it returns and shows, and one clear line for a wrong request."""
+
+import pytest
+from pydantic import ValidationError
+
+from flows.build_dataset import BuildDatasetParams, build_dataset, check
+from storage.dataset import ClipDataset
+from tasks.errors import RequestError
+from tests.build_world import small_world
+
+
+def test_wrong_requests_name_the_field(tmp_home):
+    with pytest.raises(ValidationError, match="clip_threshold"):
+        BuildDatasetParams(clip_threshold=1.5)
+    with pytest.raises(ValidationError, match="corpus_file"):
+        BuildDatasetParams(corpus_file="x.toml")
+    with pytest.raises(RequestError, match=r"nowhere\.toml: no such corpora file"):
+        check(BuildDatasetParams(corpora=tmp_home / "nowhere.toml"))
+    with pytest.raises(RequestError, match="profile: 'large'"):
+        check(BuildDatasetParams(profile="large"))
+    assert not tmp_home.exists()
+
+
+def test_the_flow_builds_and_says_so(tmp_home, tiny_profile, ray_session, prefect_session):
+    from prefect.client.orchestration import get_client
+
+    corpora = small_world(tmp_home / "world")
+    result = build_dataset(BuildDatasetParams(corpora=corpora, clip_threshold=-1))
+    dataset = ClipDataset.open(tmp_home / "datasets" / "tiny")
+    assert result["dataset_clips"] == len(dataset) == 22
+    assert (result["tag"], result["quarantined"]) == (dataset.tag, 5)
+    with get_client(sync_client=True) as client:
+        artifacts = {artifact.key: artifact for artifact in client.read_latest_artifacts()}
+    assert f"| clips in the dataset | {len(dataset)} |" in artifacts["build-dataset"].data
+    assert "vanished.mp4" in artifacts["quarantine"].data
+
+
+def test_nothing_kept_is_an_error(tmp_home, tiny_profile, ray_session, prefect_session):
+    images = tmp_home / "images"
+    images.mkdir(parents=True)
+    (images / "text.png").write_text("This is no image.")
+    (images / "text.txt").write_text("a red circle")
+    (images / "uncaptioned.png").touch()
+    corpora = tmp_home / "corpora.toml"
+    lines = ["[[corpus]]", 'name = "broken"', 'kind = "images"', 'format = "folder"', 'path = "images"']
+    corpora.write_text("\n".join([*lines, 'licence = "CC0-1.0"']))
+    with pytest.raises(RequestError, match="0 clips rejected, 2 sources quarantined"):
+        build_dataset(BuildDatasetParams(corpora=corpora))

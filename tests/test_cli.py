@@ -1,0 +1,123 @@
+"""The `vidrd` command: quick help with an example each, and one clear line for every wrong request."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = [
+    ["build-dataset"],
+    ["dataset", "info"],
+    ["retrain"],
+    ["evaluate"],
+    ["promote"],
+    ["generate"],
+    ["weights", "fetch"],
+    ["weights", "list"],
+    ["up"],
+    ["demo"],
+]
+HEAVY = {"torch", "ray", "mlflow", "lance", "prefect", "av", "cv2", "diffusers", "pandas", "matplotlib"}
+
+
+def vidrd(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"VIDRD_HOME": str(home), "COLUMNS": "120"}
+    del environment["PREFECT_HOME"]  # conftest's: the command has to find its own
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env=environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_help_costs_less_than_a_second(tmp_path):
+    def cpu_s() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime  # not the wall clock: the machine may be busy
+
+    before = cpu_s()
+    done = vidrd("--help", home=tmp_path)
+    assert done.returncode == 0
+    assert cpu_s() - before < 1.0
+    assert not list(tmp_path.iterdir())  # help writes nothing
+
+
+def test_help_imports_nothing_heavy():
+    program = f"import flows.cli, sys; sys.exit(bool({HEAVY!r} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_help_has_an_example(command, tmp_path):
+    done = vidrd(*command, "--help", home=tmp_path)
+    assert done.returncode == 0
+    assert f"Example: vidrd {' '.join(command)}" in done.stdout
+
+
+WRONG = {
+    "an unknown command": (["nothing"], "nothing"),
+    "an unknown option": (["generate", "x", "--nothing"], "--nothing"),
+    "a value of a wrong type": (["generate", "x", "--clips", "many"], "--clips"),
+    "a value out of range": (["generate", "x", "--clips", "0"], "clips"),
+    "a threshold out of range": (["build-dataset", "--clip-threshold", "2"], "clip_threshold"),
+    "an unknown choice": (["retrain", "--part", "everything"], "part"),
+    "an unknown profile": (["generate", "x", "--profile", "huge"], "huge"),
+    "a corpora file that is not there": (["build-dataset", "--corpora", "missing.toml"], "missing.toml"),
+    "a folder that is no dataset": (["retrain", "--dataset", "empty"], "empty"),
+    "a dataset info of a folder that is none": (["dataset", "info", "empty"], "empty"),
+    "a folder that is no model": (["generate", "x", "--model", "empty"], "empty"),
+    "an evaluation of no model": (["evaluate", "--model", "empty"], "empty"),
+    "a candidate that does not exist": (["promote"], "candidate"),
+    "a prompts file that is not there": (["generate", "--prompts", "missing.txt"], "missing.txt"),
+    "an out that is no mp4": (["generate", "x", "--out", "out.gif"], "out.gif"),
+    "weights nobody knows": (["weights", "fetch", "nothing"], "nothing"),
+    "a group without a command": (["dataset"], "command"),
+    "a port out of range": (["up", "--prefect-port", "70000"], "--prefect-port"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_request_is_one_line_and_exit_code_2(arguments, named, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = vidrd(*arguments, home=tmp_path / "home", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    assert named in lines[0]
+    assert done.stdout == ""
+
+
+def test_a_corpora_file_with_an_unknown_key_is_refused_by_name(tmp_path):
+    corpora = tmp_path / "corpora.toml"
+    corpora.write_text(
+        '[[corpus]]\nname = "a"\nkind = "images"\nformat = "folder"\npath = "."\ncolour = "red"\n'
+    )
+    done = vidrd("build-dataset", "--corpora", str(corpora), home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "colour" in done.stderr
+    assert str(corpora) in done.stderr
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = vidrd("promote", home=tmp_path / "file" / "home")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: VIDRD_HOME: ")
+
+
+def test_up_refuses_a_port_that_is_taken(tmp_path):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = vidrd("up", "--prefect-port", port, home=tmp_path)
+    assert done.returncode == 2
+    assert f"--prefect-port: 127.0.0.1:{port} is taken" in done.stderr

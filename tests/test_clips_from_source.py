@@ -1,0 +1,121 @@
+"""Clips of videos: cuts are found exactly, captions follow the shots, and bad sources say what is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.clips.from_source import clips_of
+from tasks.clips.settings import ClipSettings
+from tasks.clips.shots import shots_of
+from tasks.clips.video_io import encode, iter_frames
+from tasks.corpora.records import CaptionSpan, SourceRecord, source_id
+from tasks.errors import ItemError
+from tasks.tiny_world.drawing import Scene, draw_clip, random_scene
+
+SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
+FILMS = ClipSettings(shot_threshold=3.0, shot_min_content=15.0)
+
+
+def _source(path: Path, kind: str, *captions: CaptionSpan, problem: str | None = None) -> SourceRecord:
+    captions = captions or (CaptionSpan("a thing"),)
+    name = path.name
+    return SourceRecord(
+        source_id("c", name), name, str(path), "c", kind, "CC0-1.0", captions, "given", 1, 1, problem
+    )
+
+
+def _film(path: Path, lengths: list[int], seed: int = 0) -> list[float]:
+    """Writes a film of scenes of these lengths in frames; the times in seconds at which they start."""
+    rng = np.random.default_rng(seed)
+    scenes: list[Scene] = []
+    while len(scenes) < len(lengths):
+        scene = random_scene(rng)
+        if not scenes or (scene.colour != scenes[-1].colour and scene.shape != scenes[-1].shape):
+            scenes.append(scene)
+    encode(path, np.concatenate([draw_clip(s, rng, n) for s, n in zip(scenes, lengths, strict=True)]), 8.0)
+    return [start / 8.0 for start in np.cumsum([0, *lengths[:-1]])]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_hard_cuts_are_found_exactly(tmp_path: Path, seed: int) -> None:
+    lengths = np.random.default_rng([1, seed]).integers(8, 13, 6).tolist()
+    starts = _film(tmp_path / "film.mp4", lengths, seed)
+    shots = list(shots_of(iter_frames(tmp_path / "film.mp4", 64, 64), ClipSettings()))
+    assert [shot.start_s for shot in shots] == starts
+    assert [shot.end_s for shot in shots] == [*starts[1:], sum(lengths) / 8]
+    assert [len(shot.frames) for shot in shots] == lengths
+
+
+def test_a_real_film_with_several_shots() -> None:
+    if not SHARED_MEDIA.exists():
+        pytest.skip("../shared/media is not here")
+    shots = list(shots_of(iter_frames(SHARED_MEDIA / "videos/bikes.mp4", 64, 64), FILMS))
+    assert [round(shot.start_s, 2) for shot in shots] == [0.0, 1.2, 3.04, 5.48, 7.48]
+
+
+def test_short_shots_are_dropped_and_long_ones_come_in_pieces(tmp_path: Path) -> None:
+    starts = _film(tmp_path / "film.mp4", [10, 3, 10])
+    shots = list(shots_of(iter_frames(tmp_path / "film.mp4", 64, 64), ClipSettings()))
+    assert [shot.start_s for shot in shots] == [starts[0], starts[2]]
+    still = np.full((64, 64, 3), 30, np.uint8)
+    held = shots_of(((i / 8, still) for i in range(100)), ClipSettings(max_shot_s=2.0))
+    pieces = [(shot.start_s, shot.end_s) for shot in held]
+    assert pieces == [(2.0 * i, 2.0 * i + 2.0) for i in range(6)] + [(12.0, 12.5)]
+
+
+def test_shots_take_their_captions_and_clips_lie_in_their_middle(tmp_path: Path) -> None:
+    starts = _film(tmp_path / "film.mp4", [12, 9, 12])
+    captions = (CaptionSpan("one", 0, 1.2), CaptionSpan("two", 1.2, 2.5), CaptionSpan("three", 2.4, None))
+    source = _source(tmp_path / "film.mp4", "long-videos", *captions)
+    clips = list(clips_of(source, ClipSettings()))
+    assert [clip.caption for clip in clips] == ["one", "two", "three"]
+    assert [clip.start_s for clip in clips] == [starts[0] + 0.25, starts[1], starts[2] + 0.25]
+    every = np.stack([frame for _, frame in iter_frames(tmp_path / "film.mp4", 64, 64)])
+    assert np.array_equal(clips[2].frames_nhwc, every[23:31])
+    assert len({clip.clip_id for clip in clips}) == 3
+    only_two = _source(tmp_path / "film.mp4", "long-videos", CaptionSpan("two", 1.6, 2.5))
+    assert [clip.caption for clip in clips_of(only_two, ClipSettings())] == ["two"]
+
+
+def test_short_videos_give_evenly_spaced_clips_that_are_the_same_every_time(tmp_path: Path) -> None:
+    frames = draw_clip(Scene("red", "circle", "up"), np.random.default_rng(0), 10)
+    encode(tmp_path / "clip.mp4", frames, 8.0, options={"crf": "5"})
+    source = _source(tmp_path / "clip.mp4", "short-videos")
+    (clip,) = clips_of(source, ClipSettings())
+    assert clip.frames_nhwc.shape == (8, 64, 64, 3) and clip.start_s == 0.125 and clip.fps == 8.0
+    assert np.abs(clip.frames_nhwc.astype(int) - frames[1:9]).mean() < 3
+    (again,) = clips_of(source, ClipSettings())
+    assert (again.clip_id, again.params_json) == (clip.clip_id, clip.params_json)
+    assert np.array_equal(again.frames_nhwc, clip.frames_nhwc)
+    (faster,) = clips_of(source, ClipSettings(fps=16.0))
+    assert faster.clip_id != clip.clip_id
+    several = list(clips_of(source, ClipSettings(num_frames=4, clips_per_source=3)))
+    assert [clip.start_s for clip in several] == [0.125, 0.375, 0.625]
+
+
+def test_bad_sources_are_item_errors_with_their_stage(tmp_path: Path) -> None:
+    encode(tmp_path / "brief.mp4", draw_clip(Scene("red", "circle", "up"), np.random.default_rng(0), 4), 8.0)
+    (tmp_path / "empty.mp4").touch()
+    cases = [
+        (_source(tmp_path / "brief.mp4", "short-videos"), "sample", "too short"),
+        (_source(tmp_path / "brief.mp4", "long-videos"), "shots", "gave no clip"),
+        (_source(tmp_path / "empty.mp4", "short-videos"), "decode", "cannot be decoded"),
+        (_source(tmp_path / "empty.mp4", "images"), "decode", "cannot be decoded"),
+        (_source(tmp_path / "gone.mp4", "long-videos"), "decode", "No such file"),
+        (_source(tmp_path / "gone.mp4", "images", problem="no such file"), "read", "no such file"),
+    ]
+    for source, stage, said in cases:
+        with pytest.raises(ItemError, match=said) as caught:
+            list(clips_of(source, ClipSettings()))
+        assert caught.value.stage == stage and source.uri in str(caught.value)
+
+
+def test_real_videos_become_clips() -> None:
+    if not SHARED_MEDIA.exists():
+        pytest.skip("../shared/media is not here")
+    settings = ClipSettings(width=128, height=64, clips_per_source=2)
+    for name in ("videos/carphone_pristine.mp4", "research-only/v_SoccerJuggling_g24_c01.avi"):
+        clips = list(clips_of(_source(SHARED_MEDIA / name, "short-videos"), settings))
+        assert [clip.frames_nhwc.shape for clip in clips] == [(8, 64, 128, 3)] * 2
+        assert clips[0].start_s < clips[1].start_s

@@ -1,0 +1,142 @@
+"""Pseudo-videos: windows stay in the image, keep its subject and move; their parameters make them again."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as checks
+from hypothesis import strategies as st
+from PIL import Image
+
+from tasks.clips.from_source import clips_of
+from tasks.clips.pseudo_video import Motion, draw_motion, read_image, render
+from tasks.clips.settings import ClipSettings
+from tasks.corpora.records import CaptionSpan, SourceRecord, source_id
+from tasks.errors import ItemError
+from tasks.tiny_world.corpora import draw_framed_image
+from tasks.tiny_world.drawing import draw_image, random_scene
+
+SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
+sides = st.integers(8, 512)
+
+
+def _source(path: Path, name: str = "image") -> SourceRecord:
+    caption = (CaptionSpan("a thing"),)
+    return SourceRecord(
+        source_id("c", name), name, str(path), "c", "images", "CC0-1.0", caption, "given", 1, 1
+    )
+
+
+@checks(deadline=None)  # a busy machine is no failure
+@given(
+    st.integers(0, 2**32), st.tuples(sides, sides), st.integers(1, 32), st.integers(1, 32), st.floats(0.3, 1)
+)
+def test_windows_stay_inside_the_image_and_keep_the_aspect_ratio(
+    seed: int, size: tuple[int, int], width_8: int, height_8: int, smallest: float
+) -> None:
+    settings = ClipSettings(width=8 * width_8, height=8 * height_8, pseudo_video_min_window=smallest)
+    motion = draw_motion(np.random.default_rng(seed), size, settings)
+    for left, top, right, bottom in (motion.start, motion.end):
+        assert 0 <= left < right <= 1 and 0 <= top < bottom <= 1
+        # Side lengths in pixels of the image, up to the five digits that are kept.
+        width, height = (right - left) * size[0], (bottom - top) * size[1]
+        assert width - height * width_8 / height_8 == pytest.approx(0, abs=3e-5 * (size[0] + size[1]) * 32)
+        crop_width = min(size[0], size[1] * width_8 / height_8)
+        assert width >= smallest * crop_width - 2e-5 * size[0]
+
+
+@checks(deadline=None)  # a busy machine is no failure
+@given(st.integers(0, 2**32))
+def test_the_tiny_world_s_shapes_stay_in_view_and_move(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = draw_framed_image(random_scene(rng, moving=False), rng)
+    motion = draw_motion(rng, (96, 96), ClipSettings())
+    visible = []
+    y, x = (np.nonzero(image.max(axis=2) > 120) + np.array([[0.5], [0.5]])) / 96
+    for part in np.linspace(0, 1, 8):
+        left, top, right, bottom = (1 - part) * np.array(motion.start) + part * np.array(motion.end)
+        visible.append(np.mean((x > left) & (x < right) & (y > top) & (y < bottom)))
+    assert min(visible) > 0.4 and np.mean(visible) > 0.6
+    frames = render(image, motion, 8, 64, 64).astype(int)
+    assert np.abs(frames[0] - frames[-1]).max() > 40
+
+
+def test_a_still_window_is_the_image_and_a_smooth_pan_has_even_steps() -> None:
+    ramp = np.broadcast_to(np.linspace(0, 255, 512)[None, :, None], (512, 512, 3)).astype(np.uint8)
+    whole = (0.0, 0.0, 1.0, 1.0)
+    assert np.array_equal(render(ramp, Motion("pan", whole, whole), 2, 512, 512)[1], ramp)
+    pan = render(ramp, Motion("pan", (0.0, 0.1, 0.8, 0.9), (0.2, 0.1, 1.0, 0.9)), 9, 64, 64)
+    means = pan.mean(axis=(1, 2, 3))
+    assert np.allclose(np.diff(means), np.diff(means).mean(), atol=0.3)
+
+
+def test_the_stored_parameters_reproduce_the_clip(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    image = draw_image(random_scene(rng, moving=False), rng, 96)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    clips = list(clips_of(_source(tmp_path / "image.png"), ClipSettings(clips_per_source=3)))
+    assert len({clip.clip_id for clip in clips}) == 3
+    for clip in clips:
+        stored = json.loads(clip.params_json)
+        motion = Motion(stored["kind"], tuple(stored["start"]), tuple(stored["end"]))
+        again = render(image, motion, stored["num_frames"], stored["width"], stored["height"])
+        assert np.array_equal(again, clip.frames_nhwc)
+    twice = list(clips_of(_source(tmp_path / "image.png"), ClipSettings(clips_per_source=3)))
+    assert [clip.clip_id for clip in clips] == [clip.clip_id for clip in twice]
+    (other,) = clips_of(_source(tmp_path / "image.png", "other"), ClipSettings())
+    assert other.params_json != clips[0].params_json
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int) -> None:
+    upright = np.zeros((40, 60, 3), np.uint8)
+    upright[:20, :30] = (255, 0, 0)
+    upright[20:, 30:] = (0, 0, 255)
+    # Pillow's constants say what a viewer does to the stored pixels; store the opposite.
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    image = Image.fromarray(upright)
+    stored = image.transpose(undo[orientation]) if orientation in undo else image
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "turned.png"), upright)
+
+
+def test_transparency_shows_white_and_palettes_show_their_colours(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(tmp_path / "clear.png")
+    assert (read_image(tmp_path / "clear.png") == 255).all()
+    Image.new("RGB", (4, 4), (200, 20, 30)).quantize().save(tmp_path / "palette.gif")
+    assert np.abs(read_image(tmp_path / "palette.gif").astype(int) - [200, 20, 30]).max() <= 1
+
+
+def test_broken_images_are_item_errors(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(whole, "png")
+    data = whole.getvalue()
+    bomb = data[:16] + (60_000).to_bytes(4, "big") * 2 + data[24:]
+    for content in (b"", b"This is no image.", data[: len(data) // 2], data[:20], bomb):
+        (tmp_path / "broken.png").write_bytes(content)
+        with pytest.raises(ItemError, match=r"broken\.png") as caught:
+            read_image(tmp_path / "broken.png")
+        assert caught.value.stage == "decode" and "\n" not in str(caught.value)
+
+
+def test_real_photographs_become_clips() -> None:
+    if not SHARED_MEDIA.exists():
+        pytest.skip("../shared/media is not here")
+    settings = ClipSettings(width=128, height=128)
+    for path in sorted((SHARED_MEDIA / "images").glob("*.*g")):
+        (clip,) = clips_of(_source(path), settings)
+        assert clip.frames_nhwc.shape == (8, 128, 128, 3) and clip.frames_nhwc.dtype == np.uint8
+        assert clip.frames_nhwc.std() > 10

@@ -1,0 +1,87 @@
+"""The corpora file: every mistake in it is one line that names the file and the table."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tasks.corpora.config import load_corpora
+from tasks.errors import RequestError
+
+TABLE = """
+[[corpus]]
+name = "photos"
+kind = "images"
+format = "folder"
+path = "photos"
+licence = "CC0-1.0"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "photos/black.png")
+    return tmp_path
+
+
+def _load(folder: Path, text: str) -> list:
+    (folder / "corpora.toml").write_text(text)
+    return load_corpora(folder / "corpora.toml")
+
+
+def test_paths_are_relative_to_the_file(folder: Path) -> None:
+    (corpus,) = _load(folder, TABLE)
+    assert corpus.path == folder / "photos"
+    assert (corpus.name, corpus.kind, corpus.format, corpus.licence) == (
+        "photos",
+        "images",
+        "folder",
+        "CC0-1.0",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TABLE.replace("licence", "lisence"), "lisence"),
+        (TABLE.replace('"images"', '"movies"'), "kind"),
+        (TABLE.replace('"folder"', '"parquet"'), "format"),
+        (TABLE.replace('path = "photos"', 'path = "nowhere"'), "does not exist"),
+        (TABLE.replace('path = "photos"', 'path = "s3://bucket/photos"'), "local path"),
+        (TABLE.replace('path = "photos"', "path = 3"), "path"),
+        (TABLE.replace('licence = "CC0-1.0"', ""), "licence is missing"),
+        (TABLE.replace('"folder"', '"csv"'), "is not a file"),
+        (TABLE.replace('"images"', '"long-videos"'), "no long-videos"),
+        (TABLE + 'prompt_template = "a video"\n', "{label}"),
+        (TABLE + TABLE, "two corpora"),
+        (TABLE + "[[corpus]\n", "not valid TOML"),
+        ("", "names no corpus"),
+        ("corpus = 3\n", "names no corpus"),
+        ("corpus = [3]\n", "number 1"),
+        ("[settings]\n" + TABLE, "settings"),
+        ("# \udcff\n", "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_one_line(folder: Path, text: str, said: str) -> None:
+    path = folder / "corpora.toml"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(RequestError) as caught:
+        load_corpora(path)
+    message = str(caught.value)
+    assert said in message and str(path) in message and "\n" not in message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"nothing\.toml: no such"):
+        load_corpora(tmp_path / "nothing.toml")
+    with pytest.raises(RequestError, match="cannot be read"):
+        load_corpora(tmp_path)
+
+
+def test_a_table_without_captions_is_refused_before_any_work(folder: Path) -> None:
+    (folder / "photos/manifest.tsv").write_text("file\ttitle\nblack.png\tnight\n")
+    with pytest.raises(RequestError, match="no column 'caption'"):
+        _load(folder, TABLE)
+    assert len(_load(folder, TABLE + 'caption_column = "title"\n')) == 1

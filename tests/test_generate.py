@@ -1,0 +1,118 @@
+"""Requests of generate, its settings and files: bad ones are refused by name, good ones open in a player."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from flows.generate import GenerateParams, check
+from tasks.clips.video_io import decode_bytes
+from tasks.errors import RequestError
+from tasks.generation.contact_sheet import write_contact_sheet
+from tasks.generation.generate import generate_batch, generate_on_ray, write_video
+from tasks.generation.settings import SamplingSettings
+from tasks.tiny_world.drawing import Scene, draw_clip
+
+PROMPTS = ["a red circle moving right", "a blue square moving up", "a green circle moving left"]
+
+
+@pytest.fixture
+def drawn_nhwc() -> np.ndarray:
+    """A video of two clips of eight frames."""
+    rng = np.random.default_rng(0)
+    return np.concatenate([draw_clip(Scene("red", "circle", way), rng) for way in ("left", "up")])
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        ({}, "prompt: missing"),
+        ({"prompt": "  "}, "prompt: missing"),
+        ({"prompt": "a", "prompts_file": "b"}, "not both"),
+        ({"prompt": "a", "out_dir": "b"}, "out_dir:"),
+        ({"prompt": "a", "out": "video.avi"}, "must end in .mp4"),
+        ({"prompts_file": "nowhere.txt"}, "nowhere.txt"),
+    ],
+)
+def test_a_wrong_request_is_one_line_that_names_the_field(
+    tmp_home: Path, request_: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(RequestError, match=named) as caught:
+        check(GenerateParams(**request_))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(RequestError, match="is a file, not a folder"):
+        check(GenerateParams(prompt="a", out=file / "video.mp4"))
+    folder = tmp_path / "folder.mp4"
+    folder.mkdir()
+    with pytest.raises(RequestError, match="is a folder"):
+        check(GenerateParams(prompt="a", out=folder))
+
+
+def test_a_prompts_file_without_prompts_is_refused(tmp_home: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "prompts.txt"
+    empty.write_text("\n \n")
+    with pytest.raises(RequestError, match="holds no prompt"):
+        check(GenerateParams(prompts_file=empty))
+
+
+def test_sampling_settings_are_the_pipelines_own() -> None:
+    from vidrd_model import VidRDPipeline
+
+    known = inspect.signature(VidRDPipeline.stream).parameters
+    assert SamplingSettings().pipeline_arguments().keys() <= known.keys()
+    with pytest.raises(ValidationError, match="prompt_frames 9 is more than num_frames 8"):
+        SamplingSettings(num_frames=8, prompt_frames=9)
+
+
+def test_the_mp4_plays_anywhere_and_shows_the_frames(tmp_path: Path, drawn_nhwc: np.ndarray) -> None:
+    import av
+
+    video = write_video(drawn_nhwc, "a red circle", 7, 2, 8.0, tmp_path / "out" / "video.mp4")
+    with av.open(str(video.mp4)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+    decoded, fps = decode_bytes(video.mp4.read_bytes())
+    assert decoded.shape == drawn_nhwc.shape and fps == 8.0
+    assert np.abs(decoded.astype(int) - drawn_nhwc).mean() < 3
+    assert video.contact_sheet.is_file()
+
+
+def test_the_contact_sheet_shows_every_frame_once_in_order(tmp_path: Path) -> None:
+    greys = np.arange(16, dtype=np.uint8) * 10 + 5
+    frames = np.broadcast_to(greys[:, None, None, None], (16, 64, 64, 3))
+    path = write_contact_sheet(np.ascontiguousarray(frames), tmp_path / "sheet.png", frames_per_clip=8)
+    pixels = np.asarray(Image.open(path))
+    # A row through the middle of each clip's frames meets the eight greys of that clip, left to right.
+    for clip in (greys[:8], greys[8:]):
+        rows = [row for row in pixels if (row == clip[0]).all(axis=1).any()]
+        line = rows[len(rows) // 2]
+        flat = line[(line[:, 0] == line[:, 1]) & np.isin(line[:, 0], clip)][:, 0]
+        assert list(dict.fromkeys(flat)) == list(clip)
+
+
+def test_a_video_depends_on_its_prompt_and_seed_alone(ray_session: None, tiny_profile: Any) -> None:
+    sampling = tiny_profile.sampling.model_copy(update={"num_inference_steps": 2, "prompts_per_batch": 2})
+    seeds = [7, 7, 8]
+    told: list[tuple[int, int | None]] = []
+    model = Path(tiny_profile.model)
+    videos = dict(
+        generate_on_ray(model, PROMPTS, seeds, 2, sampling, lambda done, total, _: told.append((done, total)))
+    )
+    assert sorted(videos) == [0, 1, 2] and told[-1] == (6, 6)
+    for index, (prompt, seed) in enumerate(zip(PROMPTS, seeds, strict=True)):
+        alone = generate_batch(model, [prompt], [seed], 2, sampling)[0]
+        assert alone.shape == (16, 64, 64, 3) and alone.dtype == np.uint8
+        # Another batch size adds in another order: the last bit of a grey level may differ.
+        assert np.abs(alone.astype(int) - videos[index]).max() <= 2
+    assert np.abs(videos[0].astype(int) - videos[1]).max() > 20

@@ -1,0 +1,81 @@
+"""Who may import whom: flows -> tasks -> {vidrd_model, storage}; infra holds data only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Per package: those of ours that it may import, and the libraries that only others may know.
+MAY_IMPORT = {
+    "vidrd_model": {"vidrd_model"},
+    "storage": {"storage"},
+    "tasks": {"tasks", "vidrd_model", "storage"},
+    "flows": {"flows", "tasks", "vidrd_model", "storage"},
+}
+MAY_NOT_KNOW = {
+    "vidrd_model": {"prefect", "ray", "lance", "mlflow", "pyarrow"},
+    "storage": {"prefect", "ray", "diffusers", "open_clip", "torch"},
+    "tasks": {"prefect", "lance", "mlflow"},
+    "flows": {"ray", "lance", "mlflow", "diffusers", "open_clip"},
+}
+# Not a module of the project: MLflow copies it into every registered version and runs it there.
+RUN_ELSEWHERE = {Path("storage/pyfunc_model.py")}
+# One module stands between the project and a library that is no longer maintained.
+ONLY_IN = {"ffmpeg": Path("tasks/clips/ffmpeg.py"), "imageio_ffmpeg": Path("tasks/clips/ffmpeg.py")}
+
+
+def _imports(path: Path) -> set[str]:
+    """The top-level names a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def _sources(package: str) -> list[Path]:
+    found = [path for path in (ROOT / package).rglob("*.py") if path.relative_to(ROOT) not in RUN_ELSEWHERE]
+    assert found, f"{package} holds no Python files"
+    return sorted(found)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_only_what_lies_below_them(package):
+    ours = set(MAY_IMPORT) | {"infra", "tests"}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in _sources(package)
+        for name in sorted(_imports(path) & (ours - MAY_IMPORT[package]))
+    ]
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("package", MAY_NOT_KNOW)
+def test_libraries_stay_where_they_belong(package):
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in _sources(package)
+        for name in sorted(_imports(path) & MAY_NOT_KNOW[package])
+    ]
+    assert not wrong, wrong
+
+
+def test_the_ffmpeg_binary_has_one_user():
+    users = {
+        name: {
+            path.relative_to(ROOT)
+            for package in MAY_IMPORT
+            for path in _sources(package)
+            if name in _imports(path)
+        }
+        for name in ONLY_IN
+    }
+    assert users == {name: {path} for name, path in ONLY_IN.items()}
+
+
+def test_infra_holds_no_code_of_the_package():
+    assert not list((ROOT / "infra").rglob("*.py"))

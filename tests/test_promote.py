@@ -1,0 +1,94 @@
+"""Attacks promotion: only a version that was evaluated like the champion, and beats it, takes its place."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.promote import PromoteParams, check, promote
+from storage.errors import StorageError
+from storage.registry import CHAMPION, Registry
+from tasks.errors import RequestError
+
+
+@pytest.fixture
+def add_candidate(tmp_home, tmp_path):
+    """Registers a version with recorded figures, as `evaluate` leaves them, or without."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model_index.json").write_text("{}")
+
+    def add(text_score: float | None, fvd: float = 100.0, n: int = 8, reference: str = "r") -> int:
+        registry = Registry()
+        with registry.start_run("test") as run:
+            version = registry.register(Path(folder), run, {})
+        if text_score is not None:
+            figures = {"text_score": text_score, "text_score_reference": 0.3, "fvd": fvd}
+            setup = {"protocol": "tiny", "n": str(n), "reference": reference}
+            registry.log_version_metrics(
+                version,
+                {f"{name}.tiny.n{n}": value for name, value in figures.items()},
+                {f"evaluation.{name}": value for name, value in setup.items()},
+            )
+        return version
+
+    return add
+
+
+def test_the_first_good_candidate_becomes_champion(add_candidate, tiny_profile, prefect_session):
+    version = add_candidate(0.29)
+    result = promote(PromoteParams())
+    assert result["promoted"] and result["champion"] == version and result["champion_before"] is None
+    assert Registry().alias_version(CHAMPION) == version
+    assert Registry().version_tags(version)["promotion"] == "promoted"
+    again = promote(PromoteParams())
+    assert again["promoted"] and again["champion"] == version
+
+
+def test_a_worse_candidate_is_refused_and_the_reason_kept(add_candidate, tiny_profile, prefect_session):
+    champion = add_candidate(0.29, fvd=100)
+    promote(PromoteParams())
+    worse = add_candidate(0.29, fvd=150)
+    result = promote(PromoteParams())
+    assert not result["promoted"] and result["champion"] == champion
+    assert Registry().alias_version(CHAMPION) == champion
+    tags = Registry().version_tags(worse)
+    assert tags["promotion"] == "refused" and tags["promotion.champion_before"] == str(champion)
+    assert tags["promotion.reason"] == result["reason"] and "fvd" in result["reason"]
+
+
+def test_a_better_candidate_replaces_the_champion(add_candidate, tiny_profile, prefect_session):
+    add_candidate(0.28, fvd=100)
+    promote(PromoteParams())
+    better = add_candidate(0.29, fvd=50)
+    result = promote(PromoteParams())
+    assert result["promoted"] and Registry().alias_version(CHAMPION) == better
+
+
+def test_a_candidate_far_below_the_reference_never_becomes_champion(
+    add_candidate, tiny_profile, prefect_session
+):
+    add_candidate(0.05)
+    assert not promote(PromoteParams())["promoted"]
+    assert Registry().alias_version(CHAMPION) is None
+
+
+def test_without_an_evaluation_there_is_nothing_to_decide(add_candidate, tiny_profile):
+    add_candidate(None)
+    with pytest.raises(RequestError, match="run vidrd evaluate first"):
+        check(PromoteParams())
+
+
+@pytest.mark.parametrize("setup", [{"n": 16}, {"reference": "other"}])
+def test_unlike_evaluations_are_not_compared(add_candidate, tiny_profile, setup):
+    Registry().set_alias(CHAMPION, add_candidate(0.29))
+    add_candidate(0.30, **setup)
+    with pytest.raises(RequestError, match="run vidrd evaluate on both alike") as caught:
+        check(PromoteParams())
+    assert "\n" not in str(caught.value)
+
+
+def test_only_registered_versions_can_be_promoted(add_candidate, tiny_profile, tmp_path):
+    with pytest.raises(StorageError, match="alias 'candidate'"):
+        check(PromoteParams())
+    with pytest.raises(RequestError, match="only registered versions"):
+        check(PromoteParams(model=str(tmp_path / "model")))

@@ -1,0 +1,176 @@
+"""Attacks the registry: aliases, figures and folders come back as they went in, on SQLite and on a server."""
+
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from storage.errors import StorageError
+from storage.registry import CANDIDATE, CHAMPION, Registry, resolve_model
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "some" / "model"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text("{}")
+    (folder / "unet" / "config.json").write_text('{"a": 1}')
+    return folder
+
+
+def register(registry: Registry, folder: Path, **tags: str) -> int:
+    with registry.start_run("test") as run:
+        return registry.register(folder, run, tags)
+
+
+def test_a_registered_folder_is_found_by_alias_and_by_number(tmp_home, model_folder):
+    registry = Registry()
+    version = register(registry, model_folder, dataset="d")
+    assert registry.alias_version(CANDIDATE) == version == 1
+    assert registry.version_tags(version) == {"dataset": "d"}
+    for ref in (f"models:/vidrd@{CANDIDATE}", "models:/vidrd/1"):
+        found = resolve_model(ref)
+        assert (found.ref, found.version, found.tags) == (ref, 1, {"dataset": "d"})
+        assert (found.folder / "unet" / "config.json").read_text() == '{"a": 1}'
+    assert tmp_home in found.folder.parents  # and not in the working directory
+    assert resolve_model(model_folder).folder == model_folder
+
+
+def test_aliases_move(tmp_home, model_folder):
+    registry = Registry()
+    first, second = register(registry, model_folder), register(registry, model_folder)
+    assert registry.alias_version(CANDIDATE) == second
+    assert registry.alias_version(CHAMPION) is None
+    for version in (first, second):
+        registry.set_alias(CHAMPION, version)
+        assert resolve_model(f"models:/vidrd@{CHAMPION}").version == version
+
+
+def test_what_a_run_logs_can_be_read_back(tmp_home, tmp_path):
+    registry = Registry()
+    curve = [(step, 1 / (step + 1)) for step in range(2500)]  # more than one call takes
+    note = tmp_path / "note.txt"
+    note.write_text("hello")
+    with registry.start_run("test", {"kind": "x"}) as run:
+        run.log_params({"temporal": {"lr": 1e-4, "sizes": [1, 2]}, "seed": 3})
+        run.log_curve("loss", curve)
+        run.log_artifact(note)
+    data = registry.client.get_run(run.run_id).data
+    assert data.params == {"temporal.lr": "0.0001", "temporal.sizes": "[1, 2]", "seed": "3"}
+    assert data.tags["kind"] == "x" and data.tags["git_commit"]
+    history = registry.client.get_metric_history(run.run_id, "loss")
+    assert sorted((point.step, point.value) for point in history) == curve
+    assert [file.path for file in registry.client.list_artifacts(run.run_id)] == ["note.txt"]
+
+
+def test_a_run_that_raises_is_marked_failed(tmp_home):
+    registry = Registry()
+    with pytest.raises(ZeroDivisionError), registry.start_run("test") as run:
+        _ = 1 / 0
+    assert registry.client.get_run(run.run_id).info.status == "FAILED"
+
+
+def test_version_metrics_are_the_newest_and_no_training_loss(tmp_home, model_folder):
+    registry = Registry()
+    with registry.start_run("test") as run:
+        run.log_curve("loss", [(0, 2.0), (1, 1.0)])
+        version = registry.register(model_folder, run, {})
+    assert registry.version_metrics(version) == {}
+    registry.log_version_metrics(version, {"fvd.tiny.n8": 12.5, "text_score.tiny.n8": 0.25}, {"n": "8"})
+    registry.log_version_metrics(version, {"fvd.tiny.n8": 11.0})
+    assert registry.version_metrics(version) == {"fvd.tiny.n8": 11.0, "text_score.tiny.n8": 0.25}
+    assert registry.version_tags(version) == {"n": "8"}
+
+
+@pytest.mark.parametrize(
+    ("ref", "said"),
+    [
+        ("models:/vidrd@champion", "no model has the alias 'champion'"),
+        ("models:/vidrd/7", "no such version"),
+        ("models:/other@champion", "not a model reference"),
+        ("models:/vidrd", "not a model reference"),
+        ("nowhere/model", "no model_index.json"),
+    ],
+)
+def test_a_reference_to_nothing_is_one_line(tmp_home, ref, said):
+    with pytest.raises(StorageError) as caught:
+        resolve_model(ref)
+    assert said in str(caught.value) and ref in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_one_line(tmp_home, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{_free_port()}")
+    with pytest.raises(StorageError) as caught:
+        resolve_model("models:/vidrd@champion")
+    assert str(caught.value).startswith("MLflow at http://127.0.0.1") and "\n" not in str(caught.value)
+
+
+def test_a_version_loads_as_pyfunc_and_makes_videos(tmp_home, tiny_profile):
+    import mlflow
+
+    register(Registry(), Path(tiny_profile.model))
+    model = mlflow.pyfunc.load_model(f"models:/vidrd@{CANDIDATE}")
+    prompts = pd.DataFrame({"prompt": ["a red circle moving left", "a blue square moving up"]})
+    frames = model.predict(prompts, params={"num_inference_steps": 2, "num_clips": 2})
+    assert frames.shape == (2, 16, 64, 64, 3) and frames.dtype == "uint8"
+
+
+@pytest.mark.slow
+def test_the_same_on_a_server_with_one_download(tmp_home, tmp_path, model_folder, mlflow_server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    registry = Registry()
+    assert registry.alias_version(CHAMPION) is None
+    version = register(registry, model_folder, dataset="d")
+    registry.log_version_metrics(version, {"fvd.tiny.n8": 12.5}, {"n": "8"})
+    assert registry.version_metrics(version) == {"fvd.tiny.n8": 12.5}
+    found = resolve_model(f"models:/vidrd@{CANDIDATE}")
+    assert found.folder.is_relative_to(tmp_home / "models")
+    assert (found.folder / "unet" / "config.json").read_text() == '{"a": 1}'
+    (found.folder / "mark").touch()  # a second download would not have it
+    assert (resolve_model("models:/vidrd/1").folder / "mark").exists()
+    with pytest.raises(StorageError, match="alias 'champion'"):
+        resolve_model("models:/vidrd@champion")
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path):
+    address = f"http://127.0.0.1:{_free_port()}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", address.rpartition(":")[2], "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
+    command += ["--artifacts-destination", str(tmp_path / "server-artifacts")]
+    log = (tmp_path / "server.log").open("w")
+    with log, subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as server:
+        try:
+            _wait_until_healthy(server, address)
+            yield address
+        finally:
+            server.terminate()
+
+
+def _wait_until_healthy(server: subprocess.Popen, address: str, timeout_s: float = 180) -> None:
+    from threading import Event
+    from time import monotonic
+
+    deadline_s = monotonic() + timeout_s
+    while monotonic() < deadline_s and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            Event().wait(0.5)
+    raise RuntimeError(f"the MLflow server did not start (exit code {server.poll()})")
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,133 @@
+"""Attacks retraining from end to end: Ray Train with two workers, MLflow, and what is registered."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from flows.retrain import RetrainParams, check, retrain
+from storage.dataset import ClipDataset
+from storage.errors import StorageError
+from storage.registry import CANDIDATE, Registry, resolve_model
+from tasks.errors import RequestError
+from tasks.training.settings import TemporalSettings
+from tests.training_dataset import write_training_dataset
+from vidrd_model import VidRDPipeline
+
+TEMPORAL_STEPS, DECODER_STEPS = 4, 3
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, tiny_profile) -> Path:
+    return write_training_dataset(tmp_path_factory.mktemp("clips") / "d", Path(tiny_profile.model))
+
+
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory, tiny_profile, ray_session, prefect_session, dataset):
+    """One short retraining of both parts, which most tests here look at."""
+    home = tmp_path_factory.mktemp("retrain") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDRD_HOME", str(home))
+        steps = {"temporal_steps": TEMPORAL_STEPS, "decoder_steps": DECODER_STEPS}
+        result = retrain(RetrainParams(dataset=f"{dataset}@build-0001", **steps))
+        yield result, resolve_model(f"models:/vidrd@{CANDIDATE}").folder, Registry()
+
+
+@pytest.fixture(scope="module")
+def before_and_after(retrained, tiny_profile) -> tuple[VidRDPipeline, VidRDPipeline]:
+    return VidRDPipeline.from_pretrained(tiny_profile.model), VidRDPipeline.from_pretrained(retrained[1])
+
+
+def test_the_result_is_registered_with_its_lineage(retrained, dataset):
+    result, _, registry = retrained
+    assert registry.alias_version(CANDIDATE) == result["version"] == 1
+    tags = registry.version_tags(1)
+    assert (tags["dataset"], tags["dataset_tag"]) == (str(dataset), "build-0001")
+    assert tags["dataset_version"] == str(ClipDataset.open(dataset).version)
+    assert tags["git_commit"] and tags["encoder"]
+
+
+def test_curves_and_heldout_figures_are_in_mlflow(retrained):
+    result, _, registry = retrained
+    for part, steps in (("temporal", TEMPORAL_STEPS), ("decoder", DECODER_STEPS)):
+        history = registry.client.get_metric_history(result["run_id"], f"{part}.loss")
+        assert [(point.step, point.value) for point in history] == result["curves"][part]
+        assert len(history) == steps
+        metrics = registry.client.get_run(result["run_id"]).data.metrics
+        for whose, figures in result["parts"][part]["heldout"].items():
+            assert metrics[f"{part}.heldout.loss.{whose}"] == pytest.approx(figures["loss"])
+        assert result["parts"][part]["heldout_source"] == "split val"
+    params = registry.client.get_run(result["run_id"]).data.params
+    assert params["temporal.steps"] == str(TEMPORAL_STEPS) and params["decoder.num_workers"] == "2"
+
+
+def test_what_is_frozen_is_bit_identical_and_what_is_trained_is_not(before_and_after):
+    before, after = before_and_after
+    for part in ("unet", "vae", "text_encoder"):
+        old, new = getattr(before, part).state_dict(), getattr(after, part).state_dict()
+        changed = {name for name in old if not torch.equal(old[name], new[name])}
+        assert old.keys() == new.keys()
+        if part == "text_encoder":
+            assert not changed
+        else:
+            assert changed and all("temp_" in name for name in changed)
+
+
+def test_single_frames_decode_as_before_and_clips_do_not(before_and_after):
+    latents = torch.randn(8, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for num_frames, same in ((1, True), (8, False)):
+            decoded = [pipe.vae.decode(latents, num_frames=num_frames).sample for pipe in before_and_after]
+            assert torch.equal(*decoded) is same
+
+
+def test_the_registered_folder_generates(before_and_after):
+    frames = before_and_after[1]("a red circle moving left", num_clips=1, num_inference_steps=2).frames
+    assert frames.shape == (1, 8, 64, 64, 3)
+
+
+def test_nothing_is_left_of_the_training_but_the_version(retrained):
+    home = retrained[1].parents[5]
+    assert not any((home / "training").iterdir())
+
+
+def test_requests_that_cannot_work_are_refused_in_one_line(tmp_home, tiny_profile, dataset, tmp_path):
+    def refusal(**params) -> str:
+        with pytest.raises((RequestError, StorageError)) as caught:
+            check(RetrainParams(**params))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "is not a dataset" in refusal()
+    assert "build-0007" in refusal(dataset=f"{dataset}@build-0007")
+    assert "alias 'champion'" in refusal(dataset=str(dataset), start_from="champion")
+    assert "no-such-profile" in refusal(dataset=str(dataset), profile="no-such-profile")
+    images = write_training_dataset(tmp_path / "images", Path(tiny_profile.model), 0, 0, 20)
+    check(RetrainParams(dataset=str(images), part="temporal"))
+    assert "too few clips" in refusal(dataset=str(images), part="decoder")
+    foreign = write_training_dataset(tmp_path / "f", Path(tiny_profile.model), encoder="another")
+    assert "another VAE" in refusal(dataset=str(foreign))
+
+
+@pytest.mark.slow
+def test_fresh_temporal_layers_learn(tmp_path, tiny_profile, ray_session):
+    """From the image model with fresh temporal layers, 60 steps lower the held-out loss clearly."""
+    from tasks.training.temporal import train_temporal
+
+    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
+    pipe.unet.reset_temporal_layers(0)
+    pipe.save_pretrained(tmp_path / "image-model")
+    dataset = write_training_dataset(tmp_path / "d", Path(tiny_profile.model), train=96, val=32)
+    settings = TemporalSettings(steps=60, lr=5e-4, warmup_steps=10, ema_decay=0.95, heldout_samples=64)
+    reports: list[int] = []
+    result = train_temporal(
+        str(dataset),
+        tmp_path / "image-model",
+        tmp_path / "out",
+        settings,
+        lambda done, *_: reports.append(done),
+    )
+    heldout = {whose: figures["loss"] for whose, figures in result.heldout.items()}
+    assert heldout["base"] == pytest.approx(heldout["fresh"], 1e-5)  # the base has fresh layers here
+    assert heldout["candidate"] < 0.97 * heldout["fresh"], heldout
+    assert reports[-1] == 60 and reports == sorted(reports)

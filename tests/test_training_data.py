@@ -1,0 +1,86 @@
+"""Attacks what must not depend on workers or restarts: order, noise, the held-out set, averages, rates."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from storage.dataset import ClipDataset
+from tasks.errors import RequestError
+from tasks.training.data import ClipRow, global_batch, pick_heldout, seeded_generator, split_clips
+from tasks.training.ema import Ema
+from tasks.training.settings import DecoderSettings, TemporalSettings
+from tests.training_dataset import write_training_dataset
+
+CLIPS = [ClipRow(row, f"clip-{row}", "") for row in range(10)]
+
+
+def test_every_epoch_shows_every_clip_once_in_another_order():
+    stream = [item for step in range(10) for item in global_batch(CLIPS, seed=3, step=step, batch_size=4)]
+    epochs = [[item.clip.row for item in stream if item.epoch == epoch] for epoch in range(4)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert stream != [item for step in range(10) for item in global_batch(CLIPS, 4, step, 4)]
+
+
+def test_a_batch_may_be_larger_than_the_dataset():
+    batch = global_batch(CLIPS, seed=0, step=0, batch_size=25)
+    assert [sum(item.epoch == epoch for item in batch) for epoch in range(3)] == [10, 10, 5]
+
+
+def test_a_key_always_draws_the_same_and_another_key_something_else():
+    first, again, other = (torch.rand(4, generator=seeded_generator(0, key)) for key in ("a", "a", "b"))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_heldout_samples_use_every_clip_before_any_twice():
+    assert {clip.row for clip in pick_heldout(CLIPS, 10)} == set(range(10))
+    assert pick_heldout(CLIPS, 25)[:10] == pick_heldout(CLIPS, 10)
+
+
+def test_the_heldout_split_is_val_and_images_have_no_pixels(tmp_path, tiny_profile):
+    dataset = ClipDataset.open(write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 9, 8, 3))
+    split = split_clips(dataset)
+    assert split.heldout_source == "split val"
+    assert (len(split.train), len(split.heldout)) == (12, 8)
+    assert len(split_clips(dataset, videos_only=True).train) == 9
+
+
+def test_a_small_val_split_is_replaced_by_training_clips_that_are_not_trained_on(tmp_path, tiny_profile):
+    dataset = ClipDataset.open(write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 20, 1, 0))
+    split = split_clips(dataset)
+    assert "hold-out" in split.heldout_source
+    rows = {clip.row for clip in split.train}, {clip.row for clip in split.heldout}
+    assert not rows[0] & rows[1] and len(rows[0] | rows[1]) == 20 and len(rows[1]) == 8
+    assert split == split_clips(dataset)
+
+
+def test_a_dataset_with_nothing_to_train_on_is_refused(tmp_path, tiny_profile):
+    dataset = ClipDataset.open(write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 0, 2, 1))
+    with pytest.raises(RequestError, match="too few clips"):
+        split_clips(dataset, videos_only=True)
+
+
+def test_the_average_follows_the_weights_and_steps_aside():
+    weights = {"w": nn.Parameter(torch.zeros(3))}
+    ema = Ema(weights, decay=0.9)
+    for step in range(200):
+        with torch.no_grad():
+            weights["w"].fill_(float(step))
+        ema.update(step)
+    assert 180 < ema.weights["w"][0] < 199  # behind by about 1 / (1 - decay) steps
+    with ema.applied():
+        assert torch.equal(weights["w"], ema.weights["w"])
+    assert weights["w"][0] == 199
+    last = Ema(weights, decay=0)
+    with torch.no_grad():
+        weights["w"].fill_(5.0)
+    last.update(0)
+    assert last.weights["w"][0] == 5
+
+
+def test_the_batch_must_divide_among_the_workers():
+    for settings in (TemporalSettings, DecoderSettings):
+        with pytest.raises(ValueError, match="no multiple of num_workers"):
+            settings(batch_size=3, num_workers=2)

@@ -1,0 +1,54 @@
+"""`vidrd up`: servers, deployments and a worker come up, are found without an export, and all end with it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.up import running_services
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_state_file_without_a_server_counts_for_nothing(tmp_home):
+    tmp_home.mkdir()
+    (tmp_home / "up.json").write_text(
+        f'{{"prefect": "http://127.0.0.1:{_free_port()}", "mlflow": "", "pid": 1}}'
+    )
+    assert running_services() is None
+
+
+@pytest.mark.slow
+def test_up_serves_until_interrupted_and_leaves_no_process(tmp_home):
+    environment = {**os.environ, "VIDRD_HOME": str(tmp_home)}
+    ports = [f"--prefect-port={_free_port()}", f"--mlflow-port={_free_port()}"]
+    command = [sys.executable, "-m", "flows.cli", "up", *ports]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        assert any("in another terminal" in line for line in up.stdout), "it ended before it was up"
+        assert running_services() is not None
+        listed = subprocess.run(
+            [sys.executable, "-m", "prefect", "deployment", "ls"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert "build-dataset/build-dataset" in listed.stdout
+        children = psutil.Process(up.pid).children(recursive=True)
+        up.send_signal(signal.SIGINT)
+        assert up.wait(timeout=120) == 0
+    assert len(children) >= 3
+    assert not [child for child in children if child.is_running()]
+    assert running_services() is None

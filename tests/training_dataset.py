@@ -1,0 +1,73 @@
+"""A small finished dataset of tiny-world clips, encoded by a real VAE: what the training tests train on."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from storage.tables import write_rows
+from storage.writer import DatasetWriter, SourceGroup
+from tasks.clips.video_io import encode_lossless_ish
+from tasks.latents.encoder import encoder_digest
+from tasks.tiny_world.drawing import draw_clip, random_scene
+from vidrd_model import TemporalVAE
+
+
+def write_training_dataset(
+    folder: Path, model_dir: Path, train: int = 24, val: int = 8, images: int = 4, encoder: str | None = None
+) -> Path:
+    """Write `train` + `val` moving clips with their pixels and `images` training clips without; finish it."""
+    encoder = encoder or encoder_digest(model_dir)
+    vae = TemporalVAE.from_pretrained(model_dir, subfolder="vae").eval()
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(train + val + images):
+        scene = random_scene(rng)
+        frames_nhwc = draw_clip(scene, rng)
+        still = number >= train + val
+        split = "val" if train <= number < train + val else "train"
+        rows.append(
+            _clip_row(number, scene.caption, split, encoder, _encode(vae, frames_nhwc), frames_nhwc, still)
+        )
+    shape = rows[0]["latents"].shape
+    with DatasetWriter(folder, shape) as writer:
+        writer.commit(SourceGroup([], [], write_rows(folder, "clips", rows), []))
+        writer.finish({})
+    return folder
+
+
+@torch.no_grad()
+def _encode(vae: TemporalVAE, frames_nhwc: np.ndarray) -> np.ndarray:
+    pixels_nchw = torch.from_numpy(frames_nhwc).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return (vae.encode(pixels_nchw).latent_dist.mean * vae.config.scaling_factor).numpy().astype(np.float16)
+
+
+def _clip_row(
+    number: int,
+    caption: str,
+    split: str,
+    encoder: str,
+    latents_nchw: np.ndarray,
+    frames_nhwc: np.ndarray,
+    still: bool,
+) -> dict:
+    return {
+        "clip_id": f"clip-{number:04d}",
+        "source_id": f"source-{number:04d}",
+        "source_uri": f"{number:04d}.mp4",
+        "corpus": "tiny",
+        "kind": "images" if still else "short-videos",
+        "licence": "CC0-1.0",
+        "split": split,
+        "start_s": 0.0,
+        "fps": 8.0,
+        "num_frames": len(frames_nhwc),
+        "caption": caption,
+        "caption_origin": "given",
+        "params": "{}",
+        "clip_score": 0.3,
+        "scorer": "test",
+        "encoder": encoder,
+        "latents": latents_nchw,
+        "video": None if still else encode_lossless_ish(frames_nhwc, 8.0),
+    }
