@@ -26,7 +26,7 @@ from tasks.errors import RequestError
 HOST = "127.0.0.1"
 WORK_POOL = "vidrd"
 REPOSITORY = Path(__file__).resolve().parents[1]
-START_TIMEOUT_S = 300.0
+START_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 15.0
 
 

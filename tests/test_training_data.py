@@ -11,7 +11,7 @@ from tasks.errors import RequestError
 from tasks.training.data import ClipRow, global_batch, pick_heldout, seeded_generator, split_clips
 from tasks.training.ema import Ema
 from tasks.training.settings import DecoderSettings, TemporalSettings
-from tests.training_dataset import write_training_dataset
+from tests.dataset_rows import clip_row, commit
 
 CLIPS = [ClipRow(row, f"clip-{row}", "") for row in range(10)]
 
@@ -39,27 +39,42 @@ def test_heldout_samples_use_every_clip_before_any_twice():
     assert pick_heldout(CLIPS, 25)[:10] == pick_heldout(CLIPS, 10)
 
 
-def test_the_heldout_split_is_val_and_images_have_no_pixels(tmp_path, tiny_profile):
-    dataset = ClipDataset.open(write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 9, 8, 3))
+def dataset_of(folder: Path, **counts: int) -> ClipDataset:
+    """A dataset with so many videos in each split, and three images to train on."""
+    rows = [
+        clip_row(f"{split}-{number}", split=split, video=b"mp4")
+        for split, count in counts.items()
+        for number in range(count)
+    ]
+    commit(folder, clips=[*rows, *(clip_row(f"image-{number}", split="train") for number in range(3))])
+    return ClipDataset.open(folder)
+
+
+def test_the_heldout_split_is_val_and_images_have_no_pixels(tmp_path):
+    dataset = dataset_of(tmp_path / "d", train=9, val=8, test=9)
     split = split_clips(dataset)
     assert split.heldout_source == "split val"
     assert (len(split.train), len(split.heldout)) == (12, 8)
     assert len(split_clips(dataset, videos_only=True).train) == 9
+    assert all(clip.clip_id.startswith("val") for clip in split.heldout)
 
 
-def test_a_small_val_split_is_replaced_by_training_clips_that_are_not_trained_on(tmp_path, tiny_profile):
-    dataset = ClipDataset.open(write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 20, 1, 0))
-    split = split_clips(dataset)
+def test_without_enough_val_clips_test_serves(tmp_path):
+    assert split_clips(dataset_of(tmp_path / "d", train=9, val=7, test=8)).heldout_source == "split test"
+
+
+def test_else_training_clips_are_held_out_and_not_trained_on(tmp_path):
+    dataset = dataset_of(tmp_path / "d", train=20, val=1)
+    split = split_clips(dataset, videos_only=True)
     assert "hold-out" in split.heldout_source
     rows = {clip.row for clip in split.train}, {clip.row for clip in split.heldout}
     assert not rows[0] & rows[1] and len(rows[0] | rows[1]) == 20 and len(rows[1]) == 8
-    assert split == split_clips(dataset)
+    assert split == split_clips(dataset, videos_only=True)
 
 
-def test_a_dataset_with_nothing_to_train_on_is_refused(tmp_path, tiny_profile):
-    dataset = ClipDataset.open(write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 0, 2, 1))
+def test_a_dataset_with_nothing_to_train_on_is_refused(tmp_path):
     with pytest.raises(RequestError, match="too few clips"):
-        split_clips(dataset, videos_only=True)
+        split_clips(dataset_of(tmp_path / "d", val=2), videos_only=True)
 
 
 def test_the_average_follows_the_weights_and_steps_aside():
