@@ -24,10 +24,10 @@ CLIPS_PER_VIDEO = 3
 PROMPTS = (
     "a red circle moving right",
     "a blue square moving up",
-    "a yellow triangle moving left",
-    "a cyan circle moving down",
-    "a magenta square moving right",
-    "a green triangle moving up",
+    "a yellow square moving left",
+    "a white triangle moving down",
+    "a magenta triangle moving up",
+    "a green circle moving left",
 )
 NUM_STAGES = 9
 

@@ -56,7 +56,7 @@ def _start_local(num_cpus: int | None) -> None:
     for attempts_left in reversed(range(_STARTS)):
         children = psutil.Process().children(recursive=True)
         try:
-            # "local", because with no address at all Ray would join whatever session it finds in /tmp/ray.
+            # "local", because with no address at all Ray would join any session that this machine has running.
             ray.init(
                 address="local",
                 num_cpus=num_cpus,

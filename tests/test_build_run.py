@@ -167,7 +167,7 @@ def test_the_threshold_moves_rows_and_loses_none(first, folder, corpora, tiny_pr
     assert all_rows(folder / "filtered").keys() == all_rows(folder / "dataset").keys()
 
 
-def test_wrong_requests_are_refused_before_anything_is_made(folder, corpora, tiny_profile):
+def test_wrong_requests_are_refused_before_anything_is_made(first, folder, corpora, tiny_profile):
     def refuse(error: type[Exception], match: str, dataset=folder / "new", **changes) -> None:
         profile = tiny_profile.model_copy(update=changes)
         with pytest.raises(error, match=match) as raised:

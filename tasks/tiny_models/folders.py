@@ -25,6 +25,9 @@ def write_model_folder(
 ) -> None:
     """Writes a folder that VidRDPipeline.from_pretrained loads."""
     write_tokenizer(folder / "tokenizer", train_merges())
+    for module in (unet, vae):
+        # Where it was loaded from is nobody's business but this machine's.
+        module.register_to_config(_name_or_path="")
     pipe = VidRDPipeline(
         unet=unet.half(),
         vae=vae.half(),
@@ -34,7 +37,7 @@ def write_model_folder(
     )
     pipe.save_pretrained(folder)
     for module in (unet, vae, text_encoder):
-        module.float()
+        module.float()  # .half() above works in place
 
 
 def write_clip_folder(folder: Path, clip: torch.nn.Module) -> None:
