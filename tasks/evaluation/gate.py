@@ -97,11 +97,12 @@ def _compare(candidate: _Figures, champion: _Figures, gate: GateSettings) -> Dec
         return Decision(
             False, f"The candidate's fvd {fvd:.2f} is not below the champion's {fvd_before:.2f} ({setup})."
         )
-    if not text >= text_before - gate.text_score_margin:
+    margin = gate.text_score_margin * candidate["text_score_reference"][setup]
+    if not text >= text_before - margin:
         return Decision(
             False,
             f"The candidate's fvd {fvd:.2f} beats {fvd_before:.2f}, but its text_score falls from "
-            f"{text_before:.4f} to {text:.4f}, by more than {gate.text_score_margin:g} ({setup}).",
+            f"{text_before:.4f} to {text:.4f}, by more than {margin:.4f} ({setup}).",
         )
     return Decision(
         True,

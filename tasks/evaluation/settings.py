@@ -40,10 +40,11 @@ def find_protocol(name: str) -> Protocol:
 
 
 class GateSettings(BaseModel):
-    """What a candidate must show to become champion; recorded with every decision.
+    """What a candidate must show to become champion; recorded with every evaluation.
 
     Every candidate must clear the floors. Beside a champion it must also lower `fvd` without losing more than
-    `text_score_margin` of text agreement, or raise `text_score` where the two have no common `fvd`.
+    `text_score_margin` of text agreement, or raise `text_score` where the two have no common `fvd`. Cosines of
+    unlike CLIP models lie on unlike scales, so both bounds are shares of what the real clips score.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,7 +54,7 @@ class GateSettings(BaseModel):
     )
     seam_ceiling: float = Field(3.0, gt=1, description="largest mean step at a seam, over the usual step")
     text_score_margin: float = Field(
-        0.01, ge=0, le=2, description="the fall of text_score that a better fvd may cost"
+        0.03, ge=0, le=1, description="the fall of text_score that a better fvd may cost, as such a share too"
     )
 
 
