@@ -150,10 +150,8 @@ class I3D(nn.Module):
         Raises ModelError, naming the file, when it cannot be read or its layers are not I3D's.
         """
         try:
-            if Path(path).suffix == ".safetensors":
-                state = load_file(path)
-            else:
-                state = folded_state_dict(read_checkpoint(path))
+            converted = Path(path).suffix == ".safetensors"
+            state = load_file(path) if converted else folded_state_dict(read_checkpoint(path))
             model = cls()
             model.layers.load_state_dict(state)
         except (OSError, SafetensorError, RuntimeError) as error:
