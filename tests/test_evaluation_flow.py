@@ -1,0 +1,61 @@
+"""The evaluate flow: bad requests stop before any work, and figures land on the registered version."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.evaluate import EvaluateParams, as_markdown, check, evaluate
+from flows.profile import Profile
+from storage.errors import StorageError
+from storage.registry import Registry
+from storage.weights import fetch
+from tasks.errors import RequestError
+from tasks.evaluation.gate import recorded_figures
+from tests.i3d_files import i3d_checkpoint
+
+
+def test_requests_that_cannot_work_are_refused_by_field(
+    tmp_home: Path, tmp_path: Path, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    model = tiny_profile.model
+    for params, error, message in (
+        ({"protocol": "fvd2048-16f"}, RequestError, "protocol: fvd2048-16f cannot be run yet"),
+        ({"protocol": "fvd"}, RequestError, "protocol: 'fvd' is unknown"),
+        ({"profile": "none"}, RequestError, "profile: 'none'"),
+        ({"model": str(tmp_path)}, StorageError, "no model folder"),
+        ({"model": "models:/vidrd@candidate"}, StorageError, "alias 'candidate'"),
+        ({"reference": tmp_path / "none"}, RequestError, "reference: .*none is no folder"),
+        ({"reference": tmp_path}, RequestError, "reference: .* has 0 captioned videos"),
+        ({"num_videos": 65}, RequestError, "has 64 captioned videos, num_videos asks for 65"),
+    ):
+        with pytest.raises(error, match=message) as caught:
+            check(EvaluateParams(**{"model": model, **params}))
+        assert "\n" not in str(caught.value)
+
+
+def test_figures_and_their_setup_are_recorded_on_the_version(
+    ray_session: None,
+    prefect_session: None,
+    tmp_home: Path,
+    tiny_profile: Profile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    fetch("i3d", given=i3d_checkpoint())
+    registry = Registry()
+    with registry.start_run("test") as run:
+        version = registry.register(Path(tiny_profile.model), run, {})
+
+    report = evaluate(EvaluateParams(num_videos=4))
+
+    assert report["model_version"] == version and report["n"] == 4
+    recorded = registry.version_metrics(version)
+    assert recorded == pytest.approx(recorded_figures(report))
+    assert {"fvd.tiny.n4", "text_score.tiny.n4", "text_score_reference.tiny.n4"} <= set(recorded)
+    tags = registry.version_tags(version)
+    assert (tags["evaluation.protocol"], tags["evaluation.n"]) == ("tiny", "4")
+    assert tags["evaluation.reference"] == report["reference"]["digest"]
+    table = as_markdown(report)
+    assert f"| fvd | {report['metrics']['fvd']['value']:.4g} |" in table and "**tiny**" in table
+    assert all(Path(sample["file"]).is_file() for sample in report["samples"])
