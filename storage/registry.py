@@ -259,7 +259,11 @@ def _client(uri: str) -> "MlflowClient":
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    given = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
+    if given is None:
+        # MLflow has put the address into the environment, where it would outlive a change of $VIDRD_HOME.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     mlflow.set_registry_uri(uri)
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
