@@ -2,7 +2,7 @@
 
     python -m tasks.tiny_models vae  --out runs/tiny-models
     python -m tasks.tiny_models clip --out runs/tiny-models
-    python -m tasks.tiny_models unet --out runs/tiny-models     # needs the vae
+    python -m tasks.tiny_models unet --out runs/tiny-models     # needs the vae; trains the text encoder first
 
 OUT then holds model/ and clip/, the folders that infra/profiles/tiny ships, and training.log.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-DEFAULT_STEPS = {"vae": 3000, "clip": 1500, "unet": 5000}
+DEFAULT_STEPS = {"vae": 1600, "clip": 1500, "unet": 2600}
 
 
 def main() -> None:
@@ -68,13 +68,16 @@ def _clip(out: Path, steps: int, seed: int, log: Callable[[str], None]) -> None:
 
 def _unet(out: Path, steps: int, seed: int, log: Callable[[str], None]) -> None:
     from tasks.tiny_models.folders import write_model_folder
+    from tasks.tiny_models.train_text import make_tokenizer, train_text_encoder
     from tasks.tiny_models.train_unet import draw_bank, train_unet
     from vidrd_model import TemporalVAE
 
     vae = TemporalVAE.from_pretrained(out / "vae").eval()
     bank = draw_bank(vae, seed)
     log(json.dumps({"training": "unet", "clips": len(bank.scenes)}))
-    unet, text_encoder, _losses = train_unet(vae, bank, steps, seed, log)
+    tokenizer = make_tokenizer()
+    text_encoder, _losses = train_text_encoder(tokenizer, seed, log)
+    unet, _losses = train_unet(bank, text_encoder, tokenizer, steps, seed, log)
     write_model_folder(out / "model", unet, vae, text_encoder)
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from tasks.tiny_world.drawing import Scene, draw_image, random_scene
 
 MAX_ZOOM = 1.5
+PREFIXES = ("a", "a video of a", "a photo of a", "a picture of a")
 
 
 def frame_batch(rng: np.random.Generator, size: int) -> tuple[torch.Tensor, list[Scene]]:
@@ -17,6 +18,13 @@ def frame_batch(rng: np.random.Generator, size: int) -> tuple[torch.Tensor, list
     pixels_bchw = to_pixels(np.stack([draw_image(scene, rng) for scene in scenes]))
     zoomed = torch.stack([_random_zoom(image, rng) for image in pixels_bchw])
     return zoomed, scenes
+
+
+def spoken_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """The caption with or without its motion, sometimes with another beginning."""
+    caption = (scene if rng.random() < 0.5 else Scene(scene.colour, scene.shape)).caption
+    prefix = PREFIXES[0] if rng.random() < 0.7 else str(rng.choice(PREFIXES))
+    return prefix + caption.removeprefix("a")
 
 
 def to_pixels(frames_nhwc: np.ndarray) -> torch.Tensor:

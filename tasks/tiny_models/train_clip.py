@@ -11,16 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from tasks.tiny_models.architecture import make_clip
-from tasks.tiny_models.batches import frame_batch
+from tasks.tiny_models.batches import frame_batch, spoken_caption
 from tasks.tiny_models.schedule import Average, Log, Trainer
 from tasks.tiny_models.vocabulary import CONTEXT_LENGTH, train_merges, vocabulary_size, write_open_clip_merges
-from tasks.tiny_world.drawing import Scene
 
 BATCH = 64
 LEARNING_RATE = 1e-3
 # Cosines of right and wrong pairs settle on both sides of 0.5, so that one threshold tells them apart.
 LOGIT_SCALE, LOGIT_BIAS = 12.0, -6.0
-PREFIXES = ("a", "a video of a", "a photo of a", "a picture of a")
 
 
 def train_clip(
@@ -39,26 +37,19 @@ def train_clip(
     trainer, average = Trainer("clip", parameters, LEARNING_RATE, steps, log), Average(parameters, 0.998)
     for _ in range(min(steps, stop_after or steps)):
         pixels, scenes = frame_batch(rng, BATCH)
-        texts = tokenizer([_caption(scene, rng) for scene in scenes])
+        texts = tokenizer([spoken_caption(scene, rng) for scene in scenes])
         with torch.autocast("cpu", torch.bfloat16):
             images_bd = clip.encode_image(pixels, normalize=True)
             texts_bd = clip.encode_text(texts, normalize=True)
         logits = LOGIT_SCALE * images_bd.float() @ texts_bd.float().T + LOGIT_BIAS
-        kinds = torch.tensor([hash((s.colour, s.shape)) for s in scenes])
-        same = (kinds[:, None] == kinds[None]).float()
+        kinds = [(scene.colour, scene.shape) for scene in scenes]
+        same = torch.tensor([[one == other for other in kinds] for one in kinds]).float()
         # Wrong pairs are 23 times as many as right ones; weighted so that both count alike.
         weight = torch.where(same > 0, 0.5 / same.mean(), 0.5 / (1 - same).mean())
         trainer.step(F.binary_cross_entropy_with_logits(logits, same, weight=weight))
         average.update()
     average.copy_to()
     return clip.eval(), trainer.losses
-
-
-def _caption(scene: Scene, rng: np.random.Generator) -> str:
-    """The caption with or without its motion, sometimes with another beginning."""
-    caption = (scene if rng.random() < 0.5 else Scene(scene.colour, scene.shape)).caption
-    prefix = PREFIXES[0] if rng.random() < 0.7 else str(rng.choice(PREFIXES))
-    return prefix + caption.removeprefix("a")
 
 
 def _tokenizer(merges: list[tuple[str, str]]) -> open_clip.SimpleTokenizer:
