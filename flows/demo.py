@@ -67,11 +67,12 @@ def run_demo(folder: Path) -> dict[str, Any]:
     """Runs every stage in one Prefect flow `demo` and returns what demo.json holds; raises StageFailed."""
     for stale in ("demo.json", "report.html", "demo.log"):
         (folder / stale).unlink(missing_ok=True)
-    log = StageLog(NUM_STAGES)
+    memory = MemoryWatch()
+    log = StageLog(NUM_STAGES, memory)
     log.say(f"vidrd demo: {NUM_STAGES} stages on {os.cpu_count()} cores, into {_short(folder)}")
     from tasks.cluster import shutdown_ray
 
-    with MemoryWatch() as memory:
+    with memory:
         try:
             _start(log)
             summary = _in_prefect(folder, log, memory)
@@ -206,6 +207,7 @@ def _spent(log: StageLog, memory: MemoryWatch) -> dict[str, Any]:
         "seconds_per_stage": dict(log.seconds),
         "seconds_total": round(log.elapsed_s, 2),
         "peak_memory_bytes": memory.peak_bytes,
+        "peak_memory_bytes_per_stage": dict(log.peak_bytes),
     }
 
 

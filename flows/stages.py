@@ -20,9 +20,11 @@ class StageFailed(Exception):
 class StageLog:
     """Prints and times the stages of one job."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, memory: MemoryWatch | None = None) -> None:
         self.total = total
         self.seconds: dict[str, float] = {}
+        self.peak_bytes: dict[str, int] = {}
+        self._memory = memory
         self._started_s = time.monotonic()
 
     @contextmanager
@@ -31,6 +33,8 @@ class StageLog:
         number = len(self.seconds) + 1
         self.say(f"{BOLD}[{number}/{self.total}] {name}{PLAIN}  {about}")
         before_s, outcome = time.monotonic(), list[str]()
+        if self._memory is not None:
+            self._memory.take_peak()
         try:
             yield outcome
         except Exception as error:
@@ -40,7 +44,11 @@ class StageLog:
         for line in outcome:
             self.say(f"      {line}")
         took, so_far = duration(self.seconds[name]), duration(self.elapsed_s)
-        self.say(f"      {FAINT}{took}, {so_far} since the start{PLAIN}")
+        held = ""
+        if self._memory is not None:
+            self.peak_bytes[name] = self._memory.take_peak()
+            held = f", at most {self.peak_bytes[name] / 1e9:.2f} GB"
+        self.say(f"      {FAINT}{took}{held}, {so_far} since the start{PLAIN}")
 
     @property
     def elapsed_s(self) -> float:
@@ -60,6 +68,7 @@ class MemoryWatch:
 
     def __init__(self, every_s: float = 2.0) -> None:
         self.peak_bytes = 0
+        self._recent_bytes = 0
         self._every_s = every_s
         self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
@@ -72,9 +81,15 @@ class MemoryWatch:
         self._stop.set()
         self._thread.join()
 
+    def take_peak(self) -> int:
+        """The largest sum seen since this was last asked."""
+        recent, self._recent_bytes = self._recent_bytes, 0
+        return recent
+
     def _watch(self) -> None:
         while True:
-            self.peak_bytes = max(self.peak_bytes, memory_of_family())
+            seen = memory_of_family()
+            self.peak_bytes, self._recent_bytes = max(self.peak_bytes, seen), max(self._recent_bytes, seen)
             if self._stop.wait(self._every_s):
                 return
 

@@ -64,7 +64,7 @@ class EvaluationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     protocol: str = "tiny"
-    num_videos: int = Field(48, ge=2, description="reference clips, and generated ones: one per caption")
+    num_videos: int = Field(40, ge=2, description="reference clips, and generated ones: one per caption")
     seed: int = Field(0, ge=0, lt=2**32, description="chooses reference files; video i has seed + i")
     width: int = Field(
         64, ge=8, description="pixels of the model's videos; reference clips are cropped to it"
