@@ -83,7 +83,9 @@ class MemoryWatch:
 
     def take_peak(self) -> int:
         """The largest sum seen since this was last asked."""
-        recent, self._recent_bytes = self._recent_bytes, 0
+        # Looked at now too: a stage may be shorter than the pause between two looks.
+        recent, self._recent_bytes = max(self._recent_bytes, memory_of_family()), 0
+        self.peak_bytes = max(self.peak_bytes, recent)
         return recent
 
     def _watch(self) -> None:

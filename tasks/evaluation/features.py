@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vidrd_model.clip import ClipModel
     from vidrd_model.metrics import I3D
 
-CLIPS_PER_TASK = 2
+CLIPS_PER_TASK = 4
 
 
 @dataclass(frozen=True)
