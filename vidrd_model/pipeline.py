@@ -48,14 +48,15 @@ class VidRDPipeline(DiffusionPipeline):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **settings: Any) -> VidRDPipeline:
-        """Loads a model folder or hub id, in float32 unless `torch_dtype` says otherwise.
+        """Loads a model folder or hub id, in float32 unless `dtype` says otherwise.
 
         Raises ModelError, naming the folder and the part, when it is no VidRD model.
         """
         folder = Path(pretrained_model_name_or_path)
         if folder.exists() and not (folder / "model_index.json").is_file():
             raise ModelError(f"{folder}: no model folder (model_index.json is missing)")
-        settings.setdefault("torch_dtype", torch.float32)
+        if "torch_dtype" not in settings:  # the older name of `dtype` in diffusers
+            settings.setdefault("dtype", torch.float32)
         settings.setdefault("use_safetensors", True)
         try:
             pipe = super().from_pretrained(pretrained_model_name_or_path, **settings)

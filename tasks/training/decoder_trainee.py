@@ -77,7 +77,7 @@ class DecoderTrainee:
     def _read(self, clips: Sequence[ClipRow]) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents b c n h w and pixels (b, n, 3, h, w) in [-1, 1] of clips."""
         rows = [clip.row for clip in clips]
-        latents_bcnhw = torch.from_numpy(self.dataset.latents(rows)).transpose(1, 2).float()
+        latents_bcnhw = torch.tensor(self.dataset.latents(rows)).transpose(1, 2).float()
         videos = self.dataset.videos(rows)
         frames_bnhwc = np.stack([decode_bytes(video)[0] for video in videos if video is not None])
         pixels_bnchw = torch.from_numpy(frames_bnhwc).permute(0, 1, 4, 2, 3).float() / 127.5 - 1

@@ -78,7 +78,7 @@ class TemporalTrainee:
         noise_bcnhw: torch.Tensor,
     ) -> torch.Tensor:
         """The mean squared error of each clip, (b,)."""
-        latents_bnchw = torch.from_numpy(self.dataset.latents([clip.row for clip in clips]))
+        latents_bnchw = torch.tensor(self.dataset.latents([clip.row for clip in clips]))
         latents_bcnhw = latents_bnchw.transpose(1, 2).float().to(self.device)
         noise_bcnhw, timesteps_b = noise_bcnhw.to(self.device), timesteps_b.to(self.device)
         text_btd = self.pipe.encode_prompt(captions)
