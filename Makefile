@@ -11,7 +11,7 @@ help: ## show the targets
 env: ## create .venv with everything pinned, or find that it is right
 	@infra/install.sh $(VENV)
 
-demo: env ## three small corpora to a promoted model, a video and a report, under $VIDRD_HOME/demo
+demo: env ## small corpora of images and videos to a promoted model, a video and a report, under $VIDRD_HOME/demo
 	@$(BIN)/python -m flows.demo
 
 test: env ## the fast tests, real libraries and real media
@@ -33,7 +33,7 @@ format: env ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: env ## one table of measured speeds on this machine
+bench: env ## tables of measured speed and memory on this machine
 	@$(BIN)/python -m tests.bench
 
 lock: env ## refresh requirements.lock from pyproject.toml

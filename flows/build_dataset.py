@@ -4,8 +4,9 @@ vidrd build-dataset --corpora corpora.toml --dataset runs/datasets/mine
 prefect deployment run build-dataset/build-dataset
 """
 
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -16,6 +17,9 @@ from flows.progress import stage_progress
 from storage.home import home
 from tasks.captions.settings import FilterSettings
 from tasks.errors import RequestError
+
+if TYPE_CHECKING:
+    from tasks.build.summary import BuildSummary
 
 WORLD_SEED = 7
 SHOWN_QUARANTINE = 200
@@ -71,11 +75,32 @@ def build_dataset(params: BuildDatasetParams = BuildDatasetParams()) -> dict[str
     result = {"dataset": str(dataset_dir), **summary.as_dict()}
     _show(result, dataset_dir)
     if summary.dataset_clips == 0:
-        raise RequestError(
-            f"dataset: {dataset_dir} holds no clip: of {summary.read} sources nothing was kept "
-            f"({summary.dataset_rejected} clips rejected, {summary.dataset_quarantined} sources quarantined)"
-        )
+        raise RequestError(_why_nothing_was_kept(summary, dataset_dir, _filter(params, profile)))
     return result
+
+
+def _why_nothing_was_kept(summary: "BuildSummary", dataset_dir: Path, settings: FilterSettings) -> str:
+    from storage.dataset import ClipDataset
+
+    dataset = ClipDataset.open(dataset_dir)
+    reasons = []
+    if summary.dataset_rejected:
+        scores = [
+            score
+            for score in dataset.rejected_table(["clip_score"])["clip_score"].to_pylist()
+            if score is not None
+        ]
+        best = f", best CLIP score {max(scores):.2f}, threshold {settings.clip_threshold}" if scores else ""
+        reasons.append(f"{summary.dataset_rejected} clips rejected{best}")
+    if summary.dataset_quarantined:
+        errors = Counter(dataset.quarantine_table()["error"].to_pylist())
+        reasons.append(
+            f"{summary.dataset_quarantined} sources quarantined, mostly: {errors.most_common(1)[0][0]}"
+        )
+    return (
+        f"dataset: {dataset_dir} holds no clip: of {summary.read} sources nothing was kept ({'; '.join(reasons)}); "
+        f"vidrd dataset info {dataset_dir} lists them"
+    )
 
 
 def _corpora(params: BuildDatasetParams) -> Path:
@@ -102,13 +127,15 @@ def _show(result: dict[str, Any], dataset_dir: Path) -> None:
 
     logger = get_run_logger()
     logger.info(
-        "%s: %d of %d sources were done already; %d clips kept, %d rejected, %d sources quarantined",
+        "%s: %d of %d sources were done already; new: %d clips kept, %d rejected, %d sources quarantined; "
+        "%d clips in all",
         result["tag"],
         result["skipped"],
         result["read"],
         result["kept"],
         sum(result["rejected"].values()),
         result["quarantined"],
+        result["dataset_clips"],
     )
     create_markdown_artifact(_as_markdown(result), key="build-dataset", description=f"build {result['tag']}")
     quarantine = ClipDataset.open(dataset_dir).quarantine_table()

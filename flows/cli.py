@@ -9,7 +9,9 @@ and starts Prefect and Ray. Wrong requests end with one line and exit code 2.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +21,7 @@ import typer
 from pydantic import ValidationError
 
 from flows.environment import prepare
+from tasks.errors import RequestError
 
 app = typer.Typer(
     help="From folders of images and videos to a trained and promoted text-to-video model (VidRD).",
@@ -80,7 +83,35 @@ def _run(module_name: str, flow_name: str, params_name: str, **values: Any) -> N
     given = {name: value for name, value in values.items() if value is not None}
     params = getattr(module, params_name)(**given)
     module.check(params)
-    _print(getattr(module, flow_name)(params))
+    _start_prefect()
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(lambda record: not _is_told_in_one_line(record))
+    result = getattr(module, flow_name)(params)
+    _print({name: value for name, value in result.items() if name != "curves"})  # those are in MLflow
+
+
+def _start_prefect() -> None:
+    """Reaches the Prefect server, starting one for this command where none is set up."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    # The command's own server must not hear the terminal's Ctrl-C: it takes down how the interrupted run ended.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with get_client(sync_client=True) as client:
+            problem = client.api_healthcheck()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    if problem is not None:
+        raise RequestError(
+            f"PREFECT_API_URL: no Prefect server answers at {PREFECT_API_URL.value()} ({problem}); "
+            "start it, or unset the variable"
+        )
+
+
+def _is_told_in_one_line(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return isinstance(error, Exception) and _message(error) is not None
 
 
 def _print(result: Any) -> None:
@@ -209,6 +240,10 @@ def promote(model: ModelOption = None, profile: ProfileOption = "tiny") -> None:
 @app.command()
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="The text of one video.")] = None,
+    then: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PROMPT", help="The text of the next clip; again for the one after."),
+    ] = None,
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="One prompt a line, instead of PROMPT.")
     ] = None,
@@ -231,6 +266,7 @@ def generate(
         "generate",
         "GenerateParams",
         prompt=prompt,
+        then=then or None,
         prompts_file=prompts,
         clips=clips,
         seed=seed,
@@ -275,6 +311,30 @@ def weights_list() -> None:
         print(f"{weights.name:8} {'cached' if cached else 'not yet':8} {weights.licence}")
 
 
+@weights_app.command("import")
+def weights_import(
+    unet: Annotated[Path, typer.Option(metavar="FILE", help="The release's ModelT2V.pth.")],
+    base: Annotated[Path, typer.Option(metavar="DIR", help="Stable Diffusion 2.1-base, a diffusers folder.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The new model folder.")],
+    vae: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The release's vae_finetuned; by default the base's VAE."),
+    ] = None,
+) -> None:
+    """Turns the authors' release into one ordinary model folder.
+
+    Nothing is written unless every key fits; files that could run code are refused.
+
+    \b
+    Example: vidrd weights import --unet ModelT2V.pth --vae vae_finetuned --base sd21-base --out vidrd-release
+    """
+    prepare()
+    from vidrd_model.published import import_release
+
+    import_release(unet, vae, base, out)
+    print(out)
+
+
 @app.command()
 def up(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
@@ -297,7 +357,7 @@ def up(
 def demo() -> None:
     """The main job on the tiny profile, start to end.
 
-    Three small corpora to a promoted model, generated videos and a report, under $VIDRD_HOME/demo.
+    Small corpora of images and videos to a promoted model, generated videos and a report, under $VIDRD_HOME/demo.
 
     \b
     Example: vidrd demo

@@ -6,10 +6,12 @@ from pathlib import Path
 from storage.home import home
 from tasks.errors import RequestError
 
-# No library calls home, and a slow machine gets the time that the ephemeral Prefect server needs to start.
+# No library calls home, and a slow machine gets the time that the ephemeral Prefect server needs to start. Threads
+# that wait for one another spin for a moment only: by default they take a busy machine's cores from the others.
 _DEFAULTS = {
     "DIFFUSERS_VERBOSITY": "error",
     "DO_NOT_TRACK": "1",
+    "GOMP_SPINCOUNT": "2000",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",

@@ -15,7 +15,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.build_dataset import WORLD_SEED
-from flows.profile import Profile, load_profile
+from flows.profile import Profile, check_model_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
 from tasks.errors import RequestError
@@ -45,7 +45,7 @@ def check(params: EvaluateParams) -> None:
     profile = load_profile(params.profile)
     settings = _settings(params, profile)
     find_protocol(settings.protocol)
-    resolve_model(params.model)
+    check_model_profile(resolve_model(params.model), profile)
     find_sources(_reference(params, profile), settings)
 
 

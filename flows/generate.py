@@ -7,20 +7,26 @@ prefect deployment run generate/generate
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.profile import load_profile
+from flows.profile import check_model_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from tasks.generation.generate import OnProgress
+    from tasks.generation.video_file import GeneratedVideo
 
 CHAMPION_REF = "models:/vidrd@champion"
 EXAMPLE_PROMPT = "a red circle moving right"
@@ -32,6 +38,9 @@ class GenerateParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     prompt: str | None = Field(None, description="the text of one video")
+    then: list[str] = Field(
+        [], description="the texts of the clips after the first, for a video that tells a story"
+    )
     prompts_file: Path | None = Field(None, description="one prompt a line, instead of `prompt`")
     clips: int = Field(3, ge=1, description="length of the video in clips")
     seed: int = Field(7, ge=0, lt=2**31, description="a prompt that comes again takes the next seed")
@@ -46,9 +55,13 @@ class GenerateParams(BaseModel):
 
 @dataclass(frozen=True)
 class _Job:
-    prompt: str
+    texts: tuple[str, ...]
     seed: int
     out_mp4: Path
+
+    @property
+    def prompt(self) -> str:
+        return " / ".join(self.texts)
 
 
 def check(params: GenerateParams) -> None:
@@ -67,42 +80,68 @@ def check(params: GenerateParams) -> None:
 def generate(params: GenerateParams = GenerateParams(prompt=EXAMPLE_PROMPT)) -> dict:  # noqa: B008
     """Samples every prompt on Ray and returns the files with what makes them again."""
     from tasks.cluster import ensure_ray
-    from tasks.generation.generate import generate_on_ray, write_video
 
     check(params)
     started = time.monotonic()
     sampling = params.sampling or load_profile(params.profile).sampling
     model_dir, model_ref, version = _resolve(params)
     if params.model is None and version is None:
-        print(f"no {CHAMPION_REF} yet: using {model_ref}; retrain, evaluate and promote make one")
+        print(
+            f"no {CHAMPION_REF} yet: using {model_ref}; retrain, evaluate and promote make one",
+            file=sys.stderr,
+        )
     jobs = _jobs(params)
     ensure_ray()
-    videos: dict[int, dict] = {}
     with stage_progress("generate") as on_progress:
-        prompts, seeds = [job.prompt for job in jobs], [job.seed for job in jobs]
-        samples = generate_on_ray(model_dir, prompts, seeds, params.clips, sampling, on_progress)
-        for index, frames_nhwc in samples:
-            job = jobs[index]
-            video = write_video(frames_nhwc, job.prompt, job.seed, params.clips, sampling.fps, job.out_mp4)
-            videos[index] = {
-                "prompt": video.prompt,
-                "seed": video.seed,
-                "file": str(video.mp4),
-                "contact_sheet": str(video.contact_sheet),
-                "clips": video.num_clips,
-                "frames": video.num_frames,
-                "fps": video.fps,
-            }
+        videos = _write_videos(model_dir, jobs, params.clips, sampling, on_progress)
     result = {
         "model": model_ref,
         "model_version": version,
-        "videos": [videos[index] for index in sorted(videos)],
+        "videos": [_summary(videos[index]) for index in sorted(videos)],
         "seconds": round(time.monotonic() - started, 2),
     }
     if params.prompts_file is not None:
         _write_manifest(jobs)
     create_markdown_artifact(_as_markdown(result), key="generate", description="generated videos")
     return result
+
+
+def _write_videos(
+    model_dir: Path, jobs: list[_Job], clips: int, sampling: SamplingSettings, on_progress: OnProgress
+) -> dict[int, GeneratedVideo]:
+    """Writes every job's video while it is sampled; one that is not complete leaves nothing behind."""
+    from tasks.generation.generate import stream_on_ray
+    from tasks.generation.video_file import VideoFile
+
+    open_files: dict[int, VideoFile] = {}
+    videos: dict[int, GeneratedVideo] = {}
+    texts, seeds = [job.texts for job in jobs], [job.seed for job in jobs]
+    try:
+        for index, frames_nhwc in stream_on_ray(model_dir, texts, seeds, clips, sampling, on_progress):
+            if frames_nhwc is None:
+                videos[index] = open_files[index].finish()
+                del open_files[index]
+                continue
+            if index not in open_files:
+                job = jobs[index]
+                open_files[index] = VideoFile(job.out_mp4, job.prompt, job.seed, clips, sampling.fps)
+            open_files[index].add(frames_nhwc)
+    finally:
+        for file in open_files.values():
+            file.abandon()
+    return videos
+
+
+def _summary(video: GeneratedVideo) -> dict:
+    return {
+        "prompt": video.prompt,
+        "seed": video.seed,
+        "file": str(video.mp4),
+        "contact_sheet": str(video.contact_sheet),
+        "clips": video.num_clips,
+        "frames": video.num_frames,
+        "fps": video.fps,
+    }
 
 
 def _jobs(params: GenerateParams) -> list[_Job]:
@@ -113,8 +152,17 @@ def _jobs(params: GenerateParams) -> list[_Job]:
             raise RequestError(f'prompt: missing; give a text such as "{EXAMPLE_PROMPT}"')
         if params.out_dir is not None:
             raise RequestError("out_dir: is for a prompts_file; a single prompt takes out")
-        return [_Job(prompt, params.seed, params.out or home() / "generated" / "video.mp4")]
+        then = [text.strip() for text in params.then]
+        if not all(then):
+            raise RequestError("then: a text is empty")
+        if len(then) >= params.clips:
+            raise RequestError(
+                f"then: {len(then)} more texts need at least {len(then) + 1} clips, not {params.clips}"
+            )
+        return [_Job((prompt, *then), params.seed, params.out or home() / "generated" / "video.mp4")]
 
+    if params.then:
+        raise RequestError("then: is for a single prompt, not for a prompts_file")
     if params.prompt is not None:
         raise RequestError("prompt: give either prompt or prompts_file, not both")
     if params.out is not None:
@@ -126,7 +174,7 @@ def _jobs(params: GenerateParams) -> list[_Job]:
     jobs, seen = [], Counter[str]()
     for number, prompt in enumerate(prompts, start=1):
         # A video depends on its prompt and seed, not on its line, so a file may be split or reordered.
-        jobs.append(_Job(prompt, params.seed + seen[prompt], out_dir / f"{number:0{digits}d}.mp4"))
+        jobs.append(_Job((prompt,), params.seed + seen[prompt], out_dir / f"{number:0{digits}d}.mp4"))
         seen[prompt] += 1
     return jobs
 
@@ -168,6 +216,7 @@ def _resolve(params: GenerateParams) -> tuple[Path, str, int | None]:
                     f"model: there is no {CHAMPION_REF} yet; retrain, evaluate and promote make one"
                 )
     resolved = resolve_model(ref)
+    check_model_profile(resolved, load_profile(params.profile))
     return resolved.folder, resolved.ref, resolved.version
 
 

@@ -5,6 +5,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,6 +15,9 @@ from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.generation.settings import SamplingSettings
 from tasks.training.settings import DecoderSettings, TemporalSettings
+
+if TYPE_CHECKING:
+    from storage.registry import ResolvedModel
 
 PROFILES_DIR = Path(__file__).resolve().parents[1] / "infra" / "profiles"
 
@@ -70,3 +74,13 @@ def one_line(error: ValidationError) -> str:
     field = ".".join(str(part) for part in problems[0]["loc"]) or "parameters"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{field}: {problems[0]['msg']}, got {problems[0]['input']!r}{more}"
+
+
+def check_model_profile(model: "ResolvedModel", profile: Profile) -> None:
+    """RequestError when a registered model was trained in another profile; folders say nothing of theirs."""
+    trained_in = model.tags.get("profile", profile.name)
+    if trained_in != profile.name:
+        raise RequestError(
+            f"model: {model.ref} (version {model.version}) is of the profile {trained_in}, not {profile.name}; "
+            f"name another model, or --profile {trained_in}"
+        )

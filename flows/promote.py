@@ -13,7 +13,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.profile import load_profile
+from flows.profile import check_model_profile, load_profile
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class PromoteParams(BaseModel):
 
 def check(params: PromoteParams) -> None:
     """Raises RequestError or StorageError with one line when the two models cannot be compared."""
-    from storage.registry import CHAMPION, Registry
+    from storage.registry import CHAMPION, Registry, resolve_model
 
-    load_profile(params.profile)
     registry = Registry()
     version = _version(params)
+    check_model_profile(resolve_model(params.model), load_profile(params.profile))
     setup = _setup(registry, version, params.model)
     champion = registry.alias_version(CHAMPION)
     if champion is None or champion == version:
@@ -113,7 +113,7 @@ def _record(registry: Registry, version: int, champion: int | None, promoted: bo
 
 
 def _as_markdown(result: dict[str, Any]) -> str:
-    verdict = "is champion" if result["promoted"] else "stays candidate"
+    verdict = "is champion" if result["version"] == result["champion"] else "stays candidate"
     lines = [
         f"Version {result['version']} **{verdict}**: {result['reason']}",
         "",

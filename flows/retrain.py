@@ -16,7 +16,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.profile import Profile, load_profile
+from flows.profile import Profile, check_model_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
 from tasks.errors import RequestError
@@ -125,6 +125,7 @@ def _start(params: RetrainParams, profile: Profile) -> tuple[str, str]:
     if params.start_from == "base":
         return profile.model, encoder_digest(profile.model)
     champion = resolve_model(CHAMPION_REF)
+    check_model_profile(champion, profile)
     # The encoder is never trained: a model has that of the model it once started from.
     return str(champion.folder), champion.tags.get("encoder") or encoder_digest(champion.folder)
 

@@ -41,7 +41,9 @@ class ClipDataset:
         """Open `DIR[@TAG]`; StorageError when it is no dataset, has no finished build or no such tag."""
         folder, tag = parse_ref(ref)
         if not table_exists(folder, "clips"):
-            raise StorageError(f"{folder}: is not a dataset (no clips.lance in it)")
+            raise StorageError(
+                f"{folder}: is not a dataset (no clips.lance in it); vidrd build-dataset makes one"
+            )
         builds = finished_builds(folder)
         if not builds:
             raise StorageError(f"{folder}: has no finished build yet: run build-dataset on it again")

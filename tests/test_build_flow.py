@@ -1,11 +1,14 @@
 """Attacks the flow build-dataset: what it returns and shows, and one clear line for a wrong request."""
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from flows.build_dataset import BuildDatasetParams, build_dataset, check
 from storage.dataset import ClipDataset
 from tasks.errors import RequestError
+from tasks.tiny_world.drawing import Scene, draw_clip
+from tasks.tiny_world.media import write_image
 from tests.build_world import small_world
 
 
@@ -44,5 +47,14 @@ def test_nothing_kept_is_an_error(tmp_home, tiny_profile, ray_session, prefect_s
     corpora = tmp_home / "corpora.toml"
     lines = ["[[corpus]]", 'name = "broken"', 'kind = "images"', 'format = "folder"', 'path = "images"']
     corpora.write_text("\n".join([*lines, 'licence = "CC0-1.0"']))
-    with pytest.raises(RequestError, match="0 clips rejected, 2 sources quarantined"):
+    with pytest.raises(
+        RequestError, match=r"2 sources quarantined, mostly: .*; vidrd dataset info .* lists them"
+    ):
+        build_dataset(BuildDatasetParams(corpora=corpora))
+    # A caption that says something else: the error says by how much it missed.
+    write_image(images / "right.png", draw_clip(Scene("red", "circle", "left"), np.random.default_rng(0))[0])
+    (images / "right.txt").write_text("a blue square")
+    with pytest.raises(
+        RequestError, match=r"1 clips rejected, best CLIP score -?0\.\d\d, threshold 0\.6; 2 sources"
+    ):
         build_dataset(BuildDatasetParams(corpora=corpora))

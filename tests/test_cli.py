@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ COMMANDS = [
     ["generate"],
     ["weights", "fetch"],
     ["weights", "list"],
+    ["weights", "import"],
     ["up"],
     ["demo"],
 ]
@@ -121,3 +123,51 @@ def test_up_refuses_a_port_that_is_taken(tmp_path):
         done = vidrd("up", "--prefect-port", port, home=tmp_path)
     assert done.returncode == 2
     assert f"--prefect-port: 127.0.0.1:{port} is taken" in done.stderr
+
+
+def test_a_prefect_server_that_does_not_answer_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    done = vidrd("generate", "a red circle", home=tmp_path)
+    assert done.returncode == 2
+    assert "error: PREFECT_API_URL: no Prefect server answers at http://127.0.0.1:9/api" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_request_that_fails_in_the_flow_is_one_line(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "nothing.png").write_text("This is no image.")
+    corpus = {
+        "name": "broken",
+        "kind": "images",
+        "format": "folder",
+        "path": str(images),
+        "licence": "CC0-1.0",
+    }
+    lines = [f'{name} = "{value}"' for name, value in corpus.items()]
+    (tmp_path / "corpora.toml").write_text("\n".join(["[[corpus]]", *lines]))
+    done = vidrd("build-dataset", "--corpora", str(tmp_path / "corpora.toml"), home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr and done.stderr.splitlines()[-1].startswith("error: dataset: ")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_command_and_everything_it_started(tmp_path):
+    """As a terminal sends it: to every process of the group at once."""
+    environment = os.environ | {"VIDRD_HOME": str(tmp_path / "home")}
+    del environment["PREFECT_HOME"]
+    command = [sys.executable, "-m", "flows.cli", "build-dataset"]
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        lines = iter(process.stdout.readline, "")
+        assert any("[build-dataset]" in line for line in lines)
+        os.killpg(process.pid, signal.SIGINT)
+        rest = "".join(lines)
+    assert process.returncode == 130
+    assert "Traceback" not in rest and "ConnectError" not in rest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from pydantic import ValidationError
 from flows.generate import GenerateParams, check
 from tasks.clips.video_io import decode_bytes
 from tasks.errors import RequestError
-from tasks.generation.contact_sheet import write_contact_sheet
-from tasks.generation.generate import generate_batch, generate_on_ray, write_video
+from tasks.generation.contact_sheet import SheetClip, write_contact_sheet
+from tasks.generation.generate import generate_on_ray, stream_batch
 from tasks.generation.settings import SamplingSettings
+from tasks.generation.video_file import VideoFile, write_video
 from tasks.tiny_world.drawing import Scene, draw_clip
 
 PROMPTS = ["a red circle moving right", "a blue square moving up", "a green circle moving left"]
@@ -37,6 +39,8 @@ def drawn_nhwc() -> np.ndarray:
         ({"prompt": "a", "prompts_file": "b"}, "not both"),
         ({"prompt": "a", "out_dir": "b"}, "out_dir:"),
         ({"prompt": "a", "out": "video.avi"}, "must end in .mp4"),
+        ({"prompt": "a", "then": [" "]}, "then: a text is empty"),
+        ({"prompt": "a", "then": ["b", "c"], "clips": 2}, "then: 2 more texts need at least 3 clips"),
         ({"prompts_file": "nowhere.txt"}, "nowhere.txt"),
     ],
 )
@@ -78,7 +82,9 @@ def test_sampling_settings_are_the_pipelines_own() -> None:
 def test_the_mp4_plays_anywhere_and_shows_the_frames(tmp_path: Path, drawn_nhwc: np.ndarray) -> None:
     import av
 
-    video = write_video(drawn_nhwc, "a red circle", 7, 2, 8.0, tmp_path / "out" / "video.mp4")
+    video = write_video(
+        [drawn_nhwc[:8], drawn_nhwc[8:]], "a red circle", 7, 2, 8.0, tmp_path / "out" / "video.mp4"
+    )
     with av.open(str(video.mp4)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
@@ -90,8 +96,9 @@ def test_the_mp4_plays_anywhere_and_shows_the_frames(tmp_path: Path, drawn_nhwc:
 
 def test_the_contact_sheet_shows_every_frame_once_in_order(tmp_path: Path) -> None:
     greys = np.arange(16, dtype=np.uint8) * 10 + 5
-    frames = np.broadcast_to(greys[:, None, None, None], (16, 64, 64, 3))
-    path = write_contact_sheet(np.ascontiguousarray(frames), tmp_path / "sheet.png", frames_per_clip=8)
+    frames = np.ascontiguousarray(np.broadcast_to(greys[:, None, None, None], (16, 64, 64, 3)))
+    clips = [SheetClip(0, 0, frames[:8]), SheetClip(1, 8, frames[8:])]
+    path = write_contact_sheet(clips, 2, tmp_path / "sheet.png")
     pixels = np.asarray(Image.open(path))
     # A row through the middle of each clip's frames meets the eight greys of that clip, left to right.
     for clip in (greys[:8], greys[8:]):
@@ -111,8 +118,32 @@ def test_a_video_depends_on_its_prompt_and_seed_alone(ray_session: None, tiny_pr
     )
     assert sorted(videos) == [0, 1, 2] and told[-1] == (6, 6)
     for index, (prompt, seed) in enumerate(zip(PROMPTS, seeds, strict=True)):
-        alone = generate_batch(model, [prompt], [seed], 2, sampling)[0]
+        alone = np.concatenate(list(stream_batch(model, [prompt], [seed], 2, sampling)), axis=1)[0]
         assert alone.shape == (16, 64, 64, 3) and alone.dtype == np.uint8
         # Another batch size adds in another order: the last bit of a grey level may differ.
         assert np.abs(alone.astype(int) - videos[index]).max() <= 2
     assert np.abs(videos[0].astype(int) - videos[1]).max() > 20
+
+
+def test_a_long_video_is_written_while_it_is_sampled(tmp_path: Path, drawn_nhwc: np.ndarray) -> None:
+    clips = 40
+    file = VideoFile(tmp_path / "long.mp4", "a", 7, clips, 8.0)
+    for clip in range(clips):
+        file.add(drawn_nhwc[:8] if clip % 2 else drawn_nhwc[8:])
+    assert len(file._sheet) == 12  # neither the sheet nor the memory grows with the video
+    file.add(drawn_nhwc[:2])  # what a crossfade has held back
+    video = file.finish()
+    assert video.num_frames == clips * 8 + 2
+    decoded, _ = decode_bytes(video.mp4.read_bytes())
+    assert len(decoded) == video.num_frames
+    assert Image.open(video.contact_sheet).size[1] < 12 * 400
+
+
+def test_a_video_that_fails_leaves_nothing(tmp_path: Path, drawn_nhwc: np.ndarray) -> None:
+    def clips() -> Iterator[np.ndarray]:
+        yield drawn_nhwc
+        raise RuntimeError("the sampler died")
+
+    with pytest.raises(RuntimeError, match="the sampler died"):
+        write_video(clips(), "a", 7, 2, 8.0, tmp_path / "video.mp4")
+    assert not list(tmp_path.iterdir())

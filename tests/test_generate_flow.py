@@ -25,4 +25,4 @@ def test_prompts_become_files_in_their_order(
     assert all(Path(video["file"]).stat().st_size and video["frames"] == 16 for video in result["videos"])
     manifest = (folder / "manifest.tsv").read_text().splitlines()
     assert manifest[0] == "file\tcaption\tseed" and manifest[3] == "0003.mp4\ta red circle moving right\t8"
-    assert result["model_version"] is None and "promote" in capsys.readouterr().out
+    assert result["model_version"] is None and "promote" in capsys.readouterr().err

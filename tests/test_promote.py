@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.evaluate import EvaluateParams
+from flows.evaluate import check as check_evaluate
+from flows.generate import GenerateParams
+from flows.generate import check as check_generate
 from flows.promote import PromoteParams, check, promote
 from storage.errors import StorageError
 from storage.registry import CHAMPION, Registry
@@ -17,10 +21,12 @@ def add_candidate(tmp_home, tmp_path):
     folder.mkdir()
     (folder / "model_index.json").write_text("{}")
 
-    def add(text_score: float | None, fvd: float = 100.0, n: int = 8, reference: str = "r") -> int:
+    def add(
+        text_score: float | None, fvd: float = 100.0, n: int = 8, reference: str = "r", profile: str = "tiny"
+    ) -> int:
         registry = Registry()
         with registry.start_run("test") as run:
-            version = registry.register(Path(folder), run, {})
+            version = registry.register(Path(folder), run, {"profile": profile})
         if text_score is not None:
             figures = {"text_score": text_score, "text_score_reference": 0.3, "fvd": fvd}
             setup = {"protocol": "tiny", "n": str(n), "reference": reference}
@@ -92,3 +98,19 @@ def test_only_registered_versions_can_be_promoted(add_candidate, tiny_profile, t
         check(PromoteParams())
     with pytest.raises(RequestError, match="only registered versions"):
         check(PromoteParams(model=str(tmp_path / "model")))
+
+
+def test_a_model_of_another_profile_is_not_taken_for_one_of_this(add_candidate, tiny_profile):
+    """A champion of the small embedded model must not answer for the real one, nor the other way round."""
+    version = add_candidate(0.29, profile="sd21")
+    Registry().set_alias(CHAMPION, version)
+    requests = (
+        lambda: check(PromoteParams()),
+        lambda: check_generate(GenerateParams(prompt="a corgi")),
+        lambda: check_evaluate(EvaluateParams(model="models:/vidrd@candidate")),
+    )
+    for request in requests:
+        with pytest.raises(RequestError, match="is of the profile sd21, not tiny") as caught:
+            request()
+        assert "\n" not in str(caught.value)
+    check_generate(GenerateParams(prompt="a corgi", profile="sd21"))

@@ -20,7 +20,7 @@ from tasks.clips.video_io import encode_lossless_ish
 from tasks.corpora.config import load_corpora
 from tasks.corpora.readers import read_sources
 from tasks.errors import ItemError
-from tasks.generation.generate import write_video
+from tasks.generation.video_file import write_video
 from tasks.report.collect import collect_media
 from tasks.report.figures import bar_chart, loss_chart, score_histogram
 from tasks.report.report import duration, write_report
@@ -97,7 +97,7 @@ def test_the_page_carries_everything_it_shows(dataset: ClipDataset, world: Path,
     known = next(clip.row["caption"] for clip in clips if clip.reason is None)
     samples = []
     for number, prompt in enumerate((known, 'a "new" <b>prompt</b>')):
-        video = write_video(frames, prompt, 7, 3, 8.0, tmp_path / "samples" / f"{number}.mp4")
+        video = write_video(np.split(frames, 3), prompt, 7, 3, 8.0, tmp_path / "samples" / f"{number}.mp4")
         samples.append({**vars(video), "file": str(video.mp4), "clips": 3, "frames": 24})
     curves = {"temporal": [(step, 1 / (step + 1)) for step in range(30)]}
     media = collect_media(dataset, clips, samples, curves, world, ClipSettings())
@@ -122,7 +122,7 @@ def test_a_missing_figure_breaks_the_report(dataset: ClipDataset, world: Path, t
 
     clips = check_clips(dataset, read_truth(world.parent))
     frames = np.zeros((8, 64, 64, 3), np.uint8)
-    video = write_video(frames, "a", 7, 1, 8.0, tmp_path / "a.mp4")
+    video = write_video([frames], "a", 7, 1, 8.0, tmp_path / "a.mp4")
     samples = [{**vars(video), "file": str(video.mp4), "clips": 1, "frames": 8}]
     media = collect_media(dataset, clips, samples, {}, world, ClipSettings())
     summary = _summary(clips, samples)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from flows.profile import PROFILES_DIR
 from flows.retrain import RetrainParams, check, retrain
 from storage.dataset import ClipDataset
 from storage.errors import StorageError
@@ -28,12 +29,24 @@ def retrain_home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def retrained(retrain_home, tiny_profile, ray_session, prefect_session, dataset):
+def quick_profile(tmp_path_factory) -> Path:
+    """The profile tiny with few held-out samples: three models are measured on them."""
+    text = (PROFILES_DIR / "tiny" / "profile.toml").read_text(encoding="utf-8")
+    text = text.replace('"./', f'"{PROFILES_DIR / "tiny"}/')
+    quick = text.replace("heldout_samples = 64", "heldout_samples = 8")
+    assert quick != text
+    path = tmp_path_factory.mktemp("profile") / "profile.toml"
+    path.write_text(quick, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def retrained(retrain_home, quick_profile, ray_session, prefect_session, dataset):
     """One short retraining of both parts, which most tests here look at."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDRD_HOME", str(retrain_home))
         steps = {"temporal_steps": TEMPORAL_STEPS, "decoder_steps": DECODER_STEPS}
-        result = retrain(RetrainParams(dataset=f"{dataset}@build-0001", **steps))
+        result = retrain(RetrainParams(dataset=f"{dataset}@build-0001", profile=str(quick_profile), **steps))
         yield result, resolve_model(f"models:/vidrd@{CANDIDATE}").folder, Registry()
 
 

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention import FeedForward
-from diffusers.models.attention_processor import Attention
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
+from vidrd_model.attention import FeedForward, SelfAttention, TempAttention, TextAttention, TextStates
 from vidrd_model.temporal_layers import (
     PooledGroupNorm,
-    TempAttention,
     TempConv,
     fold_frames,
     frame_embedding,
@@ -72,30 +70,29 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, channels: int, heads: int, options: BlockOptions):
         super().__init__()
-        width = channels // heads
         self.norm1 = nn.LayerNorm(channels)
-        self.attn1 = Attention(query_dim=channels, heads=heads, dim_head=width)
+        self.attn1 = SelfAttention(channels, heads)
         self.norm2 = nn.LayerNorm(channels)
-        self.attn2 = Attention(channels, cross_attention_dim=options.text_width, heads=heads, dim_head=width)
+        self.attn2 = TextAttention(channels, heads, options.text_width)
         self.temp_norm = nn.LayerNorm(channels) if options.temp_attention else None
         self.temp_attn = TempAttention(channels, heads) if options.temp_attention else None
         self.norm3 = nn.LayerNorm(channels)
-        self.ff = FeedForward(channels, activation_fn="geglu")
+        self.ff = FeedForward(channels)
         self.frame_embedding = options.frame_embedding
 
-    def forward(self, tokens_bnsc: torch.Tensor, text_btd: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens_bnsc: torch.Tensor, text: TextStates) -> torch.Tensor:
         """b n s c tokens and text states to tokens of the same shape."""
         b, n, s, c = tokens_bnsc.shape
         x = tokens_bnsc.reshape(b * n, s, c)
         x = x + self.attn1(self.norm1(x))
         # The text is the same for every frame, so all tokens of a video query it at once: no repeated text.
         x = x.reshape(b, n * s, c)
-        x = x + self.attn2(self.norm2(x), encoder_hidden_states=text_btd)
+        x = x + self.attn2(self.norm2(x), text)
         x = self._across_frames(x.reshape(b, n, s, c))
         return x + self.ff(self.norm3(x))
 
     def _across_frames(self, x_bnsc: torch.Tensor) -> torch.Tensor:
-        b, n, s, c = x_bnsc.shape
+        n, c = x_bnsc.shape[1], x_bnsc.shape[3]
         embedding_n1c = None
         if self.frame_embedding != "none":
             embedding_n1c = frame_embedding(n, c, x_bnsc)[:, None]
@@ -107,8 +104,7 @@ class TransformerBlock(nn.Module):
         query_bnsc = self.temp_norm(x_bnsc)
         if self.frame_embedding == "attention" and embedding_n1c is not None:
             query_bnsc = query_bnsc + embedding_n1c
-        out = self.temp_attn(query_bnsc.transpose(1, 2).reshape(b * s, n, c))
-        return x_bnsc + out.reshape(b, s, n, c).transpose(1, 2)
+        return x_bnsc + self.temp_attn(query_bnsc)
 
 
 class SpatialTransformer(nn.Module):
@@ -126,7 +122,7 @@ class SpatialTransformer(nn.Module):
     def _projection(self, channels: int) -> nn.Module:
         return nn.Linear(channels, channels) if self.linear_projection else nn.Conv2d(channels, channels, 1)
 
-    def forward(self, x_bcnhw: torch.Tensor, text_btd: torch.Tensor) -> torch.Tensor:
+    def forward(self, x_bcnhw: torch.Tensor, text: TextStates) -> torch.Tensor:
         """b c n h w and text states to b c n h w."""
         b, c, n, h, w = x_bcnhw.shape
         folded = self.norm(fold_frames(x_bcnhw))
@@ -136,7 +132,7 @@ class SpatialTransformer(nn.Module):
         if self.linear_projection:
             tokens = self.proj_in(tokens)
         for block in self.transformer_blocks:
-            tokens = block(tokens, text_btd)
+            tokens = block(tokens, text)
         if self.linear_projection:
             tokens = self.proj_out(tokens)
         folded = tokens.reshape(b * n, h, w, c).permute(0, 3, 1, 2)
@@ -159,13 +155,13 @@ class _Stage(nn.Module):
             nn.ModuleList(SpatialTransformer(o, heads, depth, options) for o in outs) if heads else None
         )
 
-    def layer(self, index: int, x_bcnhw: torch.Tensor, time_bd: torch.Tensor, text_btd: torch.Tensor):
+    def layer(self, index: int, x_bcnhw: torch.Tensor, time_bd: torch.Tensor, text: TextStates):
         """Runs layer `index` of the stage."""
         x = self.resnets[index](x_bcnhw, time_bd)
         if self.temp_convs is not None:
             x = self.temp_convs[index](x)
         if self.attentions is not None:
-            x = self.attentions[index](x, text_btd)
+            x = self.attentions[index](x, text)
         return x
 
 
@@ -182,11 +178,11 @@ class DownBlock(_Stage):
             )
             self.downsamplers = nn.ModuleList([conv])
 
-    def forward(self, x_bcnhw, time_bd, text_btd) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def forward(self, x_bcnhw, time_bd, text) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The block's output and the skips for the way up."""
         skips = []
         for index in range(len(self.resnets)):
-            x_bcnhw = self.layer(index, x_bcnhw, time_bd, text_btd)
+            x_bcnhw = self.layer(index, x_bcnhw, time_bd, text)
             skips.append(x_bcnhw)
         if self.downsamplers is not None:
             x_bcnhw = _per_frame(self.downsamplers[0], x_bcnhw, x_bcnhw.shape[0])
@@ -207,11 +203,11 @@ class MidBlock(nn.Module):
         )
         self.attentions = nn.ModuleList([SpatialTransformer(channels, heads, depth, options)])
 
-    def forward(self, x_bcnhw, time_bd, text_btd) -> torch.Tensor:
+    def forward(self, x_bcnhw, time_bd, text) -> torch.Tensor:
         """b c n h w to the same shape."""
         for index, resnet in enumerate(self.resnets):
             if index == 1:
-                x_bcnhw = self.attentions[0](x_bcnhw, text_btd)
+                x_bcnhw = self.attentions[0](x_bcnhw, text)
             x_bcnhw = resnet(x_bcnhw, time_bd)
             if self.temp_convs is not None:
                 x_bcnhw = self.temp_convs[index](x_bcnhw)
@@ -232,10 +228,10 @@ class UpBlock(_Stage):
             conv = Upsample2D(out_channels, use_conv=True, out_channels=out_channels)
             self.upsamplers = nn.ModuleList([conv])
 
-    def forward(self, x_bcnhw, skips, time_bd, text_btd, out_size: tuple[int, int]) -> torch.Tensor:
+    def forward(self, x_bcnhw, skips, time_bd, text, out_size: tuple[int, int]) -> torch.Tensor:
         """Consumes `skips` (last first) and, below the top, grows to `out_size`."""
         for index, skip in enumerate(reversed(skips)):
-            x_bcnhw = self.layer(index, torch.cat([x_bcnhw, skip], dim=1), time_bd, text_btd)
+            x_bcnhw = self.layer(index, torch.cat([x_bcnhw, skip], dim=1), time_bd, text)
         if self.upsamplers is not None:
             grown = self.upsamplers[0](fold_frames(x_bcnhw), output_size=out_size)
             x_bcnhw = unfold_frames(grown, x_bcnhw.shape[0])

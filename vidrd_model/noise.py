@@ -7,14 +7,41 @@ from collections.abc import Sequence
 
 import torch
 
+from vidrd_model.errors import ModelError
+from vidrd_model.reuse import fresh_weight, past_weight
+
 
 def clip_noise(
     seeds: Sequence[int], prompts: Sequence[str], clip: int, shape_cnhw: tuple[int, ...]
 ) -> torch.Tensor:
     """Unit-variance noise (b, c, n, h, w) in float32, drawn on the CPU, one independent draw per video."""
-    draws = []
-    for seed, prompt in zip(seeds, prompts, strict=True):
-        key = hashlib.blake2b(f"{seed}\n{clip}\n{prompt}".encode(), digest_size=8).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
-        draws.append(torch.randn(shape_cnhw, generator=generator))
-    return torch.stack(draws)
+    keys = zip(seeds, prompts, strict=True)
+    return torch.stack([torch.randn(shape_cnhw, generator=_generator(*key, clip)) for key in keys])
+
+
+def step_generators(seeds: Sequence[int], prompts: Sequence[str], clip: int) -> list[torch.Generator]:
+    """One generator per video, on the CPU, for schedulers that add noise in every step of a clip."""
+    return [_generator(seed, prompt, f"{clip} steps") for seed, prompt in zip(seeds, prompts, strict=True)]
+
+
+def progressive_noise(noise_bcnhw: torch.Tensor, alpha: float, deviation: str = "unit") -> torch.Tensor:
+    """The progressive noise prior (arXiv 2305.10474, eq. 4): each frame's noise shares a part with the frame before.
+
+    e^j = alpha / sqrt(1 + alpha^2) e^{j-1} + noise^j / sqrt(1 + alpha^2), from unit-variance noise; alpha = 0 leaves it
+    as it is. `deviation` is `unit` for unit variance, or `variance`, the release's quirk Q7, which takes the variance
+    1 / (1 + alpha^2) for the standard deviation and so loses some. Raises ModelError for an unknown one.
+    """
+    if deviation not in ("unit", "variance"):
+        raise ModelError(f"noise_deviation must be unit or variance, not {deviation!r}")
+    if alpha == 0:
+        return noise_bcnhw
+    fresh = fresh_weight(alpha) ** (2 if deviation == "variance" else 1)
+    frames = [noise_bcnhw[:, :, 0]]
+    for noise_bchw in noise_bcnhw.unbind(2)[1:]:
+        frames.append(past_weight(alpha) * frames[-1] + fresh * noise_bchw)
+    return torch.stack(frames, dim=2)
+
+
+def _generator(seed: int, prompt: str, clip: int | str) -> torch.Generator:
+    key = hashlib.blake2b(f"{seed}\n{clip}\n{prompt}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)

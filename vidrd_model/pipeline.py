@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,12 +14,16 @@ from diffusers.utils import BaseOutput
 from safetensors import SafetensorError
 
 from vidrd_model.errors import ModelError
-from vidrd_model.noise import clip_noise
-from vidrd_model.reuse import guided_frames, guided_steps, next_noise, reverse_frames, staged_guidance
+from vidrd_model.noise import clip_noise, progressive_noise, step_generators
+from vidrd_model.sampling import Cancelled, ClipSampler, OnStepEnd, SamplingOptions
+from vidrd_model.seams import SeamJoiner
 from vidrd_model.temporal_layers import fold_frames
 from vidrd_model.unet import TemporalUNet
 
-OnStep = Callable[[int, int, torch.Tensor], None]
+Prompt = str | Sequence[str]
+"""The text of one video: one for all its clips, or one for each (a story), of which the last one stays."""
+
+Callback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any] | None]
 
 
 @dataclass
@@ -30,21 +34,40 @@ class VidRDOutput(BaseOutput):
 
 
 class VidRDPipeline(DiffusionPipeline):
-    """Samples videos with a TemporalUNet; whole clips are concatenated (quirk Q3), the temporal decoder runs.
+    """Samples videos with a TemporalUNet, any diffusers scheduler, and a VAE whose temporal decoder runs.
 
-    The VAE, text encoder and tokenizer may be None when only `sample_latents` is used.
+    Four settings are saved with the model, for what the authors' release does otherwise or is known for:
+    `temporal_decoder` (off: its layers never run, quirk Q2), `seam` (how clips are joined, quirk Q3; see `SeamJoiner`),
+    `full_prompt_noise` (quirk Q4; see `SamplingOptions`) and `noise_deviation` (quirk Q7; see `progressive_noise`).
+    The VAE, text encoder and tokenizer may be None for work on latents alone.
     """
 
     _optional_components: ClassVar = ["vae", "text_encoder", "tokenizer"]
     model_cpu_offload_seq = "text_encoder->unet->vae"
 
     def __init__(
-        self, unet: Any, scheduler: Any, vae: Any = None, text_encoder: Any = None, tokenizer: Any = None
+        self,
+        unet: Any,
+        scheduler: Any,
+        vae: Any = None,
+        text_encoder: Any = None,
+        tokenizer: Any = None,
+        temporal_decoder: bool = True,
+        seam: str = "keep",
+        full_prompt_noise: str = "reversed",
+        noise_deviation: str = "unit",
     ):
         super().__init__()
         self.register_modules(
             unet=unet, scheduler=scheduler, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer
         )
+        self.register_to_config(
+            temporal_decoder=temporal_decoder,
+            seam=seam,
+            full_prompt_noise=full_prompt_noise,
+            noise_deviation=noise_deviation,
+        )
+        self.interrupt = False
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **settings: Any) -> VidRDPipeline:
@@ -69,6 +92,12 @@ class VidRDPipeline(DiffusionPipeline):
             raise ModelError(f"{folder}: its UNet is a {type(pipe.unet).__name__}, not a TemporalUNet")
         return pipe
 
+    def compile(self) -> None:
+        """Compiles the UNet's repeated layers once; clips of other lengths do not compile again."""
+        # One entry per width and kind of layer; PyTorch's default of 8 would send the rest back to eager mode.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        self.unet.compile_repeated_blocks(dynamic=True)
+
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str]) -> torch.Tensor:
         """The text encoder's states of each prompt, (b, tokens, width)."""
@@ -82,13 +111,16 @@ class VidRDPipeline(DiffusionPipeline):
         return self.text_encoder(tokens.input_ids.to(self.text_encoder.device))[0]
 
     @torch.no_grad()
-    def __call__(self, prompt: str | Sequence[str], num_clips: int = 1, **settings: Any) -> VidRDOutput:
+    def __call__(self, prompt: str | Sequence[Prompt], num_clips: int = 1, **settings: Any) -> VidRDOutput:
         """Generates the videos of `prompt`; `settings` are those of `stream`."""
-        return VidRDOutput(frames=np.concatenate(list(self.stream(prompt, num_clips, **settings)), axis=1))
+        parts = list(self.stream(prompt, num_clips, **settings))
+        if not parts:  # interrupted before the first clip was done
+            return VidRDOutput(frames=np.empty((0, 0, 0, 0, 3), dtype=np.uint8))
+        return VidRDOutput(frames=np.concatenate(parts, axis=1))
 
     def stream(
         self,
-        prompt: str | Sequence[str],
+        prompt: str | Sequence[Prompt],
         num_clips: int = 1,
         *,
         num_frames: int = 8,
@@ -99,134 +131,95 @@ class VidRDPipeline(DiffusionPipeline):
         prompt_frames: int = 4,
         alpha: float = 4.0,
         beta: float = 0.4,
+        eta: float = 0.0,
+        noise_alpha: float = 0.0,
+        seam: str | None = None,
         height: int | None = None,
         width: int | None = None,
-        on_step: OnStep | None = None,
+        callback_on_step_end: Callback | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yields each clip's frames, uint8 (b, n, h, w, 3), as soon as they are decoded.
+        """Yields frames, uint8 (b, n, h, w, 3), as soon as a clip is decoded; memory does not grow with `num_clips`.
 
-        One seed per prompt, or one for all: the noise depends on (seed, prompt, clip) alone. height and width are in
-        pixels. See `sample_latents` for the rest.
+        prompt: a text, or one for each video; a video's own may be a list of texts, one for each clip. One seed per
+        video, or one for all: the noise depends on (seed, prompt, clip) alone. prompt_frames M, alpha and beta are the
+        paper's; noise_alpha is the progressive noise prior's; seam overrides the model's. height and width are in
+        pixels. callback_on_step_end(pipe, step, timestep, kwargs) is diffusers': `kwargs` holds `latents`, a tensor
+        that nothing writes to later, and the index `clip`; it may return other `latents`. Setting `pipe.interrupt` to
+        True ends the video after that step, with the clips that are done. Raises ModelError for settings that do not
+        fit.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
-        if len(seeds) != len(prompts):
-            raise ModelError(f"{len(prompts)} prompts need as many seeds, got {len(seeds)}")
+        stories = (
+            [[prompt]]
+            if isinstance(prompt, str)
+            else [[p] if isinstance(p, str) else list(p) for p in prompt]
+        )
+        seeds = [seed] * len(stories) if isinstance(seed, int) else list(seed)
+        if len(seeds) != len(stories):
+            raise ModelError(f"{len(stories)} prompts need as many seeds, got {len(seeds)}")
+        if not all(stories):
+            raise ModelError("a video without any prompt")
         shape = self._latent_shape(num_frames, height, width)
-        clips = self.sample_latents(
-            prompt_embeds=self.encode_prompt(prompts),
-            negative_prompt_embeds=self.encode_prompt([negative_prompt] * len(prompts)),
-            initial_noise=clip_noise(seeds, prompts, 0, shape),
-            fresh_noise=(clip_noise(seeds, prompts, clip, shape) for clip in range(1, num_clips)),
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            prompt_frames=prompt_frames,
-            alpha=alpha,
-            beta=beta,
-            on_step=on_step,
+        options = SamplingOptions(
+            num_inference_steps,
+            guidance_scale,
+            prompt_frames,
+            alpha,
+            beta,
+            eta,
+            self.config.full_prompt_noise,
         )
-        for latents_bcnhw in clips:
-            yield self.decode_latents(latents_bcnhw)
-
-    def sample_latents(
-        self,
-        *,
-        prompt_embeds: torch.Tensor,
-        negative_prompt_embeds: torch.Tensor | None = None,
-        initial_noise: torch.Tensor,
-        fresh_noise: Iterable[torch.Tensor] = (),
-        num_inference_steps: int = 50,
-        guidance_scale: float = 7.5,
-        prompt_frames: int = 4,
-        alpha: float = 4.0,
-        beta: float = 0.4,
-        on_step: OnStep | None = None,
-    ) -> Iterator[torch.Tensor]:
-        """Yields the latents of each clip, b c n h w, as soon as they are done.
-
-        initial_noise: unit-variance noise of the first clip, b c n h w; fresh_noise: unit-variance noise of each
-        later one. prompt_frames M, alpha and beta are the paper's. on_step(clip, step, latents) gets a copy of the
-        latents that go into the step, before `scale_model_input`. Of the clip before only its noise and the guided
-        frames are kept.
-        """
-        num_frames = initial_noise.shape[2]
-        if not 0 <= prompt_frames <= num_frames:
-            raise ModelError(
-                f"prompt_frames must lie in 0..{num_frames}, the clip's frames, not {prompt_frames}"
+        options.check(num_frames)
+        joiner = SeamJoiner(seam or self.config.seam, prompt_frames)
+        sampler = ClipSampler(self.unet, self.scheduler, options, self._execution_device)
+        negative_text_btd = self.encode_prompt([negative_prompt] * len(stories))
+        self.interrupt, prompts = False, [""] * len(stories)
+        for clip in range(num_clips):
+            before, prompts = prompts, [story[min(clip, len(story) - 1)] for story in stories]
+            if prompts != before or clip == 0:
+                text_btd = self.encode_prompt(prompts)
+            noise_bcnhw = progressive_noise(
+                clip_noise(seeds, prompts, clip, shape), noise_alpha, self.config.noise_deviation
             )
-        if alpha < 0 or not 0 <= beta <= 1:
-            raise ModelError(f"alpha must be at least 0 and beta in [0, 1], not alpha={alpha}, beta={beta}")
-        text = prompt_embeds
-        if guidance_scale != 1.0:
-            if negative_prompt_embeds is None:
-                raise ModelError("guidance needs negative_prompt_embeds; guidance_scale=1 turns it off")
-            text = torch.cat([negative_prompt_embeds, prompt_embeds])
+            try:
+                with self.progress_bar(total=num_inference_steps) as bar:
+                    latents_bcnhw = sampler.next_clip(
+                        noise_bcnhw,
+                        text_btd,
+                        negative_text_btd,
+                        step_generators(seeds, prompts, clip),
+                        on_step_end=self._on_step_end(clip, bar, callback_on_step_end),
+                    )
+            except Cancelled:
+                break
+            frames_bnhwc = joiner.push(self.decode_latents(latents_bcnhw))
+            if frames_bnhwc.shape[1]:
+                yield frames_bnhwc
+        held_bnhwc = joiner.finish()
+        if held_bnhwc is not None:
+            yield held_bnhwc
 
-        steps_per_frame = guided_steps(prompt_frames, num_inference_steps, beta)
-        noise = initial_noise.to(self.unet.device, self.unet.dtype)
-        past: dict[int, torch.Tensor] = {}
-        latents, past = self._clip(
-            0, noise, past, steps_per_frame, text, num_inference_steps, guidance_scale, on_step
-        )
-        yield latents
-        for clip, fresh in enumerate(fresh_noise, start=1):
-            noise = next_noise(noise, fresh.to(noise), prompt_frames, alpha)
-            latents, past = self._clip(
-                clip, noise, past, steps_per_frame, text, num_inference_steps, guidance_scale, on_step
-            )
-            yield latents
+    def _on_step_end(self, clip: int, bar: Any, callback: Callback | None) -> OnStepEnd:
+        def on_step_end(
+            step: int, timestep: torch.Tensor, latents_bcnhw: torch.Tensor
+        ) -> torch.Tensor | None:
+            bar.update()
+            replaced = None
+            if callback is not None:
+                outputs = callback(self, step, timestep, {"latents": latents_bcnhw, "clip": clip}) or {}
+                replaced = outputs.get("latents")
+            if self.interrupt:
+                raise Cancelled
+            return replaced
 
-    @torch.no_grad()
-    def _clip(
-        self,
-        clip: int,
-        noise_bcnhw: torch.Tensor,
-        past: dict[int, torch.Tensor],
-        steps_per_frame: list[int],
-        text_btd: torch.Tensor,
-        num_inference_steps: int,
-        guidance_scale: float,
-        on_step: OnStep | None,
-    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        """Denoises one clip; returns its latents and, by step, the reversed frames that guide the next clip."""
-        # Set anew for each clip: multistep schedulers carry state, and some refuse a second pass (quirk Q6).
-        self.scheduler.set_timesteps(num_inference_steps, device=noise_bcnhw.device)
-        latents = noise_bcnhw * self.scheduler.init_noise_sigma
-        kept: dict[int, torch.Tensor] = {}
-        for step, timestep in enumerate(self.scheduler.timesteps):
-            if step in past:
-                latents = staged_guidance(latents, past[step])
-            guided = guided_frames(steps_per_frame, step)
-            if guided:
-                kept[step] = reverse_frames(latents)[:, :, :guided].clone()
-            if on_step is not None:
-                on_step(clip, step, latents.clone())
-            target = self._predict(latents, timestep, text_btd, guidance_scale)
-            latents = self.scheduler.step(target, timestep, latents).prev_sample
-        return latents, kept
-
-    def _predict(
-        self,
-        latents_bcnhw: torch.Tensor,
-        timestep: torch.Tensor,
-        text_btd: torch.Tensor,
-        guidance_scale: float,
-    ) -> torch.Tensor:
-        guided = guidance_scale != 1.0
-        model_input = torch.cat([latents_bcnhw] * 2) if guided else latents_bcnhw
-        model_input = self.scheduler.scale_model_input(model_input, timestep)
-        target = self.unet(model_input, timestep, encoder_hidden_states=text_btd).sample
-        if guided:
-            without_text, with_text = target.chunk(2)
-            target = without_text + guidance_scale * (with_text - without_text)
-        return target
+        return on_step_end
 
     @torch.no_grad()
     def decode_latents(self, latents_bcnhw: torch.Tensor) -> np.ndarray:
-        """Decodes latents b c n h w to frames, uint8 (b, n, h, w, 3), with the temporal decoder layers running."""
+        """Decodes latents b c n h w to frames, uint8 (b, n, h, w, 3), as the setting `temporal_decoder` says."""
         b, _, n = latents_bcnhw.shape[:3]
         folded = fold_frames(latents_bcnhw) / self.vae.config.scaling_factor
-        images = self.vae.decode(folded.to(self.vae.dtype), num_frames=n).sample
+        num_frames = n if self.config.temporal_decoder else 1
+        images = self.vae.decode(folded.to(self.vae.dtype), num_frames=num_frames).sample
         images = ((images.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return images.unflatten(0, (b, n)).permute(0, 1, 3, 4, 2).cpu().numpy()
 

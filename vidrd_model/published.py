@@ -1,13 +1,25 @@
-"""Loads weights in the authors' published form: their config names, their keys, their quirks."""
+"""Loads weights in the authors' published form: their config names, their keys, their quirks.
+
+The release is `ModelT2V.pth`, a Lightning checkpoint with `unet.` and `text_encoder.` keys (sometimes `vae.` too), and
+`vae_finetuned/`, a diffusers folder of its day. `import_release` makes one ordinary model folder of both.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DiffusionPipeline
+from safetensors.torch import load_file
 
 from vidrd_model.errors import ModelError
+from vidrd_model.pipeline import VidRDPipeline
 from vidrd_model.temporal_layers import TEMPORAL_MARK
 from vidrd_model.unet import TemporalUNet
 from vidrd_model.vae import TemporalVAE
@@ -41,6 +53,62 @@ _VAE_KEYS = [
     "sample_size",
     "scaling_factor",
 ]
+
+
+def import_release(unet_file: Path, vae_dir: Path | None, base_dir: Path, out_dir: Path) -> VidRDPipeline:
+    """Writes the authors' release as one diffusers folder, `out_dir`, and returns the model.
+
+    base_dir is the Stable Diffusion folder that the release was trained from: tokenizer, scheduler, the UNet's config,
+    and the text encoder and VAE where the release has none. Nothing is written unless every key fits. Raises ModelError
+    that names a file that cannot be read safely, or lists the keys that are missing, unknown or of another shape.
+    """
+    if out_dir.exists():
+        raise ModelError(f"{out_dir}: is there already; name a new folder")
+    base = _load_base(base_dir)
+    parts = _split(load_weights(unet_file), unet_file)
+    config = _read_config(base_dir / "unet") | {"add_temp_embed": True, "add_temp_conv": True}
+    unet = unet_from_published(config, parts["unet"])
+    vae = TemporalVAE.from_image_vae(base.vae)
+    if vae_dir is not None:
+        vae = vae_from_published(_read_config(vae_dir), load_weights(_weights_file(vae_dir)))
+    elif parts["vae"]:
+        config = _read_config(base_dir / "vae")
+        temporal = any(TEMPORAL_MARK in key for key in parts["vae"])
+        vae = vae_from_published(config | {"add_temp_conv": temporal}, parts["vae"])
+    if parts["text_encoder"]:
+        # transformers' CLIPTextModel had its layers under `text_model` until version 5.
+        weights = {key.removeprefix("text_model."): value for key, value in parts["text_encoder"].items()}
+        _load(base.text_encoder, weights, "text encoder")
+    pipe = VidRDPipeline(unet, base.scheduler, vae, base.text_encoder, base.tokenizer)
+    unfinished = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.unfinished")
+    try:
+        pipe.save_pretrained(unfinished)
+        unfinished.rename(out_dir)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return pipe
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file or of a PyTorch checkpoint, its `state_dict` when it has one.
+
+    Checkpoints are read with `weights_only`, which runs no code. Raises ModelError naming a file that needs more.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{path}: refused, since it is no file of plain tensors ({reason})") from error
+    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(weights, dict) or not all(
+        isinstance(value, torch.Tensor) for value in weights.values()
+    ):
+        raise ModelError(f"{path}: holds no state dict")
+    return weights
 
 
 def unet_from_published(config: Mapping[str, Any], state_dict: Mapping[str, torch.Tensor]) -> TemporalUNet:
@@ -78,6 +146,46 @@ def vae_from_published(config: Mapping[str, Any], state_dict: Mapping[str, torch
     )
     _load(vae, weights, "VAE")
     return vae.eval()
+
+
+def _load_base(folder: Path) -> DiffusionPipeline:
+    try:
+        base = DiffusionPipeline.from_pretrained(folder, unet=None, safety_checker=None, dtype=torch.float32)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"{folder}: no Stable Diffusion folder ({str(error).strip().splitlines()[0]})"
+        ) from error
+    return base
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / 'config.json'}: cannot be read ({error})") from error
+
+
+def _weights_file(folder: Path) -> Path:
+    for name in ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelError(f"{folder}: holds neither diffusion_pytorch_model.safetensors nor .bin")
+
+
+def _split(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """The checkpoint's weights by part; old `position_ids` buffers, which are no weights, are left out."""
+    parts: dict[str, dict[str, torch.Tensor]] = {"unet": {}, "text_encoder": {}, "vae": {}}
+    unknown = []
+    for key, value in weights.items():
+        part, _, name = key.partition(".")
+        if part not in parts:
+            unknown.append(key)
+        elif not name.endswith("position_ids"):
+            parts[part][name] = value
+    if unknown or not parts["unet"]:
+        found = f"unknown {sorted(unknown)}" if unknown else "there are none"
+        raise ModelError(f"{path}: keys must start with unet., text_encoder. or vae.; {found}")
+    return parts
 
 
 def _strip_prefix(state_dict: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -6,8 +6,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention
 from torch import nn
+
+from vidrd_model.attention import TempAttention
 
 TEMPORAL_MARK = "temp_"
 """Every parameter of a temporal layer, and no other, has this in its name."""
@@ -23,6 +24,20 @@ def unfold_frames(x_folded: torch.Tensor, num_videos: int) -> torch.Tensor:
     return x_folded.unflatten(0, (num_videos, -1)).transpose(1, 2)
 
 
+class FrameConv(nn.Conv3d):
+    """A convolution over three neighbouring frames, kernel 3x1x1."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, (3, 1, 1), padding=(1, 0, 0))
+
+    def forward(self, x_bcnhw: torch.Tensor) -> torch.Tensor:
+        """b c n h w to the same shape."""
+        # As a flat picture of n x (h w): a view in channels-last memory, and two to three times as fast in float32
+        # on a CPU, where PyTorch's 3-D convolution copies every patch.
+        flat = F.conv2d(x_bcnhw.flatten(3), self.weight.squeeze(4), self.bias, padding=(1, 0))
+        return flat.unflatten(3, x_bcnhw.shape[3:])
+
+
 class TempConv(nn.Module):
     """Temp-Conv: a residual stack of [GroupNorm(32), SiLU, Dropout, 3x1x1 convolution] over the frames.
 
@@ -35,8 +50,7 @@ class TempConv(nn.Module):
             raise ValueError(f"Temp-Conv needs a multiple of 32 channels, got {channels}")
         layers: list[nn.Module] = []
         for _ in range(num_layers):
-            conv = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0))
-            layers += [nn.GroupNorm(32, channels), nn.SiLU(), nn.Dropout(dropout), conv]
+            layers += [nn.GroupNorm(32, channels), nn.SiLU(), nn.Dropout(dropout), FrameConv(channels)]
         self.convs = nn.Sequential(*layers)
         self.zero_output()
 
@@ -58,19 +72,6 @@ def frame_embedding(num_frames: int, channels: int, like: torch.Tensor) -> torch
     steps = torch.arange(0, channels, 2, dtype=torch.float32, device=like.device)
     angles = position * torch.exp(steps * (-math.log(10000.0) / channels))
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).to(like.dtype)
-
-
-class TempAttention(Attention):
-    """Temp-Attn's attention: every pixel attends over the frames; its output projection starts at zero."""
-
-    def __init__(self, channels: int, heads: int):
-        super().__init__(query_dim=channels, heads=heads, dim_head=channels // heads)
-        self.zero_output()
-
-    def zero_output(self) -> None:
-        """Makes the layer contribute nothing again."""
-        for parameter in self.to_out[0].parameters():
-            nn.init.zeros_(parameter)
 
 
 class PooledGroupNorm(nn.GroupNorm):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,10 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
+from vidrd_model.attention import KeyValue, TextAttention, TextStates
 from vidrd_model.blocks import BlockOptions, DownBlock, MidBlock, UpBlock
 from vidrd_model.errors import ModelError
+from vidrd_model.image_models import load_image_part
 from vidrd_model.temporal_layers import (
     TEMPORAL_MARK,
     PooledGroupNorm,
@@ -55,6 +57,7 @@ class TemporalUNet(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = True
+    _repeated_blocks: ClassVar = ["ResnetBlock", "TempConv", "SpatialTransformer"]
 
     @register_to_config
     def __init__(
@@ -130,17 +133,20 @@ class TemporalUNet(ModelMixin, ConfigMixin):
 
         self.conv_norm_out = PooledGroupNorm(norm_num_groups, widths[0], eps=norm_eps)
         self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
+        for slot, attention in enumerate(self._text_attentions()):
+            attention.slot = slot
         self.gradient_checkpointing = False
 
     @classmethod
     def from_image_unet(cls, image_unet: UNet2DConditionModel | str | Path, **settings: Any) -> TemporalUNet:
-        """Builds a video UNet with fresh temporal layers from an image UNet, a model or a diffusers folder.
+        """Builds a video UNet with fresh temporal layers, in eval mode, from an image UNet.
 
-        `settings` override config entries, such as `frame_embedding`. Raises ModelError for an architecture with
-        parts that VidRD does not have.
+        image_unet: a model, or a Stable Diffusion 1.5 or 2 folder or hub id (`id@revision` pins it). `settings`
+        override config entries, such as `frame_embedding`. Raises ModelError for what cannot be loaded, and for an
+        architecture with parts that VidRD does not have.
         """
         if not isinstance(image_unet, UNet2DConditionModel):
-            image_unet = UNet2DConditionModel.from_pretrained(image_unet)
+            image_unet = load_image_part(UNet2DConditionModel, image_unet, "unet")
         config = dict(image_unet.config)
         for key in _NOT_SUPPORTED:
             if config.get(key):
@@ -155,7 +161,7 @@ class TemporalUNet(ModelMixin, ConfigMixin):
             raise ModelError(
                 f"the image UNet does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}"
             )
-        return unet.to(image_unet.dtype)
+        return unet.to(image_unet.dtype).eval()
 
     def set_trainable(self, name: str) -> list[str]:
         """Freezes all but the set `temporal`, `paper` (plus self- and cross-attention) or `all`; returns names."""
@@ -167,16 +173,24 @@ class TemporalUNet(ModelMixin, ConfigMixin):
         """Fresh temporal layers with zero output, seeded: the model computes what its image model does."""
         reset_temporal_layers(self, seed)
 
+    def project_text(self, text_btd: torch.Tensor) -> tuple[KeyValue, ...]:
+        """Every cross-attention's keys and values of text states, for many steps with the same text."""
+        return tuple(attention.project(text_btd) for attention in self._text_attentions())
+
+    def _text_attentions(self) -> list[TextAttention]:
+        return [module for module in self.modules() if isinstance(module, TextAttention)]
+
     def forward(
         self,
         sample: torch.Tensor,
         timestep: torch.Tensor | float | int,
-        encoder_hidden_states: torch.Tensor,
+        encoder_hidden_states: TextStates,
         return_dict: bool = True,
     ) -> UNet2DConditionOutput | tuple[torch.Tensor]:
         """Predicts the scheduler's target for noisy latents.
 
-        sample: b c n h w; timestep: a number or (b,); encoder_hidden_states: b t d, one text per video.
+        sample: b c n h w; timestep: a number or (b,); encoder_hidden_states: b t d, one text per video, or
+        what `project_text` made of it.
         """
         videos = sample.shape[0]
         time_bd = self._embed_time(timestep, sample)

@@ -15,6 +15,7 @@ from diffusers.models.modeling_utils import ModelMixin  # noqa: F401
 from torch import nn
 
 from vidrd_model.errors import ModelError
+from vidrd_model.image_models import load_image_part
 from vidrd_model.temporal_layers import (
     TEMPORAL_MARK,
     TempConv,
@@ -31,7 +32,10 @@ class TemporalVAE(AutoencoderKL):
     """AutoencoderKL with a Temp-Conv after each resnet of the decoder's up blocks.
 
     `decode(z, num_frames=n)` folds videos of n frames into the batch, (b n) c h w; with one frame it is the image
-    decoder. Everything else is AutoencoderKL's.
+    decoder. `decode_window` is how many frames the temporal layers were trained on: longer clips are decoded in windows
+    of that many, since the layers' norms pool over what they see; None decodes clips whole. Slicing goes video by video
+    and tiling tile by tile, each with all frames of a window: together they bound the memory. Everything else is
+    AutoencoderKL's.
     """
 
     @register_to_config
@@ -56,6 +60,7 @@ class TemporalVAE(AutoencoderKL):
         use_post_quant_conv: bool = True,
         mid_block_add_attention: bool = True,
         temp_conv: bool = True,
+        decode_window: int | None = None,
     ):
         super().__init__(
             in_channels=in_channels,
@@ -86,9 +91,13 @@ class TemporalVAE(AutoencoderKL):
 
     @classmethod
     def from_image_vae(cls, image_vae: AutoencoderKL | str | Path) -> TemporalVAE:
-        """Builds a video VAE with fresh temporal layers from an image VAE, a model or a diffusers folder."""
+        """Builds a video VAE with fresh temporal layers, in eval mode, from an image VAE.
+
+        image_vae: a model, or a Stable Diffusion 1.5 or 2 folder or hub id (`id@revision` pins it). Raises ModelError
+        for what cannot be loaded or does not fit.
+        """
         if not isinstance(image_vae, AutoencoderKL):
-            image_vae = AutoencoderKL.from_pretrained(image_vae)
+            image_vae = load_image_part(AutoencoderKL, image_vae, "vae")
         known = cls._get_init_keys(cls)
         vae = cls(**{k: v for k, v in image_vae.config.items() if k in known})
         missing, unexpected = vae.load_state_dict(image_vae.state_dict(), strict=False)
@@ -97,7 +106,7 @@ class TemporalVAE(AutoencoderKL):
             raise ModelError(
                 f"the image VAE does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}"
             )
-        return vae.to(image_vae.dtype)
+        return vae.to(image_vae.dtype).eval()
 
     def set_trainable_temporal(self) -> list[str]:
         """Freezes all but the decoder's temporal layers; returns the names left to train."""
@@ -117,7 +126,7 @@ class TemporalVAE(AutoencoderKL):
             raise ValueError(f"{z.shape[0]} latents are no whole number of videos of {num_frames} frames")
         # Sliced decoding goes video by video: half a video would be another input to the temporal layers.
         videos = z.split(num_frames) if self.use_slicing else (z,)
-        sample = torch.cat([self._decode_frames(video, num_frames) for video in videos])
+        sample = torch.cat([self._decode_windows(video, num_frames) for video in videos])
         return DecoderOutput(sample=sample) if return_dict else (sample,)
 
     def forward(
@@ -131,6 +140,40 @@ class TemporalVAE(AutoencoderKL):
         posterior = self.encode(sample).latent_dist
         z = posterior.sample() if sample_posterior else posterior.mode()
         return self.decode(z, return_dict=return_dict, num_frames=num_frames)
+
+    def _decode_windows(self, z: torch.Tensor, num_frames: int) -> torch.Tensor:
+        window = self.config.decode_window
+        if window is None or num_frames <= window:
+            return self._decode_tiles(z, num_frames)
+        z_bnchw = z.unflatten(0, (-1, num_frames))
+        decoded: list[torch.Tensor] = []
+        for start in range(0, num_frames, window):
+            first = min(start, num_frames - window)  # the last window is whole too, and begins earlier
+            frames = self._decode_tiles(z_bnchw[:, first : first + window].flatten(0, 1), window)
+            decoded.append(frames.unflatten(0, (-1, window))[:, start - first :])
+        return torch.cat(decoded, dim=1).flatten(0, 1)
+
+    def _decode_tiles(self, z: torch.Tensor, num_frames: int) -> torch.Tensor:
+        size, (height, width) = self.tile_latent_min_size, z.shape[-2:]
+        if not self.use_tiling or (height <= size and width <= size):
+            return self._decode_frames(z, num_frames)
+        scale = 2 ** (len(self.config.block_out_channels) - 1)
+        overlap = max(1, int(size * self.tile_overlap_factor))
+        sample = z.new_zeros((z.shape[0], self.config.out_channels, height * scale, width * scale))
+        weights = sample.new_zeros(sample.shape[-2:])
+        for top in _tile_starts(height, size, overlap):
+            for left in _tile_starts(width, size, overlap):
+                tile = self._decode_frames(z[..., top : top + size, left : left + size], num_frames)
+                ramps = [_ramp(length, overlap * scale).to(tile) for length in tile.shape[-2:]]
+                weight = ramps[0][:, None] * ramps[1]
+                at = (
+                    ...,
+                    slice(top * scale, top * scale + tile.shape[-2]),
+                    slice(left * scale, left * scale + tile.shape[-1]),
+                )
+                sample[at] += tile * weight
+                weights[at] += weight
+        return sample / weights
 
     def _decode_frames(self, z: torch.Tensor, num_frames: int) -> torch.Tensor:
         decoder = self.decoder
@@ -159,3 +202,15 @@ def _up_block(block: Any, x: torch.Tensor, num_frames: int) -> torch.Tensor:
     for upsampler in block.upsamplers or ():
         x = upsampler(x)
     return x
+
+
+def _tile_starts(length: int, size: int, overlap: int) -> list[int]:
+    """Where tiles begin so that neighbours share at least `overlap` and none goes over the end."""
+    last = max(length - size, 0)
+    return [*range(0, last, size - overlap), last]
+
+
+def _ramp(length: int, overlap: int) -> torch.Tensor:
+    """Weights of a tile that rise and fall over its overlaps; never zero, since an outer edge has no neighbour."""
+    rise = (torch.arange(length) + 1.0) / overlap
+    return torch.minimum(rise, rise.flip(0)).clamp(max=1.0)

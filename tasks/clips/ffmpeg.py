@@ -4,40 +4,80 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import Self
 
 import ffmpeg
 import imageio_ffmpeg
 import numpy as np
 
 
-def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float, size: tuple[int, int]) -> Path:
-    """Writes frames, uint8 (h, w, 3) and size = (width, height), to an H.264 mp4 as they arrive.
+class Mp4Writer:
+    """An H.264 mp4 that frames are added to as they arrive; of `size` = (width, height).
 
-    Nothing is left behind under `path` unless the whole video was written. Raises ValueError for a
-    size that 4:2:0 video cannot have or a frame of another size, OSError when ffmpeg fails.
+    Nothing is under `path` unless `finish` has returned: the file grows beside it, and `abandon` removes it. As a
+    context it finishes, or abandons when an exception leaves it. Raises ValueError for a size that 4:2:0 video cannot
+    have.
     """
-    width, height = size
-    if width % 2 or height % 2:
-        raise ValueError(f"{path.name}: an mp4 of {width}x{height} is not possible, both sides must be even")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished.mp4")
-    process = _command(unfinished, fps, size).run_async(
-        cmd=imageio_ffmpeg.get_ffmpeg_exe(), pipe_stdin=True, pipe_stderr=True
-    )
-    try:
-        _feed(process.stdin, frames, (height, width, 3))
-        complaint = process.communicate()[1]
-        if process.returncode != 0:
-            lines = complaint.decode(errors="replace").strip().splitlines() or ["no reason given"]
-            raise OSError(f"ffmpeg could not write {path}: {lines[-1]}")
-        os.replace(unfinished, path)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-        unfinished.unlink(missing_ok=True)
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int]):
+        width, height = size
+        if width % 2 or height % 2:
+            raise ValueError(
+                f"{path.name}: an mp4 of {width}x{height} is not possible, both sides must be even"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self._shape = path, (height, width, 3)
+        self._unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished.mp4")
+        self._process = _command(self._unfinished, fps, size).run_async(
+            cmd=imageio_ffmpeg.get_ffmpeg_exe(), pipe_stdin=True, pipe_stderr=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.abandon()
+
+    def add(self, frame_hwc: np.ndarray) -> None:
+        """Appends a frame, uint8 (h, w, 3); ValueError for one of another size."""
+        if frame_hwc.shape != self._shape or frame_hwc.dtype != np.uint8:
+            raise ValueError(
+                f"expected frames {self._shape} of uint8, got {frame_hwc.shape} of {frame_hwc.dtype}"
+            )
+        with suppress(BrokenPipeError):  # ffmpeg has ended early; finish says why
+            self._process.stdin.write(frame_hwc.tobytes())
+
+    def finish(self) -> None:
+        """Ends the file and gives it its name; OSError with ffmpeg's reason when it failed."""
+        try:
+            with suppress(BrokenPipeError):
+                self._process.stdin.flush()
+            complaint = self._process.communicate()[1]
+            if self._process.returncode != 0:
+                lines = complaint.decode(errors="replace").strip().splitlines() or ["no reason given"]
+                raise OSError(f"ffmpeg could not write {self.path}: {lines[-1]}")
+            os.replace(self._unfinished, self.path)
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Ends ffmpeg and removes what is unfinished; a finished file stays."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+        self._unfinished.unlink(missing_ok=True)
+
+
+def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float, size: tuple[int, int]) -> Path:
+    """Writes frames, uint8 (h, w, 3) and size = (width, height), to an H.264 mp4; see `Mp4Writer`."""
+    with Mp4Writer(path, fps, size) as writer:
+        for frame_hwc in frames:
+            writer.add(frame_hwc)
     return path
 
 
@@ -65,15 +105,3 @@ def _command(target: Path, fps: float, size: tuple[int, int]) -> ffmpeg.nodes.Ou
         color_trc="bt709",
     )
     return output.global_args("-nostdin", "-hide_banner", "-loglevel", "error").overwrite_output()
-
-
-def _feed(pipe: IO[bytes], frames: Iterable[np.ndarray], shape: tuple[int, int, int]) -> None:
-    try:
-        for frame_hwc in frames:
-            if frame_hwc.shape != shape or frame_hwc.dtype != np.uint8:
-                got = f"{frame_hwc.shape} of {frame_hwc.dtype}"
-                raise ValueError(f"expected frames {shape} of uint8, got {got}")
-            pipe.write(frame_hwc.tobytes())
-        pipe.flush()
-    except BrokenPipeError:
-        pass  # ffmpeg has ended early; its own message says why

@@ -40,12 +40,14 @@ class Sampler:
         """Yields (index, frames (t, h, w, 3)) as they are done; the first `seam_videos` are longer."""
         clips = math.ceil(find_protocol(self.settings.protocol).num_frames / self.sampling.num_frames)
         long, split = max(clips, self.settings.seam_clips), self.settings.seam_videos
+        # Seams are measured where clips meet, so every frame has to be there.
+        sampling = self.sampling.model_copy(update={"seam": "keep"})
         total = split * long + (len(self.prompts) - split) * clips
         done = 0
         for indices, length in ((range(split), long), (range(split, len(self.prompts)), clips)):
             prompts, seeds = [self.prompts[i] for i in indices], [self.seed(i) for i in indices]
             part_done = _shifted(on_progress, done, total)
-            videos = generate_on_ray(self.model_dir, prompts, seeds, length, self.sampling, part_done)
+            videos = generate_on_ray(self.model_dir, prompts, seeds, length, sampling, part_done)
             for position, frames_thwc in videos:
                 yield indices[position], frames_thwc
             done += len(indices) * length

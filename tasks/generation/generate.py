@@ -1,95 +1,67 @@
-"""Samples videos from a model folder, in this process or as tasks on Ray, and writes them as mp4."""
+"""Samples videos from a model folder as tasks on Ray: whole, or clip by clip as they are done."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.clips.ffmpeg import write_mp4
-from tasks.generation.contact_sheet import write_contact_sheet
-from tasks.generation.settings import SamplingSettings
+from tasks.generation.settings import SCHEDULERS, SamplingSettings
 
 if TYPE_CHECKING:
     from vidrd_model import VidRDPipeline
 
 OnProgress = Callable[[int, int | None, str], None]
+Prompt = str | Sequence[str]
 
-
-@dataclass(frozen=True)
-class GeneratedVideo:
-    """A video on disk and what makes it again."""
-
-    prompt: str
-    seed: int
-    mp4: Path
-    contact_sheet: Path
-    num_clips: int
-    num_frames: int
-    fps: float
-
-
-def generate_video(
-    pipe: VidRDPipeline, prompt: str, num_clips: int, seed: int, sampling: SamplingSettings, out_mp4: Path
-) -> GeneratedVideo:
-    """Samples one video with a loaded pipeline and writes the mp4 and its contact sheet beside it."""
-    frames_bnhwc = pipe([prompt], num_clips=num_clips, seed=[seed], **sampling.pipeline_arguments()).frames
-    return write_video(frames_bnhwc[0], prompt, seed, num_clips, sampling.fps, out_mp4)
-
-
-def generate_batch(
-    model_dir: Path | str,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    num_clips: int,
-    sampling: SamplingSettings,
-) -> np.ndarray:
-    """Samples one video per prompt, uint8 (b, frames, h, w, 3); usable as the body of a Ray task."""
-    return np.concatenate(list(stream_batch(model_dir, prompts, seeds, num_clips, sampling)), axis=1)
+# Clips that a batch may be ahead of whoever writes them, so that a long video does not pile up in Ray's memory.
+_CLIPS_AHEAD = 4
 
 
 def stream_batch(
     model_dir: Path | str,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     seeds: Sequence[int],
     num_clips: int,
     sampling: SamplingSettings,
 ) -> Iterator[np.ndarray]:
     """Yields uint8 (b, n, h, w, 3) for each clip of the batch as soon as it is sampled."""
-    pipe = _load_pipeline(str(model_dir))
+    pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile)
     yield from pipe.stream(
         list(prompts), num_clips=num_clips, seed=list(seeds), **sampling.pipeline_arguments()
     )
 
 
-def generate_on_ray(
+def stream_on_ray(
     model_dir: Path,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     seeds: Sequence[int],
     num_clips: int,
     sampling: SamplingSettings,
     on_progress: OnProgress | None = None,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (index of the prompt, frames (frames, h, w, 3)) as batches finish on the running Ray session.
+) -> Iterator[tuple[int, np.ndarray | None]]:
+    """Yields (index of the prompt, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
 
-    Batches have a fixed size and every prompt its own seed, so a video is the same on any number of workers.
+    A video's clips come in their order, those of several videos mixed. Batches have a fixed size and every prompt its
+    own seed, so a video is the same on any number of workers of the running Ray session.
     """
     import ray
 
     num_gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
-    sample = ray.remote(num_returns="streaming", num_gpus=num_gpus, max_retries=2)(stream_batch)
+    sample = ray.remote(
+        num_returns="streaming",
+        num_gpus=num_gpus,
+        max_retries=2,
+        _generator_backpressure_num_objects=_CLIPS_AHEAD,
+    )(stream_batch)
     size = sampling.prompts_per_batch
-    starts = list(range(0, len(prompts), size))
     running = {
         sample.remote(str(model_dir), prompts[i : i + size], seeds[i : i + size], num_clips, sampling): i
-        for i in starts
+        for i in range(0, len(prompts), size)
     }
-    clips: dict[int, list[np.ndarray]] = {start: [] for start in starts}
     done, total = 0, len(prompts) * num_clips
     while running:
         (stream,), _ = ray.wait(list(running), num_returns=1)
@@ -98,33 +70,46 @@ def generate_on_ray(
             clips_bnhwc = ray.get(next(stream))
         except StopIteration:
             del running[stream]
-            frames_bnhwc = np.concatenate(clips.pop(start), axis=1)
-            yield from enumerate(frames_bnhwc, start)
+            for index in range(start, min(start + size, len(prompts))):
+                yield index, None
             continue
-        clips[start].append(clips_bnhwc)
-        done += len(clips_bnhwc)
+        yield from enumerate(clips_bnhwc, start)
+        done = min(done + len(clips_bnhwc), total)
         if on_progress is not None:
             on_progress(done, total, "clips sampled")
 
 
-def write_video(
-    frames_nhwc: np.ndarray, prompt: str, seed: int, num_clips: int, fps: float, out_mp4: Path
-) -> GeneratedVideo:
-    """Writes frames, uint8 (frames, h, w, 3), as H.264 mp4 with a contact sheet (PNG) of the same name."""
-    out_mp4.parent.mkdir(parents=True, exist_ok=True)
-    num_frames, height, width = frames_nhwc.shape[:3]
-    write_mp4(out_mp4, iter(frames_nhwc), fps, (width, height))
-    sheet = out_mp4.with_suffix(".png")
-    write_contact_sheet(frames_nhwc, sheet, frames_per_clip=math.ceil(num_frames / num_clips))
-    return GeneratedVideo(prompt, seed, out_mp4, sheet, num_clips, num_frames, fps)
+def generate_on_ray(
+    model_dir: Path,
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    num_clips: int,
+    sampling: SamplingSettings,
+    on_progress: OnProgress | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (index of the prompt, frames (frames, h, w, 3)) of whole videos as they are done; see `stream_on_ray`."""
+    clips: dict[int, list[np.ndarray]] = {}
+    for index, frames_nhwc in stream_on_ray(model_dir, prompts, seeds, num_clips, sampling, on_progress):
+        if frames_nhwc is None:
+            yield index, np.concatenate(clips.pop(index))
+        else:
+            clips.setdefault(index, []).append(frames_nhwc)
 
 
 @lru_cache(maxsize=1)
-def _load_pipeline(model_dir: str) -> VidRDPipeline:
+def _load_pipeline(model_dir: str, scheduler: str | None, dtype: str, compiled: bool) -> VidRDPipeline:
     """Loads a model once per worker process: the batches of one run land on the same few workers."""
+    import diffusers
     import torch
 
     from vidrd_model import VidRDPipeline
 
-    pipe = VidRDPipeline.from_pretrained(model_dir)
-    return pipe.to("cuda") if torch.cuda.is_available() else pipe
+    pipe = VidRDPipeline.from_pretrained(model_dir, dtype=getattr(torch, dtype))
+    pipe.set_progress_bar_config(disable=True)  # progress is counted in clips, over all workers
+    if scheduler is not None:
+        pipe.scheduler = getattr(diffusers, SCHEDULERS[scheduler]).from_config(pipe.scheduler.config)
+    if torch.cuda.is_available():
+        pipe.to("cuda")
+    if compiled:
+        pipe.compile()
+    return pipe

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEDULERS = {
+    "ddim": "DDIMScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "dpm++": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+}
+"""Name in a profile -> class in diffusers; any other scheduler comes with a model's own folder."""
 
 
 class SamplingSettings(BaseModel):
@@ -22,6 +30,16 @@ class SamplingSettings(BaseModel):
     prompt_frames: int = Field(4, ge=0, description="frames guided by the previous clip (M)")
     alpha: float = Field(4.0, ge=0, description="weight of the previous clip's noise; inf is pure reversion")
     beta: float = Field(0.4, ge=0, le=1, description="share of the steps that guide the prompt frames")
+    eta: float = Field(0.0, ge=0, le=1, description="share of fresh noise in each step, for ddim")
+    noise_alpha: float = Field(0.0, ge=0, description="how much noise neighbouring frames share (2305.10474)")
+    seam: Literal["keep", "drop-duplicate", "drop-prompt-frames", "crossfade"] | None = Field(
+        None, description="how clips are joined; none: as the model says"
+    )
+    scheduler: Literal["ddim", "euler", "dpm++", "unipc"] | None = Field(
+        None, description="none: the model's"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = Field(False, description="torch.compile: minutes once, then faster steps on a GPU")
     prompts_per_batch: int = Field(
         4, ge=1, description="fixed, so that a video does not depend on how many workers share the work"
     )
@@ -34,4 +52,4 @@ class SamplingSettings(BaseModel):
 
     def pipeline_arguments(self) -> dict:
         """Returns the keyword arguments of VidRDPipeline that these settings fix."""
-        return self.model_dump(exclude={"fps", "prompts_per_batch"})
+        return self.model_dump(exclude={"fps", "prompts_per_batch", "scheduler", "dtype", "compile"})

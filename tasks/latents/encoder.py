@@ -96,8 +96,12 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    from vidrd_model.image_models import split_revision
+
+    repository, revision = split_revision(name)
+    patterns = ["vae/config.json", f"vae/{_WEIGHTS}"]
     try:
-        return Path(snapshot_download(name, allow_patterns=["vae/config.json", f"vae/{_WEIGHTS}"]))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise RequestError(f"model: {name} is neither a folder nor a model on the hub: {reason}") from error

@@ -10,18 +10,22 @@ if TYPE_CHECKING:
 
 
 def load_base(model: str | Path) -> VidRDPipeline:
-    """Load a model folder or hub name in float32; Stable Diffusion's layout becomes a video model."""
+    """Load a model folder or hub id (`id@revision` pins it) in float32; an image model becomes a video model."""
     from diffusers import DiffusionPipeline
 
     from vidrd_model import TemporalUNet, VidRDPipeline
+    from vidrd_model.image_models import split_revision
 
     _hide_progress_bars()
-    parts = DiffusionPipeline.load_config(str(model))
+    name, revision = split_revision(model)
+    parts = DiffusionPipeline.load_config(name, revision=revision)
     if parts["unet"][1] != "UNet2DConditionModel":
-        return VidRDPipeline.from_pretrained(model)
-    unet = TemporalUNet.from_image_unet(_load_part(model, parts, "unet"))
-    others = {name: _load_part(model, parts, name) for name in ("text_encoder", "tokenizer", "scheduler")}
-    return VidRDPipeline(unet=unet, vae=load_base_vae(model), **others)
+        return VidRDPipeline.from_pretrained(name, revision=revision)
+    others = {
+        part: _load_part(name, revision, parts[part], part)
+        for part in ("text_encoder", "tokenizer", "scheduler")
+    }
+    return VidRDPipeline(unet=TemporalUNet.from_image_unet(model), vae=load_base_vae(model), **others)
 
 
 def load_base_vae(model: str | Path) -> TemporalVAE:
@@ -29,18 +33,21 @@ def load_base_vae(model: str | Path) -> TemporalVAE:
     from diffusers import DiffusionPipeline
 
     from vidrd_model import TemporalVAE
+    from vidrd_model.image_models import split_revision
 
-    parts = DiffusionPipeline.load_config(str(model))
+    name, revision = split_revision(model)
+    parts = DiffusionPipeline.load_config(name, revision=revision)
     if parts["vae"][1] == "AutoencoderKL":
-        return TemporalVAE.from_image_vae(_load_part(model, parts, "vae"))
-    return TemporalVAE.from_pretrained(model, subfolder="vae")
+        return TemporalVAE.from_image_vae(model)
+    return TemporalVAE.from_pretrained(name, subfolder="vae", revision=revision)
 
 
-def _load_part(model: str | Path, parts: dict[str, Any], name: str) -> Any:
+def _load_part(model: str, revision: str | None, kind: tuple[str, str], part: str) -> Any:
     import importlib
 
-    library, class_name = parts[name]
-    return getattr(importlib.import_module(library), class_name).from_pretrained(model, subfolder=name)
+    library, class_name = kind
+    part_class = getattr(importlib.import_module(library), class_name)
+    return part_class.from_pretrained(model, subfolder=part, revision=revision)
 
 
 def _hide_progress_bars() -> None:

@@ -1,101 +1,43 @@
-"""Measures single steps of the tiny profile and prints one table.
+"""Measures the project on this machine and prints tables: `python -m tests.bench [SECTION ...]`.
 
-    python -m tests.bench
-
-Each step runs alone in this process, once to warm up and then for at least three seconds; the figure is the
-median of its runs. The world it works on is drawn into a temporary folder.
+Each section runs in a process of its own, one after the other. A GPU has its own: `python -m tests.bench.gpu`.
 """
 
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from importlib import import_module
 
 from flows.environment import prepare
 
-MIN_S = 3.0
-MIN_RUNS = 3
+SECTIONS = ("steps", "unet", "loop", "memory", "seams")
 
 
-@dataclass(frozen=True)
-class Step:
-    """One row: `run` does the work once, which is so many units."""
-
-    name: str
-    units: int
-    unit: str
-    run: Callable[[], object]
-
-
-def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
-        os.environ["VIDRD_HOME"] = folder
-        prepare()
-        import torch
-
-        print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, ", end="")
-        print(f"torch {torch.__version__} with {torch.get_num_threads()} threads\n")
-        print("| step | median | per second |\n|---|---:|---:|")
-        for step in steps(Path(folder)):
-            seconds = measure(step.run)
-            speed = f"{step.units / seconds:.1f} {step.unit}"
-            print(f"| {step.name} | {1000 * seconds:.0f} ms | {speed} |", flush=True)
-
-
-def measure(run: Callable[[], object]) -> float:
-    """The median seconds of a run, after one to warm up."""
-    run()
-    taken_s: list[float] = []
-    while len(taken_s) < MIN_RUNS or sum(taken_s) < MIN_S:
-        started = time.perf_counter()
-        run()
-        taken_s.append(time.perf_counter() - started)
-    return statistics.median(taken_s)
-
-
-def steps(folder: Path) -> Iterator[Step]:
-    """The rows in the order of the data's way through the house."""
-    from flows.profile import load_profile
-    from tasks.captions.scoring import CaptionScorer
-    from tasks.clips.from_source import clips_of
-    from tasks.corpora.config import load_corpora
-    from tasks.corpora.readers import read_sources
-    from tasks.latents.encoder import LatentEncoder
-    from tasks.tiny_world.corpora import write_tiny_world
-    from vidrd_model import VidRDPipeline
-
-    profile = load_profile("tiny")
-    corpora = load_corpora(write_tiny_world(folder / "world", 0, 8, 8, 8, 1, 1))
-    one = {corpus.kind: next(s for s in read_sources(corpus) if not s.problem) for corpus in corpora}
-    for kind, source in one.items():
-        clips = len(list(clips_of(source, profile.clips)))
-        yield Step(
-            f"{kind}: one file to clips", clips, "clips", lambda s=source: list(clips_of(s, profile.clips))
+def main(names: list[str]) -> None:
+    """Runs the named sections, or all."""
+    unknown = set(names) - set(SECTIONS)
+    if unknown:
+        raise SystemExit(
+            f"error: no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}"
         )
+    cores, machine, python = os.cpu_count(), platform.machine(), platform.python_version()
+    print(f"{cores} cores, {machine}, Python {python}\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as home:
+        environment = os.environ | {"VIDRD_HOME": home}
+        for name in names or SECTIONS:
+            print(f"## {name}\n", flush=True)
+            code = f"from tests.bench.__main__ import section; section({name!r})"
+            subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+            print(flush=True)
 
-    clip = next(clips_of(one["short-videos"], profile.clips))
-    scorer, encoder = CaptionScorer(profile.clip), LatentEncoder(profile.model)
-    yield Step("CLIP score of a clip", 1, "clips", lambda: scorer.score(clip.frames_nhwc, clip.caption))
-    yield Step("VAE encoding of a clip", 1, "clips", lambda: encoder.encode(clip.frames_nhwc))
 
-    pipe = VidRDPipeline.from_pretrained(profile.model)
-    arguments = profile.sampling.pipeline_arguments()
-    for clips in (1, 3):
-        yield Step(
-            f"sampling {clips} clips, {profile.sampling.num_inference_steps} steps",
-            clips * profile.sampling.num_frames,
-            "frames",
-            lambda n=clips: pipe(clip.caption, num_clips=n, **arguments),
-        )
-    command = [sys.executable, "-m", "flows.cli", "--help"]
-    yield Step("vidrd --help", 1, "calls", lambda: subprocess.run(command, capture_output=True, check=True))
+def section(name: str) -> None:
+    """One section, in this process."""
+    prepare()
+    import_module(f"tests.bench.{name}").main()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

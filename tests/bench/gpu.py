@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, UNet3DConditionModel, UNetMotionModel
+from torch.utils.flop_counter import FlopCounterMode
 
 from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
+from vidrd_model.sampling import ClipSampler, SamplingOptions
 
 WIDTHS, TEXT_WIDTH, TEXT_TOKENS = (320, 640, 1280, 1280), 1024, 77
 FRAMES, LATENT_SIZE = 8, 32
@@ -30,7 +32,7 @@ def main() -> None:
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16, {FRAMES} frames of 256x256\n"
     )
     print("| what | median | peak memory |\n|---|---:|---:|")
-    for rows in (unet_rows, sampling_rows, training_rows):
+    for rows in (unet_rows, clip_rows, sampling_rows, training_rows):
         for name, seconds, unit in rows():
             peak = torch.cuda.max_memory_allocated() / 2**30
             print(f"| {name} | {1000 * seconds:.1f} ms {unit} | {peak:.1f} GiB |", flush=True)
@@ -62,6 +64,31 @@ def unet_rows() -> Iterator[tuple[str, float, str]]:
             yield f"{name} ({millions:.0f} M parameters), one pass, batch 2", seconds[name], "a pass"
 
 
+def clip_rows() -> Iterator[tuple[str, float, str]]:
+    """One clip without decoding, eager and compiled, and the share of the card's matrix product that it reaches."""
+    size = 8192
+    left, right = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    peak = 2 * size**3 / in_turn({"": lambda: left @ right})[""]
+    unet, text, steps = sd21_unet().eval(), text_states(1), 50
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        unet(noise(2), 500, text_states(2))
+    flops = steps * counter.get_total_flops()
+
+    def clip() -> None:
+        ClipSampler(unet, sd21_scheduler(), SamplingOptions(num_inference_steps=steps)).next_clip(
+            noise(1), text, text
+        )
+
+    for how in ("eager", "compiled"):
+        if how == "compiled":
+            torch._dynamo.config.recompile_limit = 64
+            unet.compile_repeated_blocks(dynamic=True)
+        torch.cuda.reset_peak_memory_stats()
+        seconds = in_turn({"": clip}, runs=3)[""]
+        share = f"{100 * flops / seconds / peak:.0f} % of {peak / 1e12:.0f} TFLOP/s"
+        yield f"one clip without decoding, {steps} steps, {how}: {share}", seconds, "a clip"
+
+
 def sampling_rows() -> Iterator[tuple[str, float, str]]:
     """Whole clips, 50 steps with guidance, decoded with the temporal decoder."""
     pipe = VidRDPipeline(unet=sd21_unet().eval(), scheduler=sd21_scheduler(), vae=sd21_vae().eval())
@@ -69,15 +96,9 @@ def sampling_rows() -> Iterator[tuple[str, float, str]]:
     for clips in (1, 3, 10):
 
         def run(clips: int = clips) -> None:
-            latents = pipe.sample_latents(
-                prompt_embeds=text,
-                negative_prompt_embeds=text,
-                initial_noise=noise(1),
-                fresh_noise=(noise(1) for _ in range(clips - 1)),
-                num_inference_steps=steps,
-            )
-            for clip in latents:
-                pipe.decode_latents(clip)
+            sampler = ClipSampler(pipe.unet, pipe.scheduler, SamplingOptions(num_inference_steps=steps))
+            for _ in range(clips):
+                pipe.decode_latents(sampler.next_clip(noise(1), text, text))
 
         torch.cuda.reset_peak_memory_stats()
         seconds = in_turn({"": run}, runs=1)[""]

@@ -1,0 +1,148 @@
+"""The pipeline as its user meets it: streams, stories, seams, callbacks, settings that are saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import EulerDiscreteScheduler
+
+from vidrd_model import ModelError, VidRDPipeline
+from vidrd_model.seams import SeamJoiner
+
+PROMPTS = ["a red circle moving right", "a blue square moving up"]
+QUICK: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0, "seed": 7}
+
+
+@pytest.fixture(scope="module")
+def pipe(tiny_profile: Any) -> VidRDPipeline:
+    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_clips_come_one_by_one_and_are_the_whole_video(pipe: VidRDPipeline) -> None:
+    stream = pipe.stream(PROMPTS, 3, **QUICK)
+    first = next(stream)
+    assert first.shape == (2, 8, 64, 64, 3) and first.dtype == np.uint8
+    whole = pipe(PROMPTS, 3, **QUICK).frames
+    assert np.array_equal(np.concatenate([first, *stream], axis=1), whole)
+
+
+def test_a_story_changes_its_text_and_the_last_one_stays(pipe: VidRDPipeline) -> None:
+    plain = pipe(PROMPTS[0], 3, **QUICK).frames
+    assert np.array_equal(pipe([[PROMPTS[0]] * 3], 3, **QUICK).frames, plain)
+    story = pipe([[PROMPTS[0], PROMPTS[1]]], 3, **QUICK).frames
+    assert np.array_equal(story[:, :8], plain[:, :8])
+    assert np.array_equal(story, pipe([[PROMPTS[0], PROMPTS[1], PROMPTS[1]]], 3, **QUICK).frames)
+    assert not np.array_equal(story[:, 8:16], plain[:, 8:16])
+
+
+@pytest.mark.parametrize(
+    ("seam", "frames"), [("keep", 24), ("drop-duplicate", 22), ("drop-prompt-frames", 16), ("crossfade", 16)]
+)
+def test_seams_show_the_frames_they_say(pipe: VidRDPipeline, seam: str, frames: int) -> None:
+    kept = pipe(PROMPTS, 3, **QUICK).frames
+    joined = pipe(PROMPTS, 3, seam=seam, **QUICK).frames
+    assert joined.shape[1] == frames
+    if seam == "crossfade":
+        assert np.array_equal(joined[:, :4], kept[:, :4])
+        weight = np.array([0.2, 0.4, 0.6, 0.8])[:, None, None, None]
+        blended = kept[:, 4:8] * (1 - weight) + kept[:, 8:12] * weight
+        assert np.abs(joined[:, 4:8] - blended).max() <= 0.51
+        assert np.array_equal(joined[:, -4:], kept[:, -4:])
+    else:
+        dropped = {"keep": 0, "drop-duplicate": 1, "drop-prompt-frames": 4}[seam]
+        shown = [i for i in range(24) if i < 8 or i % 8 >= dropped]
+        assert np.array_equal(joined, kept[:, shown])
+
+
+def test_without_prompt_frames_every_seam_keeps_everything() -> None:
+    clips = [np.full((1, 4, 2, 2, 3), value, np.uint8) for value in (10, 20)]
+    for seam in ("keep", "drop-duplicate", "drop-prompt-frames", "crossfade"):
+        joiner = SeamJoiner(seam, 0)
+        assert sum(joiner.push(clip).shape[1] for clip in clips) == 8 and joiner.finish() is None
+
+
+def test_callbacks_see_and_change_and_end_a_video(pipe: VidRDPipeline) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def watch(pipeline: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        assert pipeline is pipe and kwargs["latents"].shape == (1, 4, 8, 8, 8)
+        seen.append((kwargs["clip"], step))
+        if seen[-1] == (1, 1):
+            pipe.interrupt = True
+        return {}
+
+    frames = pipe(PROMPTS[0], 3, callback_on_step_end=watch, **QUICK).frames
+    assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    assert np.array_equal(frames, pipe(PROMPTS[0], 1, **QUICK).frames)  # also: the next call runs again
+
+    def blank(pipeline: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {"latents": torch.zeros_like(kwargs["latents"])}
+
+    frames = pipe(PROMPTS[0], 1, callback_on_step_end=blank, **QUICK).frames
+    assert np.array_equal(frames, pipe.decode_latents(torch.zeros(1, 4, 8, 8, 8)))
+
+
+def test_there_is_a_progress_bar_for_each_clip(tiny_profile: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    VidRDPipeline.from_pretrained(tiny_profile.model)(PROMPTS[0], 2, **QUICK)
+    assert capsys.readouterr().err.count("| 0/3 ") == 2
+
+
+def test_settings_are_saved_with_the_model(tiny_profile: Any, tmp_path: Path) -> None:
+    """Quirks Q2, Q3, Q4 and Q7 have names, and the model remembers them."""
+    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
+    for name, parameter in pipe.vae.named_parameters():
+        if "temp_" in name:
+            torch.nn.init.normal_(parameter, std=0.1)  # as if trained: the shipped decoder's are fresh
+    settings = {
+        "temporal_decoder": False,
+        "seam": "drop-duplicate",
+        "full_prompt_noise": "mixed",
+        "noise_deviation": "variance",
+    }
+    VidRDPipeline(**pipe.components, **settings).save_pretrained(tmp_path / "model")
+    loaded = VidRDPipeline.from_pretrained(tmp_path / "model")
+    loaded.set_progress_bar_config(disable=True)
+    assert {name: loaded.config[name] for name in settings} == settings
+    assert loaded(PROMPTS[0], 2, **QUICK).frames.shape[1] == 15
+    latents = torch.randn(1, 4, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    frame_by_frame = [loaded.decode_latents(latents[:, :, i : i + 1]) for i in range(8)]
+    apart = np.abs(loaded.decode_latents(latents) - np.concatenate(frame_by_frame, axis=1).astype(int))
+    assert apart.max() <= 1  # quirk Q2: no frame sees another
+    together = pipe.decode_latents(latents).astype(int)
+    assert np.abs(together - loaded.decode_latents(latents)).max() > 3
+
+
+def test_other_precisions_and_schedulers_show_the_same_scene(tiny_profile: Any, pipe: VidRDPipeline) -> None:
+    wanted = pipe(PROMPTS[0], 2, seed=7, num_inference_steps=10, guidance_scale=4.0).frames.astype(int)
+    half = VidRDPipeline.from_pretrained(tiny_profile.model, dtype=torch.bfloat16)
+    half.set_progress_bar_config(disable=True)
+    frames = half(PROMPTS[0], 2, seed=7, num_inference_steps=10, guidance_scale=4.0).frames
+    assert np.abs(frames - wanted).mean() < 6
+    half.scheduler = EulerDiscreteScheduler.from_config(half.scheduler.config)
+    frames = half(PROMPTS[0], 2, seed=7, num_inference_steps=10, guidance_scale=4.0).frames
+    assert frames.shape == wanted.shape and np.abs(frames - wanted).mean() < 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"seed": [1, 2, 3]}, "2 prompts need as many seeds, got 3"),
+        ({"seam": "sew"}, "seam must be one of"),
+        ({"height": 63}, "height must be a multiple of 8"),
+        ({"prompt_frames": 9}, "prompt_frames"),
+        ({"beta": 2.0}, "beta"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused_before_any_work(
+    pipe: VidRDPipeline, arguments: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ModelError, match=named):
+        next(pipe.stream(PROMPTS, 1, **arguments))
+    with pytest.raises(ModelError, match="without any prompt"):
+        next(pipe.stream([[]], 1))

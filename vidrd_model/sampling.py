@@ -1,0 +1,228 @@
+"""The sampling loop: one clip after another, each reusing what it needs of the one before.
+
+Latents stay in float32 whatever the UNet computes in: 50 steps of rounding to bfloat16 would show.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from vidrd_model.errors import ModelError
+from vidrd_model.reuse import guided_frames, guided_steps, next_noise, reverse_frames, staged_guidance
+
+OnStepStart = Callable[[int, torch.Tensor], None]
+OnStepEnd = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor | None]
+
+
+class Cancelled(Exception):
+    """Raised from a step's callback to leave a clip between two steps."""
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How clips are sampled; prompt_frames M, alpha and beta are the paper's.
+
+    eta is the share of fresh noise in each step, for schedulers that have it. `full_prompt_noise` is what noise M = N
+    prompt frames start from: `reversed` (that of the last clip) or `mixed` (PNS for all, the release's quirk Q4).
+    """
+
+    num_inference_steps: int = 50
+    guidance_scale: float = 7.5
+    prompt_frames: int = 4
+    alpha: float = 4.0
+    beta: float = 0.4
+    eta: float = 0.0
+    full_prompt_noise: str = "reversed"
+
+    def check(self, num_frames: int) -> None:
+        """ModelError, naming the option, when clips of so many frames cannot be sampled like this."""
+        if not 0 <= self.prompt_frames <= num_frames:
+            raise ModelError(
+                f"prompt_frames must lie in 0..{num_frames}, the clip's frames, not {self.prompt_frames}"
+            )
+        if not self.alpha >= 0:
+            raise ModelError(f"alpha must be at least 0, not {self.alpha}")
+        for name in ("beta", "eta"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ModelError(f"{name} must lie in 0..1, not {getattr(self, name)}")
+        if self.num_inference_steps < 1:
+            raise ModelError(f"num_inference_steps must be at least 1, not {self.num_inference_steps}")
+        if self.full_prompt_noise not in ("reversed", "mixed"):
+            raise ModelError(f"full_prompt_noise must be reversed or mixed, not {self.full_prompt_noise!r}")
+
+
+class ClipSampler:
+    """Samples the clips of a batch of videos in their order.
+
+    Of the clip before it keeps the first noise and, for the steps that DSG guides, the guided frames: at the published
+    settings 8 + 46 frame-latents, since the first step's are the noise itself.
+    """
+
+    def __init__(
+        self, unet: Any, scheduler: Any, options: SamplingOptions, device: torch.device | None = None
+    ):
+        self.unet, self.scheduler, self.options = unet, scheduler, options
+        self.device = device or unet.device
+        self._predict: _Predictor | None = None
+        self._noise_bcnhw: torch.Tensor | None = None
+        self._past: dict[int, torch.Tensor] = {}
+
+    @torch.no_grad()
+    def next_clip(
+        self,
+        fresh_noise_bcnhw: torch.Tensor,
+        text_btd: torch.Tensor,
+        negative_text_btd: torch.Tensor | None = None,
+        generators: Sequence[torch.Generator] | None = None,
+        on_step_start: OnStepStart | None = None,
+        on_step_end: OnStepEnd | None = None,
+    ) -> torch.Tensor:
+        """Denoises the next clip and returns its latents b c n h w in float32.
+
+        fresh_noise_bcnhw has unit variance; generators, one per video on the CPU, are for schedulers that add noise.
+        on_step_start(step, latents) gets what goes into a step, on_step_end(step, timestep, latents) what comes out and
+        may return other latents; both get tensors that nothing writes to later. Raises ModelError for settings that do
+        not fit, and passes on what the callbacks raise; the sampler then stays at the clip before.
+        """
+        self.options.check(fresh_noise_bcnhw.shape[2])
+        stepper = _Stepper(self.scheduler, self.options, fresh_noise_bcnhw.shape[2], self.device)
+        noise_bcnhw = self._first_noise(fresh_noise_bcnhw, stepper.steps_per_frame)
+        predict = self._predictor(text_btd, negative_text_btd)
+        latents_bcnhw = noise_bcnhw * stepper.init_noise_sigma
+        kept: dict[int, torch.Tensor] = {}
+        for step, timestep in enumerate(stepper.timesteps):
+            guided = guided_frames(stepper.steps_per_frame, step)
+            if step in self._past:
+                latents_bcnhw = staged_guidance(latents_bcnhw, self._past[step])
+            if step and guided:  # at step 0 they are the noise, which is kept anyway
+                kept[step] = reverse_frames(latents_bcnhw)[:, :, :guided].clone()
+            if on_step_start is not None:
+                on_step_start(step, latents_bcnhw)
+            target = predict(stepper.scale_model_input(latents_bcnhw, timestep), timestep)
+            latents_bcnhw = stepper.step(target, timestep, latents_bcnhw, generators)
+            if on_step_end is not None:
+                replaced = on_step_end(step, timestep, latents_bcnhw)
+                latents_bcnhw = latents_bcnhw if replaced is None else replaced
+        self._noise_bcnhw, self._past = noise_bcnhw, kept
+        return latents_bcnhw
+
+    def _predictor(self, text_btd: torch.Tensor, negative_text_btd: torch.Tensor | None) -> _Predictor:
+        """The last one when the text is the very same: its projections serve all clips."""
+        last = self._predict
+        if last is None or last.text_btd is not text_btd or last.negative_text_btd is not negative_text_btd:
+            last = _Predictor(self.unet, self.options.guidance_scale, text_btd, negative_text_btd)
+        self._predict = last
+        return last
+
+    def _first_noise(self, fresh_bcnhw: torch.Tensor, steps_per_frame: list[int]) -> torch.Tensor:
+        fresh_bcnhw = fresh_bcnhw.to(self.device, torch.float32)
+        if self._noise_bcnhw is None:
+            return fresh_bcnhw
+        reused = self.options.prompt_frames
+        if reused == fresh_bcnhw.shape[2] and self.options.full_prompt_noise == "mixed":
+            reused = guided_frames(steps_per_frame, 0)
+        return next_noise(self._noise_bcnhw, fresh_bcnhw, reused, self.options.alpha)
+
+
+class _Predictor:
+    """The scheduler's target for latents, with guidance; the text is projected once for all steps."""
+
+    def __init__(
+        self, unet: Any, guidance_scale: float, text_btd: torch.Tensor, negative_text_btd: torch.Tensor | None
+    ):
+        self.unet, self.guidance_scale = unet, guidance_scale
+        self.text_btd, self.negative_text_btd = text_btd, negative_text_btd
+        self.guided = guidance_scale != 1.0
+        if self.guided:
+            if negative_text_btd is None:
+                raise ModelError("guidance needs negative prompts; guidance_scale=1 turns it off")
+            text_btd = torch.cat([negative_text_btd, text_btd])
+        self.projected = unet.project_text(text_btd.to(unet.device, unet.dtype))
+
+    def __call__(self, latents_bcnhw: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        model_input = latents_bcnhw.to(self.unet.dtype)
+        if self.guided:
+            model_input = torch.cat([model_input] * 2)
+        target = self.unet(model_input, timestep, encoder_hidden_states=self.projected).sample.float()
+        if self.guided:
+            without_text, with_text = target.chunk(2)
+            target = without_text + self.guidance_scale * (with_text - without_text)
+        return target
+
+
+class _Stepper:
+    """A diffusers scheduler, started anew for each clip because most carry state (quirk Q6)."""
+
+    def __init__(self, scheduler: Any, options: SamplingOptions, num_frames: int, device: torch.device):
+        first = copy.deepcopy(scheduler)
+        first.set_timesteps(options.num_inference_steps, device=device)
+        self.timesteps = first.timesteps
+        self.init_noise_sigma = first.init_noise_sigma
+        # Schedulers of second order have more timesteps than were asked for.
+        self.steps_per_frame = guided_steps(options.prompt_frames, len(self.timesteps), options.beta)
+        self._parts = [(slice(0, num_frames), first)]
+        if hasattr(first, "last_sample") and any(self.steps_per_frame):
+            self._parts = _correct_free_frames_only(
+                scheduler, options, self.steps_per_frame, num_frames, device
+            )
+        accepted = inspect.signature(first.step).parameters
+        self._arguments = {"eta": options.eta} if "eta" in accepted else {}
+        self._takes_generators = "generator" in accepted
+
+    def scale_model_input(self, latents_bcnhw: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """What the UNet gets to see of the latents."""
+        parts = [part.scale_model_input(latents_bcnhw[:, :, at], timestep) for at, part in self._parts]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+    def step(
+        self,
+        target_bcnhw: torch.Tensor,
+        timestep: torch.Tensor,
+        latents_bcnhw: torch.Tensor,
+        generators: Sequence[torch.Generator] | None,
+    ) -> torch.Tensor:
+        """The latents after one step."""
+        arguments: dict[str, Any] = dict(self._arguments)
+        if self._takes_generators and generators is not None:
+            arguments["generator"] = list(generators)
+        parts = [
+            part.step(target_bcnhw[:, :, at], timestep, latents_bcnhw[:, :, at], **arguments).prev_sample
+            for at, part in self._parts
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _correct_free_frames_only(
+    scheduler: Any,
+    options: SamplingOptions,
+    steps_per_frame: list[int],
+    num_frames: int,
+    device: torch.device,
+) -> list[tuple[slice, Any]]:
+    """A scheduler for each run of frames with the same guidance, whose corrector waits until it ends.
+
+    A corrector computes the latents of a step anew from the step before, which would undo the overwriting by DSG.
+    """
+    if not hasattr(scheduler, "disable_corrector"):
+        raise ModelError(
+            f"{type(scheduler).__name__} corrects latents after the fact, which undoes staged guidance; "
+            "use another scheduler, or beta=0"
+        )
+    counts = steps_per_frame + [0] * (num_frames - len(steps_per_frame))
+    parts, start = [], 0
+    for end in range(1, num_frames + 1):
+        if end < num_frames and counts[end] == counts[start]:
+            continue
+        part = copy.deepcopy(scheduler)
+        # Step s is corrected unless s - 1 is in this list.
+        part.disable_corrector = list(scheduler.disable_corrector) + list(range(max(counts[start] - 1, 0)))
+        part.set_timesteps(options.num_inference_steps, device=device)
+        parts.append((slice(start, end), part))
+        start = end
+    return parts
