@@ -25,8 +25,8 @@ from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 
 if TYPE_CHECKING:
-    from tasks.generation.generate import OnProgress
     from tasks.generation.video_file import GeneratedVideo
+    from tasks.progress import OnProgress
 
 CHAMPION_REF = "models:/vidrd@champion"
 EXAMPLE_PROMPT = "a red circle moving right"

@@ -10,7 +10,7 @@ from hypothesis import settings as checks
 from hypothesis import strategies as st
 from PIL import Image
 
-from tasks.corpora.config import Corpus
+from tasks.corpora.corpus import Corpus
 from tasks.corpora.manifest import normalise_caption
 from tasks.corpora.readers import label_words, read_sources
 from tasks.corpora.records import CaptionSpan, SourceRecord, caption_for_span

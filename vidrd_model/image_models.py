@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from vidrd_model.errors import ModelError
+from vidrd_model.temporal_layers import TEMPORAL_MARK
 
 
 def split_revision(source: str | Path) -> tuple[str, str | None]:
@@ -33,3 +34,15 @@ def load_image_part(part_class: Any, source: str | Path, part: str) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(f"{source}: its {part} cannot be loaded ({lines[0]})") from error
+
+
+def take_image_weights(model: Any, image_model: Any) -> Any:
+    """Gives a fresh video model the image model's weights; in its dtype and eval mode. ModelError when they misfit."""
+    missing, unexpected = model.load_state_dict(image_model.state_dict(), strict=False)
+    missing = [key for key in missing if TEMPORAL_MARK not in key]
+    if missing or unexpected:
+        raise ModelError(
+            f"{type(image_model).__name__} does not fit {type(model).__name__}: "
+            f"missing {missing[:5]}, unexpected {unexpected[:5]}"
+        )
+    return model.to(image_model.dtype).eval()

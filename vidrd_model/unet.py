@@ -17,7 +17,7 @@ from torch import nn
 from vidrd_model.attention import KeyValue, TextAttention, TextStates
 from vidrd_model.blocks import BlockOptions, DownBlock, MidBlock, UpBlock
 from vidrd_model.errors import ModelError
-from vidrd_model.image_models import load_image_part
+from vidrd_model.image_models import load_image_part, take_image_weights
 from vidrd_model.temporal_layers import (
     TEMPORAL_MARK,
     PooledGroupNorm,
@@ -155,13 +155,7 @@ class TemporalUNet(ModelMixin, ConfigMixin):
                 )
         known = cls._get_init_keys(cls)
         unet = cls(**{k: v for k, v in config.items() if k in known} | settings)
-        missing, unexpected = unet.load_state_dict(image_unet.state_dict(), strict=False)
-        missing = [key for key in missing if TEMPORAL_MARK not in key]
-        if missing or unexpected:
-            raise ModelError(
-                f"the image UNet does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}"
-            )
-        return unet.to(image_unet.dtype).eval()
+        return take_image_weights(unet, image_unet)
 
     def set_trainable(self, name: str) -> list[str]:
         """Freezes all but the set `temporal`, `paper` (plus self- and cross-attention) or `all`; returns names."""

@@ -14,8 +14,7 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin  # noqa: F401
 from torch import nn
 
-from vidrd_model.errors import ModelError
-from vidrd_model.image_models import load_image_part
+from vidrd_model.image_models import load_image_part, take_image_weights
 from vidrd_model.temporal_layers import (
     TEMPORAL_MARK,
     TempConv,
@@ -100,13 +99,7 @@ class TemporalVAE(AutoencoderKL):
             image_vae = load_image_part(AutoencoderKL, image_vae, "vae")
         known = cls._get_init_keys(cls)
         vae = cls(**{k: v for k, v in image_vae.config.items() if k in known})
-        missing, unexpected = vae.load_state_dict(image_vae.state_dict(), strict=False)
-        missing = [key for key in missing if TEMPORAL_MARK not in key]
-        if missing or unexpected:
-            raise ModelError(
-                f"the image VAE does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}"
-            )
-        return vae.to(image_vae.dtype).eval()
+        return take_image_weights(vae, image_vae)
 
     def set_trainable_temporal(self) -> list[str]:
         """Freezes all but the decoder's temporal layers; returns the names left to train."""

@@ -8,7 +8,7 @@ from typing import Any
 from storage.writer import DatasetWriter, Signature
 from tasks.captions.settings import FilterSettings
 from tasks.clips.settings import ClipSettings
-from tasks.corpora.config import Corpus
+from tasks.corpora.corpus import Corpus
 from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
 

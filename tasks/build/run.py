@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from storage.schema import LatentShape
@@ -20,8 +19,7 @@ from tasks.cluster import ensure_ray
 from tasks.corpora.config import load_corpora
 from tasks.errors import RequestError
 from tasks.latents.encoder import encoder_digest, latent_shape
-
-OnProgress = Callable[[int, int | None, str], None]
+from tasks.progress import OnProgress
 
 COMMIT_ROWS = 256
 """Rows per commit: a few megabytes at 64x64, about a hundred at 256x256."""

@@ -5,43 +5,13 @@ from __future__ import annotations
 import reprlib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
+from tasks.corpora.corpus import Corpus
 from tasks.corpora.readers import read_sources
 from tasks.errors import RequestError
-
-Kind = Literal["images", "short-videos", "long-videos"]
-Format = Literal["folder", "csv", "class-folders"]
-
-
-class Corpus(BaseModel):
-    """One `[[corpus]]` table; `path` is absolute once the file is loaded."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(min_length=1, max_length=200)
-    kind: Kind
-    format: Format
-    path: Path
-    licence: str = Field(min_length=1)
-    caption_column: str | None = Field(None, description="column of the manifest or CSV that holds captions")
-    prompt_template: str = Field("{label}", description="class-folders: the caption, with {label} in it")
-
-    @field_validator("path", mode="before")
-    @classmethod
-    def _local_path(cls, value: Any) -> Any:
-        if isinstance(value, str) and "://" in value:
-            raise ValueError("addresses are not read yet, copy the corpus and give its local path")
-        return value
-
-    @field_validator("prompt_template")
-    @classmethod
-    def _template_has_label(cls, value: str) -> str:
-        if "{label}" not in value:
-            raise ValueError("must contain {label}")
-        return value
 
 
 def load_corpora(path: Path | str) -> list[Corpus]:

@@ -7,13 +7,10 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tasks.corpora.corpus import Corpus
 from tasks.corpora.manifest import Entry, find_manifest, normalise_caption, read_manifest
 from tasks.corpora.records import CaptionSpan, SourceRecord, source_id
-
-if TYPE_CHECKING:
-    from tasks.corpora.config import Corpus
 
 __all__ = ["CaptionSpan", "SourceRecord", "read_sources"]
 

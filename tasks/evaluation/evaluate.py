@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from tasks.evaluation.i3d_weights import i3d_weights
 from tasks.evaluation.reference import measure_reference
 from tasks.evaluation.settings import EvaluationSettings, find_protocol
 from tasks.generation.settings import SamplingSettings
+from tasks.progress import OnProgress
 from vidrd_model.metrics.frechet import frechet_distance
-
-OnProgress = Callable[[int, int | None, str], None]
 
 DDOF = 1
 

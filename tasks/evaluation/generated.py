@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,8 @@ from tasks.evaluation.features import CLIPS_PER_TASK, Measures, Networks, measur
 from tasks.evaluation.settings import EvaluationSettings, find_protocol
 from tasks.generation.generate import generate_on_ray
 from tasks.generation.settings import SamplingSettings
+from tasks.progress import OnProgress
 from vidrd_model.metrics.seams import SeamRatios, seam_ratios
-
-OnProgress = Callable[[int, int | None, str], None]
 
 NUM_SAMPLES = 8
 

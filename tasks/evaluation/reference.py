@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,14 +16,13 @@ from storage.home import home
 from storage.weights import known_weights
 from tasks.clips.from_source import clips_of
 from tasks.clips.settings import ClipSettings
-from tasks.corpora.config import Corpus
+from tasks.corpora.corpus import Corpus
 from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError, RequestError
 from tasks.evaluation.features import CLIPS_PER_TASK, Measures, Networks, measure, remote
 from tasks.evaluation.settings import EvaluationSettings, find_protocol
-
-OnProgress = Callable[[int, int | None, str], None]
+from tasks.progress import OnProgress
 
 # Part of the cache key: raise it when the way clips are cut or measured changes.
 _MEASURES_VERSION = 1

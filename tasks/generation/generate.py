@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.generation.settings import SCHEDULERS, SamplingSettings
+from tasks.progress import OnProgress
 
 if TYPE_CHECKING:
     from vidrd_model import VidRDPipeline
 
-OnProgress = Callable[[int, int | None, str], None]
 Prompt = str | Sequence[str]
 
 # Clips that a batch may be ahead of whoever writes them, so that a long video does not pile up in Ray's memory.

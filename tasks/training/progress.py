@@ -11,7 +11,7 @@ from typing import Any
 from ray.train import UserCallback
 from ray.util.queue import Queue
 
-from tasks.training.run import OnProgress
+from tasks.progress import OnProgress
 
 
 class _ForwardReports(UserCallback):

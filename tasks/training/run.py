@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.cluster import ensure_ray
 from tasks.errors import RequestError
+from tasks.progress import OnProgress
 from tasks.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import torch
-
-OnProgress = Callable[[int, int | None, str], None]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from storage.dataset import ClipDataset
+from tasks.progress import OnProgress
 from tasks.training.data import split_clips
 from tasks.training.result import TrainingResult, check_new_folder, save_trained
-from tasks.training.run import OnProgress, run_training
+from tasks.training.run import run_training
 from tasks.training.settings import TemporalSettings
 
 
