@@ -34,8 +34,13 @@ def main(names: list[str]) -> None:
 
 
 def section(name: str) -> None:
-    """One section, in this process."""
+    """One section, in this process; bars of loading models would stand between the rows."""
     prepare()
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
     import_module(f"tests.bench.{name}").main()
 
 
