@@ -93,7 +93,7 @@ class VidRDPipeline(DiffusionPipeline):
         return pipe
 
     def compile(self) -> None:
-        """Compiles the UNet's repeated layers once; clips of other lengths do not compile again."""
+        """Compiles each kind of layer of the UNet once, with dynamic sizes: later clips may have other lengths."""
         # One entry per width and kind of layer; PyTorch's default of 8 would send the rest back to eager mode.
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
         self.unet.compile_repeated_blocks(dynamic=True)
