@@ -39,7 +39,7 @@ def test_a_v_model_is_trained_on_v(dataset, tiny_profile, tmp_path):
     trainee.model.eval()
     clips = [item.clip for item in global_batch(trainee.train_clips, 0, 0, 1)]
     steps_b, noise = torch.tensor([700]), torch.randn(1, 4, 8, 8, 8)
-    clean = torch.from_numpy(trainee.dataset.latents([clips[0].row])).transpose(1, 2).float()
+    clean = torch.tensor(trainee.dataset.latents([clips[0].row])).transpose(1, 2).float()
     signal = trainee.scheduler.alphas_cumprod[700] ** 0.5
     spread = (1 - signal**2) ** 0.5
     with torch.no_grad():

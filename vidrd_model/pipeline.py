@@ -148,16 +148,7 @@ class VidRDPipeline(DiffusionPipeline):
         True ends the video after that step, with the clips that are done. Raises ModelError for settings that do not
         fit.
         """
-        stories = (
-            [[prompt]]
-            if isinstance(prompt, str)
-            else [[p] if isinstance(p, str) else list(p) for p in prompt]
-        )
-        seeds = [seed] * len(stories) if isinstance(seed, int) else list(seed)
-        if len(seeds) != len(stories):
-            raise ModelError(f"{len(stories)} prompts need as many seeds, got {len(seeds)}")
-        if not all(stories):
-            raise ModelError("a video without any prompt")
+        stories, seeds = _stories_and_seeds(prompt, seed)
         shape = self._latent_shape(num_frames, height, width)
         options = SamplingOptions(
             num_inference_steps,
@@ -236,3 +227,18 @@ class VidRDPipeline(DiffusionPipeline):
                 raise ModelError(f"{name} must be a multiple of {scale} pixels, not {pixels}")
             sizes.append(default if pixels is None else pixels // scale)
         return (self.unet.config.in_channels, num_frames, sizes[0], sizes[1])
+
+
+def _stories_and_seeds(
+    prompt: str | Sequence[Prompt], seed: int | Sequence[int]
+) -> tuple[list[list[str]], list[int]]:
+    """For each video its texts, one or more, and its seed."""
+    stories = (
+        [[prompt]] if isinstance(prompt, str) else [[p] if isinstance(p, str) else list(p) for p in prompt]
+    )
+    seeds = [seed] * len(stories) if isinstance(seed, int) else list(seed)
+    if len(seeds) != len(stories):
+        raise ModelError(f"{len(stories)} prompts need as many seeds, got {len(seeds)}")
+    if not all(stories):
+        raise ModelError("a video without any prompt")
+    return stories, seeds
