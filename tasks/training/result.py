@@ -69,14 +69,16 @@ def check_new_folder(out_dir: Path) -> None:
 
 
 def save_trained(
-    base_model_dir: str | Path, out_dir: Path, part: str, weights: Mapping[str, torch.Tensor]
+    base_model_dir: str | Path, out_dir: Path, part: str, weights: Mapping[str, torch.Tensor], **settings: Any
 ) -> None:
-    """Write the base model with trained weights in its `part`, "unet" or "vae", as a whole model folder."""
+    """Write the base model with trained weights and `settings` in its `part`, "unet" or "vae", as a model folder."""
     from tasks.training.base_model import load_base
     from tasks.training.ema import load_weights
 
     pipe = load_base(base_model_dir)
-    load_weights(dict(getattr(pipe, part).named_parameters()), weights)
+    trained = getattr(pipe, part)
+    load_weights(dict(trained.named_parameters()), weights)
+    trained.register_to_config(**settings)
     partial = out_dir.with_name(f".{out_dir.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     pipe.save_pretrained(partial)

@@ -1,7 +1,4 @@
-"""What the ways of joining clips show: the largest step where clips meet, and how often a video goes back.
-
-Also how far decoding in windows of the trained length differs from whole decoding at the windows' seams.
-"""
+"""What the ways of joining clips show: the largest step where clips meet, and how often a video goes back."""
 
 from __future__ import annotations
 
