@@ -9,7 +9,7 @@ from tasks.clips.from_source import clips_of
 from tasks.clips.settings import ClipSettings
 from tasks.clips.shots import shots_of
 from tasks.clips.video_io import encode, iter_frames
-from tasks.corpora.records import CaptionSpan, SourceRecord, source_id
+from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
 from tasks.errors import ItemError
 from tasks.tiny_world.drawing import Scene, draw_clip, random_scene
 
@@ -21,7 +21,18 @@ def _source(path: Path, kind: str, *captions: CaptionSpan, problem: str | None =
     captions = captions or (CaptionSpan("a thing"),)
     name = path.name
     return SourceRecord(
-        source_id("c", name), name, str(path), "c", kind, "CC0-1.0", captions, "given", 1, 1, problem
+        source_id("c", name),
+        name,
+        MediaPlace(str(path)),
+        "c",
+        kind,
+        "CC0-1.0",
+        captions,
+        "given",
+        1,
+        1,
+        None,
+        problem,
     )
 
 
@@ -69,13 +80,13 @@ def test_shots_take_their_captions_and_clips_lie_in_their_middle(tmp_path: Path)
     captions = (CaptionSpan("one", 0, 1.2), CaptionSpan("two", 1.2, 2.5), CaptionSpan("three", 2.4, None))
     source = _source(tmp_path / "film.mp4", "long-videos", *captions)
     clips = list(clips_of(source, ClipSettings()))
-    assert [clip.caption for clip in clips] == ["one", "two", "three"]
+    assert [clip.captions[0].text for clip in clips] == ["one", "two", "three"]
     assert [clip.start_s for clip in clips] == [starts[0] + 0.25, starts[1], starts[2] + 0.25]
     every = np.stack([frame for _, frame in iter_frames(tmp_path / "film.mp4", 64, 64)])
     assert np.array_equal(clips[2].frames_nhwc, every[23:31])
     assert len({clip.clip_id for clip in clips}) == 3
     only_two = _source(tmp_path / "film.mp4", "long-videos", CaptionSpan("two", 1.6, 2.5))
-    assert [clip.caption for clip in clips_of(only_two, ClipSettings())] == ["two"]
+    assert [clip.captions[0].text for clip in clips_of(only_two, ClipSettings())] == ["two"]
 
 
 def test_short_videos_give_evenly_spaced_clips_that_are_the_same_every_time(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from tasks.clips.from_source import clips_of
 from tasks.clips.pseudo_video import Motion, draw_motion, read_image, render
 from tasks.clips.settings import ClipSettings
-from tasks.corpora.records import CaptionSpan, SourceRecord, source_id
+from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
 from tasks.errors import ItemError
 from tasks.tiny_world.corpora import draw_framed_image
 from tasks.tiny_world.drawing import draw_image, random_scene
@@ -26,7 +26,7 @@ sides = st.integers(8, 512)
 def _source(path: Path, name: str = "image") -> SourceRecord:
     caption = (CaptionSpan("a thing"),)
     return SourceRecord(
-        source_id("c", name), name, str(path), "c", "images", "CC0-1.0", caption, "given", 1, 1
+        source_id("c", name), name, MediaPlace(str(path)), "c", "images", "CC0-1.0", caption, "given", 1, 1
     )
 
 

@@ -123,7 +123,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
             with pytest.raises(ItemError) as caught:
                 read(tmp_path / name)
             assert caught.value.stage == "decode" and "\n" not in str(caught.value)
-    with pytest.raises(ItemError, match="clip in memory"):
+    with pytest.raises(ItemError, match="file in memory"):
         decode_bytes(b"nothing")
     sound = io.BytesIO()
     with av.open(sound, "w", format="wav") as container:

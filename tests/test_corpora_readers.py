@@ -13,7 +13,7 @@ from PIL import Image
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.manifest import normalise_caption
 from tasks.corpora.readers import label_words, read_sources
-from tasks.corpora.records import CaptionSpan, SourceRecord, caption_for_span
+from tasks.corpora.records import CaptionSpan, SourceRecord, captions_for_span
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 
@@ -57,7 +57,7 @@ def test_identity_does_not_depend_on_where_the_corpus_lies(tmp_path: Path) -> No
     for place in ("here", "there/inside"):
         _image(tmp_path / place / "a.png")
     (here,), (there,) = (_read(tmp_path / place).values() for place in ("here", "there/inside"))
-    assert here.source_id == there.source_id and here.path != there.path
+    assert here.source_id == there.source_id and here.place != there.place
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_names_that_are_no_utf8_can_be_read_and_stored(tmp_path: Path) -> None:
     (record,) = _read(tmp_path).values()
     assert record.uri == "caf\\xe9.png" and record.problem is None
     record.uri.encode()
-    assert os.fsencode(record.path) == raw
+    assert os.fsencode(record.place.url) == raw
 
 
 def test_spans_and_bad_rows(tmp_path: Path) -> None:
@@ -181,10 +181,10 @@ spans = st.tuples(st.floats(0, 100), st.floats(0.01, 50)).map(lambda s: (s[0], s
 def test_a_shot_takes_the_caption_that_overlaps_it_most(caption_spans: list, shot: tuple) -> None:
     captions = [CaptionSpan(str(i), start_s, end_s) for i, (start_s, end_s) in enumerate(caption_spans)]
     overlaps = [min(end_s, shot[1]) - max(start_s, shot[0]) for start_s, end_s in caption_spans]
-    taken = caption_for_span(captions, *shot)
-    if taken is None:
+    taken = captions_for_span(captions, *shot)
+    if not taken:
         assert all(overlap <= 0 for overlap in overlaps)
     else:
-        assert overlaps[int(taken)] == max(overlaps) > 0
-    whole = [*captions, CaptionSpan("whole")]
-    assert caption_for_span(whole, *shot) == (taken or "whole")
+        assert len(taken) == 1 and overlaps[int(taken[0].text)] == max(overlaps) > 0
+    untimed = (CaptionSpan("whole"), CaptionSpan("all of it"))
+    assert captions_for_span([*captions, *untimed], *shot) == (taken or untimed)

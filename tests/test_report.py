@@ -51,7 +51,7 @@ def dataset(world: Path, tmp_path: Path) -> ClipDataset:
             except ItemError:
                 continue
             for clip in clips:
-                wrong = truths[(source.corpus, source.uri, clip.caption)].wrong
+                wrong = truths[(source.corpus, source.uri, clip.captions[0].text)].wrong
                 video = None if source.kind == "images" else encode_lossless_ish(clip.frames_nhwc, clip.fps)
                 row = clip_row(
                     source.source_id,
@@ -62,7 +62,7 @@ def dataset(world: Path, tmp_path: Path) -> ClipDataset:
                     kind=source.kind,
                     start_s=clip.start_s,
                     num_frames=len(clip.frames_nhwc),
-                    caption=clip.caption,
+                    caption=clip.captions[0].text,
                     clip_score=0.2 if wrong else 0.3,
                 )
                 if wrong:

@@ -46,7 +46,7 @@ def test_every_file_is_what_the_truth_says(world: Path) -> None:
                     list(clips_of(source, ClipSettings()))
                 continue
             clips = list(clips_of(source, ClipSettings()))
-            assert [clip.caption for clip in clips] == [row.caption_given for row in rows]
+            assert [clip.captions[0].text for clip in clips] == [row.caption_given for row in rows]
             for clip, row in zip(clips, rows, strict=True):
                 assert _colour_of(clip.frames_nhwc) == row.caption_true.split()[1]
                 assert row.start_s is None or row.start_s <= clip.start_s < float(row.end_s or 0)

@@ -101,7 +101,7 @@ def clip_row(
         "start_s": clip.start_s,
         "fps": clip.fps,
         "num_frames": len(clip.frames_nhwc),
-        "caption": clip.caption,
+        "caption": clip.captions[0].text,
         "caption_origin": clip.caption_origin,
         "params": clip.params_json,
         "clip_score": score,

@@ -83,7 +83,7 @@ class ClipJudge:
     def _judge_one(self, decoded: DecodedClip, seconds: Seconds) -> tuple[Verdict, dict[str, Any]]:
         clip, models = decoded.clip, self._models
         with timed(seconds, "score"):
-            score = self._scorer.score(clip.frames_nhwc, clip.caption)
+            score = self._scorer.score(clip.frames_nhwc, clip.captions[0].text)
         reason = self._settings.reject_reason(score)
         if reason is not None:
             row = clip_row(decoded, score, models.scorer, None, models.encoder)

@@ -9,21 +9,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.corpora.records import SourceRecord
+from tasks.corpora.records import CaptionSpan, SourceRecord
 
 
 @dataclass
 class Clip:
-    """One clip of a source; `frames_nhwc` is uint8 RGB (n, h, w, 3), `params_json` reproduces it."""
+    """One clip of a source; `frames_nhwc` is uint8 RGB (n, h, w, 3), `params_json` reproduces it.
+
+    `captions` are the candidates for its caption, at least one; the size and duration of the source are those of
+    its upright frames, the duration None for images.
+    """
 
     clip_id: str
     source: SourceRecord
     start_s: float
     fps: float
     frames_nhwc: np.ndarray
-    caption: str
+    captions: tuple[CaptionSpan, ...]
     caption_origin: str
     params_json: str
+    source_width: int
+    source_height: int
+    source_duration_s: float | None = None
 
 
 def parameters_json(parameters: Mapping[str, object]) -> str:

@@ -11,8 +11,9 @@ from tasks.clips.pseudo_video import draw_motion, read_image, render
 from tasks.clips.sampling import collect_frames, plan_windows
 from tasks.clips.settings import ClipSettings
 from tasks.clips.shots import shots_of
-from tasks.clips.video_io import frame_times, iter_frames
-from tasks.corpora.records import SourceRecord, caption_for_span
+from tasks.clips.video_io import frame_times, iter_frames, probe
+from tasks.corpora.media import Media, open_media
+from tasks.corpora.records import CaptionSpan, SourceRecord, captions_for_span
 from tasks.errors import ItemError
 
 
@@ -25,11 +26,12 @@ def clips_of(source: SourceRecord, settings: ClipSettings) -> Iterator[Clip]:
     if source.problem is not None:
         raise ItemError(f"{source.uri}: {source.problem}", stage="read")
     makers = {"images": _from_image, "short-videos": _from_short_video, "long-videos": _from_long_video}
-    yield from makers[source.kind](source, settings)
+    with open_media(source.place) as media:
+        yield from makers[source.kind](source, media, settings)
 
 
-def _from_image(source: SourceRecord, settings: ClipSettings) -> Iterator[Clip]:
-    image_hwc = read_image(source.path)
+def _from_image(source: SourceRecord, media: Media, settings: ClipSettings) -> Iterator[Clip]:
+    image_hwc = read_image(media)
     height, width = image_hwc.shape[:2]
     for index in range(settings.clips_per_source):
         asked = _frame_parameters(settings) | {
@@ -40,11 +42,12 @@ def _from_image(source: SourceRecord, settings: ClipSettings) -> Iterator[Clip]:
         rng = np.random.default_rng(seed_of(source.source_id, parameters_json(asked)))
         motion = draw_motion(rng, (width, height), settings)
         frames_nhwc = render(image_hwc, motion, settings.num_frames, settings.width, settings.height)
-        yield _clip(source, settings, 0.0, frames_nhwc, source.captions[0].text, asked | motion.parameters())
+        parameters = asked | motion.parameters()
+        yield _clip(source, settings, 0.0, frames_nhwc, source.captions, parameters, (width, height))
 
 
-def _from_short_video(source: SourceRecord, settings: ClipSettings) -> Iterator[Clip]:
-    times_s = frame_times(source.path)
+def _from_short_video(source: SourceRecord, media: Media, settings: ClipSettings) -> Iterator[Clip]:
+    times_s = frame_times(media)
     windows = plan_windows(times_s, settings.num_frames, settings.fps, settings.clips_per_source)
     if not windows:
         length_s = times_s[-1] - times_s[0] if times_s else 0.0
@@ -54,25 +57,31 @@ def _from_short_video(source: SourceRecord, settings: ClipSettings) -> Iterator[
             stage="sample",
         )
     wanted = sorted({index for window in windows for index in window.indices})
-    timed_frames = iter_frames(source.path, settings.width, settings.height)
+    timed_frames = iter_frames(media, settings.width, settings.height)
     picked = collect_frames(timed_frames, [times_s[index] for index in wanted], source.uri)
     frame_at = dict(zip(wanted, picked, strict=True))
+    info = probe(media)
     for window in windows:
         frames_nhwc = np.stack([frame_at[index] for index in window.indices])
         end_s = window.start_s + settings.span_s
-        caption = caption_for_span(source.captions, window.start_s, end_s) or source.captions[0].text
+        captions = captions_for_span(source.captions, window.start_s, end_s) or source.captions[:1]
         parameters = _frame_parameters(settings) | {"method": "sample", "start_s": round(window.start_s, 6)}
-        yield _clip(source, settings, window.start_s, frames_nhwc, caption, parameters)
+        size = (info.width, info.height)
+        yield _clip(
+            source, settings, window.start_s, frames_nhwc, captions, parameters, size, info.duration_s
+        )
 
 
-def _from_long_video(source: SourceRecord, settings: ClipSettings) -> Iterator[Clip]:
+def _from_long_video(source: SourceRecord, media: Media, settings: ClipSettings) -> Iterator[Clip]:
     shots = long_enough = made = 0
-    for shot in shots_of(iter_frames(source.path, settings.width, settings.height), settings):
+    info = probe(media)
+    size = (info.width, info.height)
+    for shot in shots_of(iter_frames(media, settings.width, settings.height), settings):
         shots += 1
         windows = plan_windows(shot.times_s, settings.num_frames, settings.fps, settings.clips_per_source)
         long_enough += bool(windows)
-        caption = caption_for_span(source.captions, shot.start_s, shot.end_s)
-        if caption is None:
+        captions = captions_for_span(source.captions, shot.start_s, shot.end_s)
+        if not captions:
             continue
         for window in windows:
             parameters = _frame_parameters(settings) | {
@@ -82,7 +91,9 @@ def _from_long_video(source: SourceRecord, settings: ClipSettings) -> Iterator[C
                 "shot_end_s": round(shot.end_s, 6),
             }
             frames_nhwc = np.stack([shot.frames[index] for index in window.indices])
-            yield _clip(source, settings, window.start_s, frames_nhwc, caption, parameters)
+            yield _clip(
+                source, settings, window.start_s, frames_nhwc, captions, parameters, size, info.duration_s
+            )
             made += 1
     if made == 0:
         raise ItemError(
@@ -106,8 +117,10 @@ def _clip(
     settings: ClipSettings,
     start_s: float,
     frames_nhwc: np.ndarray,
-    caption: str,
+    captions: tuple[CaptionSpan, ...],
     parameters: dict[str, object],
+    size: tuple[int, int],
+    duration_s: float | None = None,
 ) -> Clip:
     params_json = parameters_json(parameters)
     return Clip(
@@ -116,7 +129,10 @@ def _clip(
         start_s=start_s,
         fps=settings.fps,
         frames_nhwc=frames_nhwc,
-        caption=caption,
+        captions=captions,
         caption_origin=source.caption_origin,
         params_json=params_json,
+        source_width=size[0],
+        source_height=size[1],
+        source_duration_s=duration_s,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.clips.settings import ClipSettings
+from tasks.corpora.media import Media, media_name
 from tasks.errors import ItemError
 
 MAX_PIXELS = 100_000_000  # about 300 MB as RGB; a header that promises more is a bomb or a poster
@@ -31,17 +32,17 @@ class Motion:
         return asdict(self)
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(media: Media | Path) -> np.ndarray:
     """Reads an image upright (EXIF orientation) as uint8 RGB (h, w, 3), transparency over white.
 
     Raises ItemError for what Pillow cannot read and for more than MAX_PIXELS.
     """
-    name = Path(path).name
+    name = media_name(media)
     try:
         # Pillow warns of large images; the limit below decides instead.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(media) as image:
                 if image.width * image.height > MAX_PIXELS:
                     size = f"{image.width}x{image.height}"
                     raise ItemError(

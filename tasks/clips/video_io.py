@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
+from tasks.corpora.media import Media, media_name
 from tasks.errors import ItemError
 
 # A playlist that calls itself a video must not make us open addresses on the network.
@@ -39,9 +40,9 @@ class VideoInfo:
     codec: str
 
 
-def probe(path: str | Path) -> VideoInfo:
+def probe(source: Media | Path) -> VideoInfo:
     """Reads the headers of a video without decoding it; ItemError when there is no readable video."""
-    with _open(path) as (container, stream):
+    with _open(source) as (container, stream):
         duration_s = None
         if stream.duration is not None and stream.time_base is not None:
             duration_s = float(stream.duration * stream.time_base)
@@ -51,9 +52,9 @@ def probe(path: str | Path) -> VideoInfo:
         return VideoInfo(context.width, context.height, _fps(stream), duration_s, context.name)
 
 
-def frame_times(path: str | Path) -> list[float]:
+def frame_times(source: Media | Path) -> list[float]:
     """Times in seconds of all frames, ascending, from the packets alone: nothing is decoded."""
-    with _open(path) as (container, stream):
+    with _open(source) as (container, stream):
         times_s = []
         for packet in container.demux(stream):
             # AVI files carry decoding times only.
@@ -64,7 +65,7 @@ def frame_times(path: str | Path) -> list[float]:
 
 
 def iter_frames(
-    source: str | Path | io.BytesIO, width: int | None = None, height: int | None = None
+    source: Media | Path, width: int | None = None, height: int | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decodes a video frame by frame: (time in seconds, frame (h, w, 3)), one frame in memory at a time.
 
@@ -124,11 +125,11 @@ def encode(
 
 
 @contextmanager
-def _open(source: str | Path | io.BytesIO) -> Iterator[tuple[InputContainer, VideoStream]]:
-    name = "clip in memory" if isinstance(source, io.BytesIO) else os.path.basename(source)
+def _open(source: Media | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    name = media_name(source)
     try:
         # Real AVI files carry latin-1 metadata, which would raise UnicodeDecodeError.
-        target = source if isinstance(source, io.BytesIO) else os.fspath(os.path.abspath(source))
+        target = os.path.abspath(source) if isinstance(source, str | Path) else source
         with av.open(target, "r", metadata_errors="ignore", options=OPEN_OPTIONS) as container:
             if not container.streams.video:
                 raise ItemError(f"{name}: holds no video", stage="decode")

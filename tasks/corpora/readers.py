@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.manifest import Entry, find_manifest, normalise_caption, read_manifest
-from tasks.corpora.records import CaptionSpan, SourceRecord, source_id
+from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
 
 __all__ = ["CaptionSpan", "SourceRecord", "read_sources"]
 
@@ -102,7 +102,7 @@ def _record(
     return SourceRecord(
         source_id=source_id(corpus.name, uri),
         uri=uri,
-        path=str(path),
+        place=MediaPlace(str(path)),
         corpus=corpus.name,
         kind=corpus.kind,
         licence=entry.licence or corpus.licence,

@@ -12,24 +12,44 @@ KINDS = ("images", "short-videos", "long-videos")
 
 @dataclass(frozen=True)
 class CaptionSpan:
-    """A caption and the seconds it speaks of; without them it speaks of the whole source."""
+    """A caption and the seconds it speaks of; without them it speaks of the whole source.
+
+    `text` is normalised, `given` is what the corpus has (none: the same).
+    """
 
     text: str
     start_s: float | None = None
     end_s: float | None = None
+    given: str | None = None
+
+
+@dataclass(frozen=True)
+class MediaPlace:
+    """Where the bytes of a source lie: a whole file, or a part of one.
+
+    `url` is an absolute local path or an fsspec address; `offset` and `size` are a tar member's bytes in it,
+    `row` and `column` the cell of a parquet file.
+    """
+
+    url: str
+    offset: int | None = None
+    size: int | None = None
+    row: int | None = None
+    column: str | None = None
 
 
 @dataclass(frozen=True)
 class SourceRecord:
     """One image or video of a corpus.
 
-    `uri` is the path inside the corpus, `path` where the file lies now, `problem` why the source
-    cannot be used (it has vanished, it has no caption): the build quarantines it and goes on.
+    `uri` is the path inside the corpus, `place` where its bytes lie now, `split` the corpus's own split of it
+    where it has one, `problem` why the source cannot be used (it has vanished, it has no caption): the build
+    quarantines it and goes on.
     """
 
     source_id: str
     uri: str
-    path: str
+    place: MediaPlace
     corpus: str
     kind: str
     licence: str
@@ -37,6 +57,7 @@ class SourceRecord:
     caption_origin: str
     size_bytes: int
     mtime_ns: int
+    split: str | None = None
     problem: str | None = None
 
 
@@ -45,8 +66,10 @@ def source_id(corpus: str, uri: str) -> str:
     return hashlib.blake2b(f"{corpus}\0{uri}".encode(), digest_size=16).hexdigest()
 
 
-def caption_for_span(captions: Sequence[CaptionSpan], start_s: float, end_s: float) -> str | None:
-    """The caption that overlaps a span most, the first of equals; one without times if none does; or None."""
+def captions_for_span(
+    captions: Sequence[CaptionSpan], start_s: float, end_s: float
+) -> tuple[CaptionSpan, ...]:
+    """The captions to choose from for a span: the one that overlaps it most, else all that have no times."""
     best, best_overlap_s = None, 0.0
     for caption in captions:
         if caption.start_s is None and caption.end_s is None:
@@ -55,8 +78,7 @@ def caption_for_span(captions: Sequence[CaptionSpan], start_s: float, end_s: flo
         caption_end_s = math.inf if caption.end_s is None else caption.end_s
         overlap_s = min(end_s, caption_end_s) - max(start_s, caption_start_s)
         if overlap_s > best_overlap_s:
-            best, best_overlap_s = caption.text, overlap_s
+            best, best_overlap_s = caption, overlap_s
     if best is not None:
-        return best
-    untimed = (caption.text for caption in captions if caption.start_s is None and caption.end_s is None)
-    return next(untimed, None)
+        return (best,)
+    return tuple(caption for caption in captions if caption.start_s is None and caption.end_s is None)

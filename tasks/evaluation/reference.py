@@ -139,7 +139,7 @@ def _measure_sources(
             batch.unreadable.append({"file": source.uri, "error": str(error)})
             continue
         clips.append(clip.frames_nhwc)
-        batch.prompts.append(clip.caption)
+        batch.prompts.append(clip.captions[0].text)
         batch.files.append(source.uri)
     if clips:
         batch.measures.append(measure(np.stack(clips), batch.prompts, networks))
@@ -173,7 +173,7 @@ def _digest(sources: Sequence[SourceRecord], settings: EvaluationSettings, fps: 
     ):
         digest.update(json.dumps(part, sort_keys=True).encode())
     for source in sources:
-        digest.update(_file_digest(Path(source.path)))
+        digest.update(_file_digest(Path(source.place.url)))
     return digest.hexdigest()
 
 

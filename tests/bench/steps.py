@@ -53,7 +53,9 @@ def _steps(folder: Path) -> Iterator[Step]:
 
     clip = next(clips_of(one["short-videos"], profile.clips))
     scorer, encoder = CaptionScorer(profile.clip), LatentEncoder(profile.model)
-    yield Step("CLIP score of a clip", 1, "clips", lambda: scorer.score(clip.frames_nhwc, clip.caption))
+    yield Step(
+        "CLIP score of a clip", 1, "clips", lambda: scorer.score(clip.frames_nhwc, clip.captions[0].text)
+    )
     yield Step("VAE encoding of a clip", 1, "clips", lambda: encoder.encode(clip.frames_nhwc))
 
     pipe = VidRDPipeline.from_pretrained(profile.model)
@@ -64,7 +66,7 @@ def _steps(folder: Path) -> Iterator[Step]:
             f"sampling {clips} clips, {profile.sampling.num_inference_steps} steps",
             clips * profile.sampling.num_frames,
             "frames",
-            lambda n=clips: pipe(clip.caption, num_clips=n, **arguments),
+            lambda n=clips: pipe(clip.captions[0].text, num_clips=n, **arguments),
         )
     command = [sys.executable, "-m", "flows.cli", "--help"]
     yield Step("vidrd --help", 1, "calls", lambda: subprocess.run(command, capture_output=True, check=True))
