@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import StorageError
-from storage.schema import TABLES
-from storage.tables import open_table
+from storage.schema import TABLES, TEXTS
+from storage.tables import open_table, table_exists
 
 INDEX = "builds.json"
 
@@ -45,8 +45,9 @@ def finished_builds(dataset_dir: Path) -> list[Build]:
 
 
 def newest_versions(dataset_dir: Path) -> dict[str, int]:
-    """The newest version of every table, tagged or not."""
-    return {table: open_table(dataset_dir, table).version for table in TABLES}
+    """The newest version of every table that is there, tagged or not."""
+    there = [*TABLES, *([TEXTS] if table_exists(dataset_dir, TEXTS) else [])]
+    return {table: open_table(dataset_dir, table).version for table in there}
 
 
 def record_build(dataset_dir: Path, summary: dict[str, Any]) -> Build:

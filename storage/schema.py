@@ -1,4 +1,4 @@
-"""The columns of a dataset's four tables, and rows (plain dicts) made into Arrow tables of them."""
+"""The columns of a dataset's tables, and rows (plain dicts) made into Arrow tables of them."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -12,10 +12,14 @@ TABLES = ("clips", "rejected", "quarantine", "sources")
 LatentShape = tuple[int, int, int, int]
 """Frames, channels, height, width of one clip's latents."""
 
+TEXTS = "texts"
+"""The table of text states, one row per distinct caption; there only where a build was told to write it."""
+
 _CLIP_FIELDS = [
     ("clip_id", pa.string()),
     ("source_id", pa.string()),
     ("source_uri", pa.string()),
+    ("source_digest", pa.string()),  # blake2b-128 of the source's bytes
     ("corpus", pa.string()),
     ("kind", pa.string()),
     ("licence", pa.string()),
@@ -23,11 +27,24 @@ _CLIP_FIELDS = [
     ("start_s", pa.float64()),
     ("fps", pa.float64()),
     ("num_frames", pa.int32()),
+    ("source_width", pa.int32()),
+    ("source_height", pa.int32()),
+    ("source_duration_s", pa.float64()),  # null for images
     ("caption", pa.string()),
+    ("caption_given", pa.string()),  # as the corpus has it, before it was normalised
     ("caption_origin", pa.string()),
     ("params", pa.string()),  # JSON: what was drawn to cut the clip from its source
-    ("clip_score", pa.float32()),
-    ("scorer", pa.string()),  # digest of the CLIP model behind clip_score
+    ("clip_score", pa.float32()),  # mean over the frames
+    ("clip_score_min", pa.float32()),
+    ("scorer", pa.string()),  # digest of the CLIP model behind the scores
+    ("aesthetic", pa.float32()),  # null without an aesthetic head
+    ("motion", pa.float32()),
+    ("jump", pa.float32()),
+    ("brightness", pa.float32()),
+    ("frozen", pa.float32()),
+    ("fingerprint", pa.binary()),  # what near-duplicates are found by
+    ("duplicate_of", pa.string()),  # the clip that stays instead of this one
+    ("clip_features", pa.list_(pa.float16())),  # frames x features, flat: scores can be had again from them
     ("encoder", pa.string()),  # digest of the VAE behind latents
 ]
 
@@ -44,21 +61,23 @@ _QUARANTINE_FIELDS = [
 _SOURCES_FIELDS = [
     ("source_id", pa.string()),
     ("source_uri", pa.string()),
+    ("place", pa.string()),  # JSON: where its bytes were when it was read
+    ("source_digest", pa.string()),  # null when it could not be read
     ("corpus", pa.string()),
     ("kind", pa.string()),
     ("licence", pa.string()),
+    ("split", pa.string()),  # the corpus's own split, null where it has none
     ("size_bytes", pa.int64()),
     ("mtime_ns", pa.int64()),
     ("labels", pa.string()),  # digest of what the reader says of it: captions, kind, licence, problem
-    ("settings", pa.string()),  # digest of everything else that decides the rows
-    ("clips", pa.int32()),
-    ("rejected", pa.int32()),
+    ("settings", pa.string()),  # digest of everything else that decides which clips it gives
+    ("clips", pa.int32()),  # clips made of it, kept or not
     ("failed_stage", pa.string()),  # null when the source went through
 ]
 
 
 def table_schema(table: str, latent_shape: LatentShape) -> pa.Schema:
-    """The Arrow schema of one of `TABLES` for clips of this latent shape."""
+    """The Arrow schema of one of `TABLES` for clips of this latent shape; see `texts_schema` for the other."""
     if table == "quarantine":
         return pa.schema(_QUARANTINE_FIELDS)
     if table == "sources":
@@ -66,21 +85,28 @@ def table_schema(table: str, latent_shape: LatentShape) -> pa.Schema:
     from lance.blob import blob_field
 
     fields = [pa.field(name, kind) for name, kind in _CLIP_FIELDS]
-    fields.append(pa.field("latents", pa.fixed_shape_tensor(pa.float16(), list(latent_shape))))
+    tensor = pa.fixed_shape_tensor(pa.float16(), list(latent_shape))
+    fields += [pa.field("latents", tensor), pa.field("latents_std", tensor)]
     fields.append(blob_field("video"))
     if table == "rejected":
         fields.append(pa.field("reason", pa.string()))
     return pa.schema(fields)
 
 
+def texts_schema(tokens: int, width: int) -> pa.Schema:
+    """The Arrow schema of the table of text states."""
+    states = pa.fixed_shape_tensor(pa.float16(), [tokens, width])
+    return pa.schema([("caption", pa.string()), ("text_encoder", pa.string()), ("states", states)])
+
+
 def rows_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """An Arrow table of `rows`; `latents` are float16 arrays or None, `video` mp4 bytes or None."""
+    """An Arrow table of `rows`; tensors are float16 arrays or None, `video` mp4 bytes or None."""
     from lance.blob import blob_array
 
     columns = []
     for field in schema:
         values = [row[field.name] for row in rows]
-        if field.name == "latents":
+        if isinstance(field.type, pa.FixedShapeTensorType):
             flat = [None if value is None else value.reshape(-1) for value in values]
             storage = pa.array(flat, field.type.storage_type)
             columns.append(pa.ExtensionArray.from_storage(field.type, storage))
@@ -92,6 +118,9 @@ def rows_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table
 
 
 def split_of(source_id: str) -> str:
-    """The split of everything cut from a source, by a hash of it: 90 % train, 5 % val, 5 % test."""
+    """The split of everything cut from a source, by a hash of it: 90 % train, 5 % val, 5 % test.
+
+    Sources that share near-duplicates take the split of the smallest id among them.
+    """
     bucket = int.from_bytes(blake2b(source_id.encode(), digest_size=8).digest(), "big") % 100
     return "train" if bucket < 90 else "val" if bucket < 95 else "test"

@@ -14,6 +14,7 @@ from storage.schema import LatentShape, rows_table, table_schema
 
 if TYPE_CHECKING:
     import lance
+    import pyarrow as pa
 
 Fragments = list[str]
 """Metadata of written but uncommitted fragments, as JSON: small, and safe to send between machines."""
@@ -62,14 +63,16 @@ def write_rows(dataset_dir: Path, table: str, rows: Sequence[Mapping[str, Any]])
     return [json.dumps(fragment.to_json()) for fragment in fragments]
 
 
-def commit_rows(dataset_dir: Path, table: str, fragments: Fragments, replaced: Collection[str] = ()) -> None:
-    """Make fragments visible and, in the same commit, drop the older rows of the `replaced` source ids."""
+def commit_rows(
+    dataset_dir: Path, table: str, fragments: Fragments, dropped: Collection[str] = (), key: str = "source_id"
+) -> None:
+    """Make fragments visible and, in the same commit, drop the older rows whose `key` is one of `dropped`."""
     import lance
     from lance.fragment import FragmentMetadata
 
     dataset = open_table(dataset_dir, table)
     new = [FragmentMetadata.from_json(fragment) for fragment in fragments]
-    removed_ids, updated = _without_sources(dataset, replaced)
+    removed_ids, updated = _without(dataset, key, dropped)
     if removed_ids or updated:
         operation = lance.LanceOperation.Update(
             removed_fragment_ids=removed_ids, updated_fragments=updated, new_fragments=new
@@ -89,13 +92,27 @@ def column_values(dataset_dir: Path, table: str, column: str) -> set[Any]:
     return values
 
 
-def _without_sources(dataset: "lance.LanceDataset", source_ids: Collection[str]) -> tuple[list[int], list]:
-    """Fragments that vanish and fragments that shrink when the rows of these sources go."""
+def numbered_rows(
+    dataset_dir: Path, table: str, columns: Sequence[str], version: int | None = None
+) -> "pa.Table":
+    """Columns of all rows in table order, with their numbers `row` and the `version` these hold for."""
+    import numpy as np
+    import pyarrow as pa
+
+    dataset = open_table(dataset_dir, table, version)
+    data = dataset.to_table(columns=list(columns))
+    data = data.append_column("row", pa.array(np.arange(data.num_rows, dtype=np.int64)))
+    return data.append_column("version", pa.array(np.full(data.num_rows, dataset.version, np.int64)))
+
+
+def _without(dataset: "lance.LanceDataset", key: str, values: Collection[str]) -> tuple[list[int], list]:
+    """Fragments that vanish and fragments that shrink when the rows with these values go."""
     removed_ids: list[int] = []
     updated: list = []
-    if not source_ids:
+    if not values:
         return removed_ids, updated
-    predicate = "source_id IN ({})".format(", ".join(f"'{source_id}'" for source_id in sorted(source_ids)))
+    quoted = ("'{}'".format(value.replace("'", "''")) for value in sorted(values))
+    predicate = f"{key} IN ({', '.join(quoted)})"
     for fragment in dataset.get_fragments():
         before = fragment.count_rows()
         after = fragment.delete(predicate)

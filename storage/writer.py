@@ -2,15 +2,18 @@
 
 A group is up to four commits, one per table, the ledger `sources` last. Whatever a crash cuts off is
 repaired by the next writer: rows of a source that the ledger does not know are dropped, and a source
-that it knows in an older form is done again, its rows replaced in one commit per table.
+that it knows in an older form is done again, its rows replaced in one commit per table. Single rows are
+rewritten or moved between `clips` and `rejected` by first writing them where they go; of a row that a
+crash left in both, the one in `clips` stays, since only that one is sure to have its latents.
 """
 
 import fcntl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from storage.builds import Build, finished_builds, newest_versions, record_build
 from storage.errors import StorageError
@@ -20,10 +23,14 @@ from storage.tables import (
     column_values,
     commit_rows,
     create_table,
+    numbered_rows,
     open_table,
     table_exists,
     write_rows,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Signature(NamedTuple):
@@ -49,6 +56,16 @@ class SourceGroup:
     rejected: Fragments = field(default_factory=list)
 
 
+@dataclass
+class RowGroup:
+    """Rows, written again by workers, that take the place of those with the same clip_id in either table."""
+
+    clips: Fragments = field(default_factory=list)
+    rejected: Fragments = field(default_factory=list)
+    clips_ids: list[str] = field(default_factory=list)
+    rejected_ids: list[str] = field(default_factory=list)
+
+
 class DatasetWriter:
     """Exclusive access to a dataset folder, repaired on entry; use it as a context manager."""
 
@@ -65,7 +82,7 @@ class DatasetWriter:
             for table in TABLES:
                 create_table(self.dataset_dir, table, self._latent_shape)
             self._ledger = self._read_ledger()
-            self._drop_orphans()
+            self._repair()
         except BaseException:
             self._lock.close()
             raise
@@ -85,13 +102,30 @@ class DatasetWriter:
         """Commit a group; a source that failed keeps the rows that an earlier form of it left."""
         known = {row["source_id"] for row in group.sources if row["source_id"] in self._ledger}
         failed = {row["source_id"] for row in group.quarantine}
-        quarantine = write_rows(self.dataset_dir, "quarantine", group.quarantine)
-        ledger = write_rows(self.dataset_dir, "sources", group.sources)
-        commit_rows(self.dataset_dir, "clips", group.clips, known - failed)
-        commit_rows(self.dataset_dir, "rejected", group.rejected, known - failed)
-        commit_rows(self.dataset_dir, "quarantine", quarantine, known)
-        commit_rows(self.dataset_dir, "sources", ledger, known)
+        with _writing(self.dataset_dir):
+            quarantine = write_rows(self.dataset_dir, "quarantine", group.quarantine)
+            ledger = write_rows(self.dataset_dir, "sources", group.sources)
+            commit_rows(self.dataset_dir, "clips", group.clips, known - failed)
+            commit_rows(self.dataset_dir, "rejected", group.rejected, known - failed)
+            commit_rows(self.dataset_dir, "quarantine", quarantine, known)
+            commit_rows(self.dataset_dir, "sources", ledger, known)
         self._ledger.update((row["source_id"], _signature(row)) for row in group.sources)
+
+    def rewrite(self, group: RowGroup) -> None:
+        """Put rows where they now belong; no version of the tables lacks one of them."""
+        with _writing(self.dataset_dir):
+            commit_rows(self.dataset_dir, "clips", group.clips, group.clips_ids, "clip_id")
+            gone = [*group.clips_ids, *group.rejected_ids]
+            commit_rows(self.dataset_dir, "rejected", group.rejected, gone, "clip_id")
+            commit_rows(self.dataset_dir, "clips", [], group.rejected_ids, "clip_id")
+
+    def knows(self, source_id: str) -> bool:
+        """Whether the source was committed or quarantined before, in whatever form."""
+        return source_id in self._ledger
+
+    def rows(self, columns: Sequence[str]) -> "dict[str, pa.Table]":
+        """Columns of `clips` and `rejected` as they are now, with the number `row` and the `version` to read at."""
+        return {table: numbered_rows(self.dataset_dir, table, columns) for table in ("clips", "rejected")}
 
     def count(self, table: str) -> int:
         """Rows of a table's newest version."""
@@ -108,14 +142,22 @@ class DatasetWriter:
             ledger.update((row["source_id"], _signature(row)) for row in batch.to_pylist())
         return ledger
 
-    def _drop_orphans(self) -> None:
-        """Drop rows that a crash left without a ledger entry; skipped when the last build ended well."""
+    def _repair(self) -> None:
+        """Drop what a crash left: rows without a ledger entry, rows in both tables; nothing after a good end."""
         builds = finished_builds(self.dataset_dir)
         if builds and builds[-1].versions == newest_versions(self.dataset_dir):
             return
-        for table in TABLES[:-1]:
+        for table in ("clips", "rejected", "quarantine"):
             orphans = column_values(self.dataset_dir, table, "source_id") - self._ledger.keys()
             commit_rows(self.dataset_dir, table, [], orphans)
+        kept = column_values(self.dataset_dir, "clips", "clip_id")
+        commit_rows(
+            self.dataset_dir,
+            "rejected",
+            [],
+            kept & column_values(self.dataset_dir, "rejected", "clip_id"),
+            "clip_id",
+        )
 
 
 def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
@@ -132,6 +174,18 @@ def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
 
 def _signature(row: dict[str, Any]) -> Signature:
     return Signature(*(row[name] for name in Signature._fields))
+
+
+@contextmanager
+def _writing(dataset_dir: Path) -> Iterator[None]:
+    """A disk that is full or gone is the user's to mend, and what was committed before is safe."""
+    try:
+        yield
+    except OSError as error:
+        reason = str(error).strip().split("\n", 1)[0][:300]
+        raise StorageError(
+            f"{dataset_dir}: cannot be written: {reason}; what was committed stays, build again to go on"
+        ) from error
 
 
 def _locked(dataset_dir: Path) -> IO[str]:
