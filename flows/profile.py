@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.captions.settings import FilterSettings
+from tasks.build.recipe import Recipe
+from tasks.build.settings import BuildSettings
+from tasks.captions.settings import AestheticSettings, CaptionerSettings
 from tasks.clips.settings import ClipSettings
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
+from tasks.filters.settings import FilterSettings
 from tasks.generation.settings import SamplingSettings
 from tasks.training.settings import DecoderSettings, TemporalSettings
 
@@ -25,8 +28,8 @@ PROFILES_DIR = Path(__file__).resolve().parents[1] / "infra" / "profiles"
 class Profile(BaseModel):
     """A base model, a CLIP model and the settings of every stage.
 
-    `model` is an absolute folder or a hub name; `clip` a folder or an open_clip name. In the file, a value
-    that begins with `./` is a folder beside the file.
+    `model` is an absolute folder or a hub name; `clip` a folder or an open_clip name. In the file, a model
+    that begins with `./` lies beside the file.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -36,10 +39,19 @@ class Profile(BaseModel):
     clip: str
     clips: ClipSettings
     filter: FilterSettings
+    captioner: CaptionerSettings = CaptionerSettings()
+    aesthetic: AestheticSettings = AestheticSettings()
+    build: BuildSettings = BuildSettings()
     temporal: TemporalSettings
     decoder: DecoderSettings
     sampling: SamplingSettings
     evaluation: EvaluationSettings
+
+    def recipe(self) -> Recipe:
+        """What a build of datasets needs of the profile."""
+        return Recipe(
+            self.model, self.clip, self.clips, self.filter, self.captioner, self.aesthetic, self.build
+        )
 
 
 def profile_names() -> list[str]:
@@ -59,9 +71,10 @@ def load_profile(name_or_path: str) -> Profile:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: not a TOML file: {error}") from error
-    for key in ("model", "clip"):
-        if str(values.get(key, "")).startswith("./"):
-            values[key] = str((path.parent / values[key]).resolve())
+    for table, key in ((values, "model"), (values, "clip"), ("captioner", "model"), ("aesthetic", "head")):
+        table = values.get(table, {}) if isinstance(table, str) else table
+        if isinstance(table, dict) and str(table.get(key, "")).startswith("./"):
+            table[key] = str((path.parent / table[key]).resolve())
     try:
         return Profile.model_validate(values)
     except ValidationError as error:

@@ -8,7 +8,8 @@ crash left in both, the one in `clips` stays, since only that one is sure to hav
 """
 
 import fcntl
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,14 @@ class SourceGroup:
     rejected: Fragments = field(default_factory=list)
 
 
+class LedgerEntry(NamedTuple):
+    """What the ledger remembers of a source in memory."""
+
+    signature: Signature
+    corpus: str
+    clips: int
+
+
 @dataclass
 class RowGroup:
     """Rows, written again by workers, that take the place of those with the same clip_id in either table."""
@@ -72,7 +81,8 @@ class DatasetWriter:
     def __init__(self, dataset_dir: Path, latent_shape: LatentShape) -> None:
         self.dataset_dir = dataset_dir
         self._latent_shape = latent_shape
-        self._ledger: dict[str, Signature] = {}
+        self._ledger: dict[str, LedgerEntry] = {}
+        self._attempts: dict[str, int] = {}
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> Self:
@@ -83,6 +93,7 @@ class DatasetWriter:
                 create_table(self.dataset_dir, table, self._latent_shape)
             self._ledger = self._read_ledger()
             self._repair()
+            self._attempts = self._read_attempts()
         except BaseException:
             self._lock.close()
             raise
@@ -96,7 +107,8 @@ class DatasetWriter:
 
     def is_done(self, source_id: str, signature: Signature) -> bool:
         """Whether this source, exactly as it is now, was committed or quarantined before."""
-        return self._ledger.get(source_id) == signature
+        entry = self._ledger.get(source_id)
+        return entry is not None and entry.signature == signature
 
     def commit(self, group: SourceGroup) -> None:
         """Commit a group; a source that failed keeps the rows that an earlier form of it left."""
@@ -109,7 +121,10 @@ class DatasetWriter:
             commit_rows(self.dataset_dir, "rejected", group.rejected, known - failed)
             commit_rows(self.dataset_dir, "quarantine", quarantine, known)
             commit_rows(self.dataset_dir, "sources", ledger, known)
-        self._ledger.update((row["source_id"], _signature(row)) for row in group.sources)
+        for row in group.sources:
+            self._attempts.pop(row["source_id"], None)
+            self._ledger[row["source_id"]] = _entry(row)
+        self._attempts.update((row["source_id"], row["attempts"]) for row in group.quarantine)
 
     def rewrite(self, group: RowGroup) -> None:
         """Put rows where they now belong; no version of the tables lacks one of them."""
@@ -123,9 +138,41 @@ class DatasetWriter:
         """Whether the source was committed or quarantined before, in whatever form."""
         return source_id in self._ledger
 
+    def attempts(self, source_id: str) -> int:
+        """How often a quarantined source was tried; 0 for any other."""
+        return self._attempts.get(source_id, 0)
+
+    def sources_with_clips(self, corpora: Collection[str]) -> set[str]:
+        """Sources of these corpora that have given clips."""
+        return {name for name, entry in self._ledger.items() if entry.clips and entry.corpus in corpora}
+
+    def drop_sources(self, source_ids: Collection[str]) -> None:
+        """Drop all that came of these sources; the ledger first, so that a crash leaves orphans and no false claim."""
+        with _writing(self.dataset_dir):
+            for table in ("sources", "clips", "rejected", "quarantine"):
+                commit_rows(self.dataset_dir, table, [], source_ids)
+        for source_id in source_ids:
+            self._ledger.pop(source_id, None)
+            self._attempts.pop(source_id, None)
+
+    def source_places(self) -> dict[str, str]:
+        """Where the bytes of each source were when it was read, as the ledger has it."""
+        return self._source_column("place")
+
+    def official_splits(self) -> dict[str, str]:
+        """The splits that the corpora themselves give."""
+        return {name: split for name, split in self._source_column("split").items() if split is not None}
+
+    def _source_column(self, column: str) -> dict[str, Any]:
+        table = open_table(self.dataset_dir, "sources").to_table(columns=["source_id", column])
+        return dict(zip(table["source_id"].to_pylist(), table[column].to_pylist(), strict=True))
+
     def rows(self, columns: Sequence[str]) -> "dict[str, pa.Table]":
-        """Columns of `clips` and `rejected` as they are now, with the number `row` and the `version` to read at."""
-        return {table: numbered_rows(self.dataset_dir, table, columns) for table in ("clips", "rejected")}
+        """Columns of `clips` and `rejected` (of that one `reason` too), with the `row` and `version` to read them at."""
+        return {
+            "clips": numbered_rows(self.dataset_dir, "clips", columns),
+            "rejected": numbered_rows(self.dataset_dir, "rejected", [*columns, "reason"]),
+        }
 
     def count(self, table: str) -> int:
         """Rows of a table's newest version."""
@@ -135,12 +182,16 @@ class DatasetWriter:
         """Name the tables' versions by one tag, unless nothing changed since the last one."""
         return record_build(self.dataset_dir, summary)
 
-    def _read_ledger(self) -> dict[str, Signature]:
-        columns = ["source_id", *Signature._fields]
-        ledger: dict[str, Signature] = {}
+    def _read_ledger(self) -> dict[str, LedgerEntry]:
+        columns = ["source_id", *Signature._fields, "corpus", "clips"]
+        ledger: dict[str, LedgerEntry] = {}
         for batch in open_table(self.dataset_dir, "sources").to_batches(columns=columns):
-            ledger.update((row["source_id"], _signature(row)) for row in batch.to_pylist())
+            ledger.update((row["source_id"], _entry(row)) for row in batch.to_pylist())
         return ledger
+
+    def _read_attempts(self) -> dict[str, int]:
+        table = open_table(self.dataset_dir, "quarantine").to_table(columns=["source_id", "attempts"])
+        return dict(zip(table["source_id"].to_pylist(), table["attempts"].to_pylist(), strict=True))
 
     def _repair(self) -> None:
         """Drop what a crash left: rows without a ledger entry, rows in both tables; nothing after a good end."""
@@ -172,8 +223,10 @@ def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
         )
 
 
-def _signature(row: dict[str, Any]) -> Signature:
-    return Signature(*(row[name] for name in Signature._fields))
+def _entry(row: dict[str, Any]) -> LedgerEntry:
+    signature = Signature(*(row[name] for name in Signature._fields))
+    # One string for all sources of a corpus: the ledger is as long as the corpora.
+    return LedgerEntry(signature, sys.intern(row["corpus"]), row["clips"])
 
 
 @contextmanager

@@ -1,9 +1,18 @@
 """A tiny world small enough to build in seconds, and what a finished build holds, for the build tests."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from flows.profile import Profile
 from storage.dataset import ClipDataset
+from storage.rows import RowRef, read_rows
+from storage.tables import open_table
+from tasks.build.recipe import Recipe
+from tasks.build.settings import BuildSettings
+from tasks.filters.settings import FilterSettings
 from tasks.tiny_world.corpora import write_tiny_world
 
 BROKEN = {
@@ -15,24 +24,29 @@ BROKEN = {
 }
 
 
-def small_world(root: Path) -> Path:
-    """The corpora file of 17 good sources and the five broken ones."""
-    return write_tiny_world(root, 3, images=6, short_videos=6, class_videos=4, long_videos=1, reference=1)
+def small_world(
+    root: Path, images: int = 6, short_videos: int = 6, class_videos: int = 4, long_videos: int = 1
+) -> Path:
+    """The corpora file of good sources, by default 17, and the five broken ones."""
+    return write_tiny_world(root, 3, images, short_videos, class_videos, long_videos, reference=1)
+
+
+def keep_all(profile: Profile, threshold: float = -1.0, **build: Any) -> Recipe:
+    """The profile's recipe with no filter but the threshold of the CLIP score, by default one that all reach."""
+    recipe = profile.recipe()
+    settings = BuildSettings.model_validate(recipe.build.model_dump() | build)
+    return replace(recipe, filter=FilterSettings(clip_threshold=threshold), build=settings)
 
 
 def all_rows(ref: str | Path) -> dict[str, dict[str, Any]]:
-    """Every row of `clips` and `rejected` by its clip_id, latents and video as bytes."""
+    """Every row of `clips` and `rejected` by its clip_id, whole, arrays as bytes; `reason` is None where it is kept."""
     dataset = ClipDataset.open(ref)
-    columns = ["row", "clip_id", "source_uri", "split", "start_s", "caption", "params", "clip_score"]
     found: dict[str, dict[str, Any]] = {}
-    for table in (dataset.clips_table(columns), dataset.rejected_table([*columns, "reason"])):
-        numbers = table["row"].to_pylist()
-        kept = "reason" not in table.column_names
-        videos = dataset.videos(numbers) if kept else dataset.rejected_videos(numbers)
-        for row, video in zip(table.drop_columns(["row"]).to_pylist(), videos, strict=True):
+    for table in ("clips", "rejected"):
+        version = dataset.build.versions[table]
+        count = open_table(dataset.folder, table, version).count_rows()
+        for row in read_rows([RowRef(dataset.folder, table, version, number) for number in range(count)]):
             assert row["clip_id"] not in found, "the same clip twice"
-            found[row["clip_id"]] = {**row, "video": video}
-        if kept and numbers:
-            for clip_id, latents in zip(table["clip_id"].to_pylist(), dataset.latents(numbers), strict=True):
-                found[clip_id]["latents"] = latents.tobytes()
+            plain = {k: v.tobytes() if isinstance(v, np.ndarray) else v for k, v in row.items()}
+            found[row["clip_id"]] = {"reason": None, **plain}
     return found

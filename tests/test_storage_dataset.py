@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as checks
+from hypothesis import strategies as st
 
 from storage.builds import INDEX
 from storage.dataset import ClipDataset, parse_ref
@@ -12,6 +15,13 @@ from storage.errors import StorageError
 from storage.schema import split_of
 from storage.writer import DatasetWriter, Signature
 from tests.dataset_rows import SHAPE, clip_ids, clip_row, commit, quarantine_row, source_row
+
+
+@pytest.fixture(scope="module")
+def twenty(tmp_path_factory) -> ClipDataset:
+    folder, names = tmp_path_factory.mktemp("twenty"), [f"s{number}" for number in range(20)]
+    commit(folder, [clip_row(name) for name in names], sources=map(source_row, names))
+    return ClipDataset.open(folder)
 
 
 def test_rows_come_back_as_they_went_in(tmp_path):
@@ -44,6 +54,15 @@ def test_row_numbers_survive_the_filter(tmp_path):
     again = dataset.take(table["row"].to_pylist(), ["clip_id"])
     assert again["clip_id"].to_pylist() == table["clip_id"].to_pylist()
     assert dataset.clips_table(["row"], kinds=["long-videos"]).num_rows == 0
+
+
+@checks(deadline=None)  # a busy machine is no failure
+@given(st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=7), max_size=9), st.integers(1, 4))
+def test_batches_are_those_asked_for_however_far_ahead_they_are_read(twenty, batches, ahead):
+    read = list(twenty.batches(batches, ["clip_id", "latents"], ahead))
+    assert [table["clip_id"].to_pylist() for table in read] == [[f"s{i}-0" for i in b] for b in batches]
+    for batch, table in zip(batches, read, strict=True):
+        np.testing.assert_array_equal(table["latents"].combine_chunks().to_numpy_ndarray(), twenty.latents(batch))
 
 
 def test_a_tag_keeps_its_rows_and_nothing_new_makes_no_tag(tmp_path):

@@ -1,14 +1,18 @@
 """From finished sources to commits: Ray tasks write the rows, the driver commits them group by group."""
 
+from __future__ import annotations
+
 import time
 from typing import Any
 
 import ray
+from ray.exceptions import RayError, RayTaskError
 
+from storage.errors import StorageError
 from storage.writer import DatasetWriter, SourceGroup
 from tasks.build.items import Seconds, add_seconds, quarantine_row, source_row, timed
 from tasks.build.pipeline import FinishedSource
-from tasks.build.workers import write_clip_rows
+from tasks.build.writing import write_clip_rows
 
 ROWS_PER_WRITE = 256
 MAX_SOURCES = 4096  # in a group without rows: corpora of nothing but broken files are committed too
@@ -18,7 +22,7 @@ MAX_AGE_S = 30.0  # what a crash can cost
 class Committer:
     """Collects finished sources; while one group is being written by a worker, the next one fills.
 
-    The time it takes is added to `seconds`.
+    The time it takes is added to `seconds`; `lost` are sources whose rows went down with a machine.
     """
 
     def __init__(self, writer: DatasetWriter, seconds: Seconds, group_rows: int) -> None:
@@ -28,17 +32,19 @@ class Committer:
         # No CPU reserved: writing must not queue behind a decoder that may take an hour over its film.
         self._write = ray.remote(num_cpus=0, max_retries=2)(write_clip_rows)
         self._collected: list[FinishedSource] = []
+        self._rows = 0
         self._since_s = time.monotonic()
         self._written: tuple[list[FinishedSource], list[Any]] | None = None
+        self.lost: list[FinishedSource] = []
 
     def add(self, finished: FinishedSource) -> None:
         """Take one finished source, and start to write when there are enough."""
         if not self._collected:
             self._since_s = time.monotonic()
         self._collected.append(finished)
-        rows = sum(len(done.kept) + len(done.rejected) for done in self._collected)
+        self._rows += len(finished.kept) + len(finished.rejected)
         is_old = time.monotonic() - self._since_s > MAX_AGE_S
-        if rows >= self._group_rows or len(self._collected) >= MAX_SOURCES or is_old:
+        if self._rows >= self._group_rows or len(self._collected) >= MAX_SOURCES or is_old:
             self._start_writing()
 
     def close(self) -> None:
@@ -54,22 +60,35 @@ class Committer:
             for start in range(0, len(rows), ROWS_PER_WRITE)
         ]
         self._written = (self._collected, writes)
-        self._collected = []
+        self._collected, self._rows = [], 0
 
     def _commit_written(self) -> None:
         if self._written is None or not self._written[0]:
             return
         sources, writes = self._written
+        self._written = None
         group = SourceGroup()
-        for clips, rejected, seconds in ray.get(writes):
-            group.clips += clips
-            group.rejected += rejected
-            add_seconds(self._seconds, seconds)
+        try:
+            for clips, rejected, seconds in ray.get(writes):
+                group.clips += clips
+                group.rejected += rejected
+                add_seconds(self._seconds, seconds)
+        except RayError as error:
+            self._raise_unless_lost(error)
+            self.lost += sources
+            return
         for done in sources:
-            counts = len(done.kept), len(done.rejected)
-            group.sources.append(source_row(done.source, done.signature, *counts, done.failure))
+            clips = len(done.kept) + len(done.rejected)
+            group.sources.append(source_row(done.source, done.signature, done.digest, clips, done.failure))
             if done.failure is not None:
-                group.quarantine.append(quarantine_row(done.source, done.failure))
+                before = self._writer.attempts(done.source.source_id)
+                group.quarantine.append(quarantine_row(done.source, done.failure, before))
         with timed(self._seconds, "commit"):
             self._writer.commit(group)
-        self._written = None
+
+    def _raise_unless_lost(self, error: RayError) -> None:
+        """A disk that is full or an error of ours ends the build; rows that a lost machine held are made again."""
+        if isinstance(error, RayTaskError) and not isinstance(error.cause, RayError):
+            if isinstance(error.cause, OSError | StorageError):
+                raise StorageError(f"{self._writer.dataset_dir}: cannot be written: {error.cause}") from error
+            raise error

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from storage.writer import DatasetWriter
     from tasks.build.pipeline import FinishedSource
+    from tasks.build.settle import Settled
 
 
 @dataclass
 class BuildSummary:
     """Counts of one run, then of the whole dataset after it.
 
-    `seconds` has one entry per stage, summed over all workers, and `wall`; so they need not add up.
+    `seconds` has one entry per stage, the work of all workers, and `wall`, the time that passed. `unavailable` are
+    rows that should have been scored or encoded anew and could not be, by clip_id; `settled_for` is what the rows
+    were last settled for: thresholds and the models' digests.
     """
 
     read: int = 0
@@ -25,6 +28,16 @@ class BuildSummary:
     quarantined: int = 0
     quarantined_by_stage: Counter[str] = field(default_factory=Counter)
     encoded: int = 0
+    rescored: int = 0
+    moved: int = 0
+    unavailable: dict[str, str] = field(default_factory=dict)
+    vanished: int = 0
+    pruned: int = 0
+    lost: int = 0
+    corpora: str | None = None
+    profile: str | None = None
+    filter: dict[str, Any] = field(default_factory=dict)
+    settled_for: list[Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     dataset_clips: int = 0
     dataset_rejected: int = 0
@@ -32,17 +45,25 @@ class BuildSummary:
     tag: str | None = None
     version: int | None = None
 
-    def count(self, finished: "FinishedSource") -> None:
-        """Add a finished source."""
+    def count(self, finished: "FinishedSource", times: int = 1) -> None:
+        """Add a finished source, or with -1 take it back."""
         kept, rejected = len(finished.kept), len(finished.rejected)
-        self.clips += kept + rejected
-        self.kept += kept
+        self.clips += times * (kept + rejected)
+        self.kept += times * kept
+        self.encoded += times * finished.encoded
         if kept:
-            self.kept_by_kind[finished.source.kind] += kept
-        self.rejected.update(finished.reject_reasons)
+            self.kept_by_kind[finished.source.kind] += times * kept
+        for reason, number in finished.reject_reasons.items():
+            self.rejected[reason] += times * number
         if finished.failure is not None:
-            self.quarantined += 1
-            self.quarantined_by_stage[finished.failure.stage] += 1
+            self.quarantined += times
+            self.quarantined_by_stage[finished.failure.stage] += times
+
+    def take_settled(self, settled: "Settled") -> None:
+        """Add what settling did."""
+        self.rescored, self.moved = settled.rescored, settled.moved
+        self.encoded += settled.encoded
+        self.unavailable = settled.failures
 
     def count_dataset(self, writer: "DatasetWriter") -> None:
         """Take the counts of the whole dataset."""

@@ -1,7 +1,9 @@
-"""Frames to scaled latents: the posterior mean of the VAE times its scaling factor, in float16."""
+"""Frames to scaled latents: the posterior of the VAE times its scaling factor, in float16."""
 
 import json
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -13,14 +15,22 @@ _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _ENCODER_KEYS = ("encoder.", "quant_conv.")
 
 
-class LatentEncoder:
-    """The VAE of a model folder, loaded once, that encodes clips one at a time.
+@dataclass(frozen=True)
+class Latents:
+    """Scaled latents of a clip, float16 (n, 4, h/8, w/8): the posterior's mean and, where asked for, its deviation."""
 
-    One clip is one batch of N frames whatever else is in flight, so latents do not depend on the
-    order of the work.
+    mean_nchw: np.ndarray
+    std_nchw: np.ndarray | None = None
+
+
+class LatentEncoder:
+    """The VAE of a model folder, loaded once, that encodes clips of one shape.
+
+    It always sees `batch_clips` clips, padded with copies when there are fewer, so latents depend neither on the
+    order of the work nor on what else is in flight.
     """
 
-    def __init__(self, model: str | Path) -> None:
+    def __init__(self, model: str | Path, batch_clips: int = 1, with_std: bool = False) -> None:
         import torch
 
         from vidrd_model import TemporalVAE
@@ -30,19 +40,36 @@ class LatentEncoder:
         load = TemporalVAE.from_image_vae if is_image_vae else TemporalVAE.from_pretrained
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._vae = load(folder).to(self._device, torch.float32).eval()
+        self._batch_clips, self._with_std = batch_clips, with_std
 
-    def encode(self, frames_nhwc: np.ndarray) -> np.ndarray:
-        """uint8 RGB (n, h, w, 3) to float16 (n, 4, h/8, w/8); ItemError when the result is not finite."""
+    def encode(self, clips_bnhwc: Sequence[np.ndarray]) -> list[Latents | ItemError]:
+        """Encode uint8 RGB clips (n, h, w, 3); in the place of one that gives no finite latents stands its error."""
+        encoded: list[Latents | ItemError] = []
+        for start in range(0, len(clips_bnhwc), self._batch_clips):
+            batch = clips_bnhwc[start : start + self._batch_clips]
+            encoded += self._encode_padded(batch)[: len(batch)]
+        return encoded
+
+    def _encode_padded(self, clips: Sequence[np.ndarray]) -> list[Latents | ItemError]:
         import torch
 
-        pixels_nchw = torch.from_numpy(np.ascontiguousarray(frames_nhwc)).permute(0, 3, 1, 2)
+        padded = [*clips, *[clips[-1]] * (self._batch_clips - len(clips))]
+        pixels_nchw = torch.from_numpy(np.concatenate(padded)).permute(0, 3, 1, 2)
         with torch.inference_mode():
             pixels_nchw = pixels_nchw.to(self._device).float() / 127.5 - 1
-            mean_nchw = self._vae.encode(pixels_nchw).latent_dist.mean
-            latents_nchw = (mean_nchw * self._vae.config.scaling_factor).half().cpu().numpy()
-        if not np.isfinite(latents_nchw).all():
-            raise ItemError("the latents are not finite in float16", stage="encode")
-        return latents_nchw
+            posterior, scale = self._vae.encode(pixels_nchw).latent_dist, self._vae.config.scaling_factor
+            means = (posterior.mean * scale).half().cpu().numpy()
+            stds = (posterior.std * scale).half().cpu().numpy() if self._with_std else None
+        shape = len(padded), len(clips[0]), *means.shape[1:]
+        means_bnchw = means.reshape(shape)
+        stds_bnchw = [None] * len(padded) if stds is None else stds.reshape(shape)
+        return [_finite(mean, std) for mean, std in zip(means_bnchw, stds_bnchw, strict=True)]
+
+
+def _finite(mean_nchw: np.ndarray, std_nchw: np.ndarray | None) -> Latents | ItemError:
+    if not np.isfinite(mean_nchw).all() or (std_nchw is not None and not np.isfinite(std_nchw).all()):
+        return ItemError("the latents are not finite in float16", stage="encode")
+    return Latents(mean_nchw, std_nchw)
 
 
 def vae_folder(model: str | Path) -> Path:

@@ -1,0 +1,58 @@
+"""The body of a build's decoding tasks: one source to clips; a plain generator, callable without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from tasks.build.items import DecodedClip, DecodeStep, Failure, Seconds, timed
+from tasks.clips.clip import Clip
+from tasks.clips.from_source import clips_of
+from tasks.clips.settings import ClipSettings
+from tasks.clips.video_io import decode_bytes, encode_lossless_ish
+from tasks.corpora.media import content_digest
+from tasks.corpora.records import SourceRecord
+from tasks.errors import ItemError
+from tasks.filters.signals import clip_signals
+
+
+def decode_source(
+    source: SourceRecord, settings: ClipSettings, videos: Collection[str]
+) -> Iterator[DecodeStep | DecodedClip]:
+    """Yield that it has begun, then a step and a clip in turns, then the last step: a driver need not see frames.
+
+    `videos` are the kinds whose clips are kept as mp4.
+    """
+    seconds: Seconds = {}
+    failure, digest, made = None, None, 0
+    yield DecodeStep()
+    try:
+        with timed(seconds, "digest"):
+            digest = content_digest(source.place)
+        clips = clips_of(source, settings)
+        while True:
+            with timed(seconds, "decode"):
+                clip = next(clips, None)
+            if clip is None:
+                break
+            decoded = _finish(clip, digest, source.kind in videos, seconds)
+            yield DecodeStep(clip.clip_id, seconds=seconds)
+            yield decoded
+            made += 1
+            seconds = {}
+        if made == 0:
+            raise ItemError("no clip could be made of it", stage="decode")
+    except Exception as error:
+        # One bad file must not end the run, whichever library it trips: it is quarantined with the error.
+        failure = Failure.of(error, stage="decode")
+    yield DecodeStep(ended=True, source_digest=digest, seconds=seconds, failure=failure)
+
+
+def _finish(clip: Clip, digest: str, keep_video: bool, seconds: Seconds) -> DecodedClip:
+    video = None
+    if keep_video:
+        with timed(seconds, "video"):
+            video = encode_lossless_ish(clip.frames_nhwc, clip.fps)
+            clip = replace(clip, frames_nhwc=decode_bytes(video)[0])
+    with timed(seconds, "signals"):
+        return DecodedClip(clip, digest, video, clip_signals(clip.frames_nhwc))

@@ -1,0 +1,129 @@
+"""Brings the rows of a dataset in line with today's models and thresholds, decoding only what it must.
+
+A build ends with it, and `vidrd dataset refilter` is nothing else: rows scored by another CLIP model are scored anew,
+rows move between `clips` and `rejected`, near-duplicates go, splits follow, and what is kept gets latents of today's
+encoder where it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from storage.rows import RowRef
+from storage.writer import DatasetWriter, RowGroup
+from tasks.build.placement import COLUMNS, Placement, evidence_column, place
+from tasks.build.pool import Workers
+from tasks.build.recipe import Digests, Recipe
+from tasks.build.rewriting import Rewrite, Rewritten, rewrite_rows
+
+ROWS_PER_CALL = 16
+CALLS_PER_JUDGE = 2
+
+
+@dataclass
+class Settled:
+    """What was done; `failures` are rows that stay as they were, by clip_id, with the reason."""
+
+    rescored: int = 0
+    encoded: int = 0
+    moved: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def settle(
+    writer: DatasetWriter,
+    recipe: Recipe,
+    digests: Digests,
+    workers: Workers,
+    report: Callable[[str], None],
+) -> Settled:
+    """Score what is stale, then move and encode what has to be; whatever ends it, the next run goes on from there."""
+    settled = Settled()
+    places = writer.source_places()
+    stale = [row for row in _rows(writer, ()) if row["scorer"] != digests.scorer]
+    if stale:
+        report(f"scoring {len(stale)} clips of another CLIP model anew")
+        jobs = [Rewrite(row["clip_id"], row["ref"], score=True, place=places.get(row["source_id"])) for row in stale]
+        settled.rescored = _apply(jobs, writer, recipe, workers, settled)
+    column = evidence_column(recipe.filter)
+    rows = list(_rows(writer, () if column is None else (column, "num_frames")))
+    jobs = []
+    for row, placement in zip(rows, place(rows, recipe.filter, writer.official_splits()), strict=True):
+        job = _job(row, placement, digests, places)
+        if job is not None:
+            settled.moved += (placement.reason is None) != (row["table"] == "clips")
+            settled.encoded += job.encode
+            jobs.append(job)
+    if jobs:
+        report(f"{settled.moved} clips change tables, {settled.encoded} are encoded")
+        done = _apply([job for job in jobs if job.encode], writer, recipe, workers, settled)
+        settled.encoded = done
+        _apply([job for job in jobs if not job.encode], writer, recipe, workers, settled)
+    return settled
+
+
+def _rows(writer: DatasetWriter, more_columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of both tables with `table`, `ref` and (None in clips) `reason`."""
+    for table, data in writer.rows([*COLUMNS, *more_columns]).items():
+        for row in data.to_pylist():
+            ref = RowRef(writer.dataset_dir, table, row.pop("version"), row.pop("row"))
+            yield row | {"table": table, "ref": ref, "reason": row.get("reason")}
+
+
+def _job(
+    row: dict[str, Any], placement: Placement, digests: Digests, places: dict[str, str]
+) -> Rewrite | None:
+    """What has to be done to a row; None when it is as it should be."""
+    encode = placement.reason is None and row["encoder"] != digests.encoder
+    changes = placement._asdict()
+    if not encode and all(row[name] == value for name, value in changes.items()):
+        return None
+    return Rewrite(row["clip_id"], row["ref"], changes, encode=encode, place=places.get(row["source_id"]))
+
+
+def _apply(
+    jobs: Sequence[Rewrite], writer: DatasetWriter, recipe: Recipe, workers: Workers, settled: Settled
+) -> int:
+    """Carry the jobs out and commit them in groups; how many were done."""
+    if not jobs:
+        return 0
+    on_workers = any(job.score or job.encode for job in jobs)
+    results = _on_judges(jobs, workers) if on_workers else map(rewrite_rows, _chunks(jobs))
+    group, done = RowGroup(), 0
+    for result in results:
+        settled.failures |= result.failures
+        done += len(result.group.clips_ids) + len(result.group.rejected_ids)
+        for name, values in vars(group).items():
+            values += getattr(result.group, name)
+        if len(group.clips_ids) + len(group.rejected_ids) >= recipe.build.commit_rows:
+            writer.rewrite(group)
+            group = RowGroup()
+    writer.rewrite(group)
+    return done
+
+
+def _chunks(jobs: Iterable[Rewrite]) -> Iterator[list[Rewrite]]:
+    iterator = iter(jobs)
+    while chunk := list(islice(iterator, ROWS_PER_CALL)):
+        yield chunk
+
+
+def _on_judges(jobs: Sequence[Rewrite], workers: Workers) -> Iterator[Rewritten]:
+    """The jobs on the judges, each with a call in work and one waiting."""
+    judges = workers.pool().judges
+    import ray
+
+    chunks = _chunks(jobs)
+    waiting: dict[Any, Any] = {}
+    for judge in judges * CALLS_PER_JUDGE:
+        if chunk := next(chunks, None):
+            waiting[judge.rewrite.remote(chunk)] = judge
+    while waiting:
+        (ready,), _ = ray.wait(list(waiting), num_returns=1)
+        judge = waiting.pop(ready)
+        if chunk := next(chunks, None):
+            waiting[judge.rewrite.remote(chunk)] = judge
+        yield ray.get(ready)

@@ -1,0 +1,83 @@
+"""A whole build: how well it uses the processors, what it holds in memory, and what a run with nothing to do costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SIZES = (100, 500, 1000, 2000)
+START_SOURCES = 64  # left out of the rate: until then workers load their models
+
+
+def main() -> None:
+    """Prints a row per size of corpus, each built by a process of its own, then built again."""
+    print(
+        "| sources | clips | wall | rate over what the stages' work allows | peak memory of all processes | again |\n"
+        "|---:|---:|---:|---:|---:|---:|"
+    )
+    with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
+        for sources in SIZES:
+            rows = [_run(what, Path(folder), sources) for what in ("build", "again")]
+            print(f"| {rows[0]} | {rows[1]} |", flush=True)
+
+
+def _run(what: str, folder: Path, sources: int) -> str:
+    command = [sys.executable, "-m", "tests.bench.build", what, str(folder), str(sources)]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()[-1]
+
+
+def build(folder: Path, sources: int) -> None:
+    """Builds a world of so many sources and prints what was measured."""
+    from flows.profile import load_profile
+    from flows.stages import MemoryWatch
+    from tasks.build.run import build as build_dataset
+    from tasks.cluster import ensure_ray
+    from tasks.tiny_world.corpora import write_tiny_world
+
+    parts = sources // 2, sources // 4, sources // 4 - sources // 25, sources // 25
+    corpora = write_tiny_world(folder / f"world-{sources}", 7, *parts, reference=1)
+    ensure_ray()
+    notes: list[tuple[float, int]] = []
+    with MemoryWatch(every_s=0.5) as memory:
+        summary = build_dataset(
+            corpora,
+            folder / f"dataset-{sources}",
+            load_profile("tiny").recipe(),
+            on_progress=lambda done, _, __: notes.append((time.perf_counter(), done)),
+        )
+    work = {stage: s for stage, s in summary.seconds.items() if stage not in ("wall", "read", "commit", "settle")}
+    work_s_per_source = sum(work.values()) / summary.read
+    begun = next(note for note in notes if note[1] >= START_SOURCES)
+    ended = max(notes, key=lambda note: note[1])
+    rate = (ended[1] - begun[1]) / (ended[0] - begun[0])
+    share = rate * work_s_per_source / (os.cpu_count() or 1)
+    print(
+        f"{summary.read} | {summary.clips} | {summary.seconds['wall']:.1f} s | {share:.2f} "
+        f"| {memory.peak_bytes / 2**20:.0f} MiB"
+    )
+
+
+def again(folder: Path, sources: int) -> None:
+    """Builds once more with nothing to do and prints how long it took, beyond the start of the process."""
+    from flows.profile import load_profile
+    from tasks.build.run import build as build_dataset
+
+    recipe = load_profile("tiny").recipe()
+    started_s = time.perf_counter()
+    summary = build_dataset(
+        folder / f"world-{sources}" / "corpora.toml", folder / f"dataset-{sources}", recipe
+    )
+    if summary.skipped != summary.read:
+        raise SystemExit(f"{summary.read - summary.skipped} sources were done again")
+    print(f"{time.perf_counter() - started_s:.2f} s")
+
+
+if __name__ == "__main__":
+    from flows.environment import prepare
+
+    prepare()
+    {"build": build, "again": again}[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))
