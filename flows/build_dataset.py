@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.profile import Profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
-from tasks.captions.settings import FilterSettings
 from tasks.errors import RequestError
+from tasks.filters.settings import FilterSettings
 
 if TYPE_CHECKING:
     from tasks.build.summary import BuildSummary

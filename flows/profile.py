@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.captions.settings import FilterSettings
 from tasks.clips.settings import ClipSettings
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
+from tasks.filters.settings import FilterSettings
 from tasks.generation.settings import SamplingSettings
 from tasks.training.settings import DecoderSettings, TemporalSettings
 

@@ -17,8 +17,8 @@ from storage.errors import StorageError
 from storage.tables import open_table
 from tasks.build.run import build
 from tasks.build.summary import BuildSummary
-from tasks.captions.settings import FilterSettings
 from tasks.errors import RequestError
+from tasks.filters.settings import FilterSettings
 from tests.build_world import BROKEN, all_rows, small_world
 
 PROJECT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ from pathlib import Path
 import storage.writer
 from flows.profile import load_profile
 from tasks.build.run import build
-from tasks.captions.settings import FilterSettings
+from tasks.filters.settings import FilterSettings
 
 commit_rows, calls = storage.writer.commit_rows, 0
 def commit_or_die(*args, **kwargs):
@@ -107,7 +107,7 @@ def test_rows_are_what_the_models_say_of_the_frames(first, folder, corpora, tiny
         clip = next(clips_of(source, tiny_profile.clips))
         row = rows[clip.clip_id]
         assert row["clip_score"] == pytest.approx(
-            scorer.score(clip.frames_nhwc, clip.captions[0].text), abs=1e-5
+            scorer.score(clip.frames_nhwc, [clip.captions[0].text]).mean, abs=1e-6
         )
         assert (row["caption"], row["licence"]) == (clip.captions[0].text, "CC0-1.0")
         assert row["scorer"] == scorer_digest(tiny_profile.clip)

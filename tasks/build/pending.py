@@ -6,11 +6,11 @@ from hashlib import blake2b
 from typing import Any
 
 from storage.writer import DatasetWriter, Signature
-from tasks.captions.settings import FilterSettings
 from tasks.clips.settings import ClipSettings
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
+from tasks.filters.settings import FilterSettings
 
 _ROWS = 1
 """Raised when the same source and settings would give other rows: everything is then made anew."""

@@ -17,10 +17,10 @@ import ray
 from storage.writer import Signature
 from tasks.build.items import DecodeStep, Failure, Judged, Seconds, Verdict, add_seconds
 from tasks.build.workers import ClipJudge, Models, decode_source
-from tasks.captions.settings import FilterSettings
 from tasks.clips.settings import ClipSettings
 from tasks.corpora.records import SourceRecord
 from tasks.errors import RequestError
+from tasks.filters.settings import FilterSettings
 
 BATCH_CLIPS = 8
 BATCHES_PER_JUDGE = 2  # one in work, one waiting

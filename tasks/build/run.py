@@ -13,11 +13,11 @@ from tasks.build.pipeline import Pipeline
 from tasks.build.summary import BuildSummary
 from tasks.build.workers import Models
 from tasks.captions.scoring import scorer_digest, scorer_files
-from tasks.captions.settings import FilterSettings
 from tasks.clips.settings import ClipSettings
 from tasks.cluster import ensure_ray
 from tasks.corpora.config import load_corpora
 from tasks.errors import RequestError
+from tasks.filters.settings import FilterSettings
 from tasks.latents.encoder import encoder_digest, latent_shape
 from tasks.progress import OnProgress
 

@@ -8,12 +8,12 @@ from typing import Any
 from storage.tables import Fragments, write_rows
 from tasks.build.items import DecodedClip, DecodeStep, Failure, Judged, Seconds, Verdict, clip_row, timed
 from tasks.captions.scoring import CaptionScorer
-from tasks.captions.settings import FilterSettings
 from tasks.clips.from_source import clips_of
 from tasks.clips.settings import ClipSettings
 from tasks.clips.video_io import encode_lossless_ish
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError
+from tasks.filters.settings import FilterSettings
 from tasks.latents.encoder import LatentEncoder
 
 KINDS_WITH_VIDEO = ("short-videos", "long-videos")
@@ -83,8 +83,8 @@ class ClipJudge:
     def _judge_one(self, decoded: DecodedClip, seconds: Seconds) -> tuple[Verdict, dict[str, Any]]:
         clip, models = decoded.clip, self._models
         with timed(seconds, "score"):
-            score = self._scorer.score(clip.frames_nhwc, clip.captions[0].text)
-        reason = self._settings.reject_reason(score)
+            score = self._scorer.score(clip.frames_nhwc, [clip.captions[0].text]).mean
+        reason = self._settings.reject_reason({"kind": clip.source.kind, "clip_score": score})
         if reason is not None:
             row = clip_row(decoded, score, models.scorer, None, models.encoder)
             return Verdict(clip.clip_id, reason), row | {"reason": reason}
