@@ -56,8 +56,13 @@ def clip_signals(frames_nhwc: np.ndarray) -> ClipSignals:
         frozen = (changes_mk.max(axis=1) <= STILL_LEVELS).mean()
     brightest = cells_nk.shape[1] // BRIGHTEST_PART
     brightness = np.partition(cells_nk, -brightest, axis=1)[:, -brightest:].mean()
-    numbers = [float(np.float32(number)) for number in (motion, jump, brightness, frozen)]
-    return ClipSignals(*numbers, fingerprint=fingerprint(frames_nhwc))
+    return ClipSignals(
+        motion=_as_stored(motion),
+        jump=_as_stored(jump),
+        brightness=_as_stored(brightness),
+        frozen=_as_stored(frozen),
+        fingerprint=fingerprint(frames_nhwc),
+    )
 
 
 def fingerprint(frames_nhwc: np.ndarray) -> bytes:
@@ -78,3 +83,7 @@ def _reduced_luma(frames_nhwc: np.ndarray) -> np.ndarray:
         .reshape(len(reduced), -1)
         .astype(np.int16)
     )
+
+
+def _as_stored(number: float) -> float:
+    return float(np.float32(number))
