@@ -1,17 +1,27 @@
-"""What a clip must score to be kept."""
+"""Optional models of the caption stage: one that writes captions, one that judges beauty."""
+
+from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class FilterSettings(BaseModel):
-    """Settings of the filter stage."""
+class CaptionerSettings(BaseModel):
+    """Settings of the model that adds captions of its own to a clip's candidates."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    clip_threshold: float = Field(
-        0.25, ge=-1, le=1, description="mean cosine of caption and frames, at least; lower ones are rejected"
+    model: str | None = Field(
+        None, description="a BLIP folder or hub id (`id@revision` pins it); none: no captions are written"
     )
+    candidates: int = Field(3, ge=1, le=16, description="captions per clip: a greedy one, the others sampled")
+    max_tokens: int = Field(30, ge=1, le=256, description="tokens in a caption, at most")
 
-    def reject_reason(self, clip_score: float) -> str | None:
-        """Why a clip of this score is not kept; None when it is."""
-        return "clip_score" if clip_score < self.clip_threshold else None
+
+class AestheticSettings(BaseModel):
+    """Settings of the model that judges beauty; its threshold is `FilterSettings.min_aesthetic`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    head: str | None = Field(
+        None, description="weights over CLIP features (.safetensors or .pth) of the CLIP model that is used"
+    )

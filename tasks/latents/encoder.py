@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.errors import ItemError, RequestError
+from tasks.model_files import hub_folder
 
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _ENCODER_KEYS = ("encoder.", "quant_conv.")
@@ -79,7 +80,7 @@ def vae_folder(model: str | Path) -> Path:
     elif Path(model).is_absolute():
         raise RequestError(f"model: {model} is not a folder")
     else:
-        folder = _from_hub(str(model)) / "vae"
+        folder = hub_folder("model", str(model), ["vae/config.json", f"vae/{_WEIGHTS}"]) / "vae"
     for name in ("config.json", _WEIGHTS):
         if not (folder / name).is_file():
             raise RequestError(f"model: {model} is not a model with a VAE (no vae/{name} in it)")
@@ -117,18 +118,3 @@ def _config(folder: Path) -> dict:
         return json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise RequestError(f"model: {folder / 'config.json'} is not JSON: {error}") from error
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    from vidrd_model.image_models import split_revision
-
-    repository, revision = split_revision(name)
-    patterns = ["vae/config.json", f"vae/{_WEIGHTS}"]
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise RequestError(f"model: {name} is neither a folder nor a model on the hub: {reason}") from error

@@ -54,7 +54,7 @@ def _steps(folder: Path) -> Iterator[Step]:
     clip = next(clips_of(one["short-videos"], profile.clips))
     scorer, encoder = CaptionScorer(profile.clip), LatentEncoder(profile.model)
     yield Step(
-        "CLIP score of a clip", 1, "clips", lambda: scorer.score(clip.frames_nhwc, clip.captions[0].text)
+        "CLIP score of a clip", 1, "clips", lambda: scorer.score(clip.frames_nhwc, [clip.captions[0].text])
     )
     yield Step("VAE encoding of a clip", 1, "clips", lambda: encoder.encode(clip.frames_nhwc))
 

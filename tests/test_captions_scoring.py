@@ -1,0 +1,89 @@
+"""The CLIP scorer: features bring the score back bit for bit, and neighbours in a batch change nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.profile import Profile
+from tasks.captions.scoring import CaptionScorer, scorer_digest
+from tasks.errors import ItemError, RequestError
+from tasks.tiny_world.drawing import Scene, draw_clip
+from vidrd_model.clip import ClipModel
+
+CAPTIONS = ["a red circle moving left", "a blue square moving up", "a green triangle moving right"]
+
+
+@pytest.fixture(scope="module")
+def scorer(tiny_profile: Profile) -> CaptionScorer:
+    return CaptionScorer(tiny_profile.clip)
+
+
+def clip_of(colour: str, shape: str, direction: str, seed: int = 0) -> np.ndarray:
+    return draw_clip(Scene(colour, shape, direction), np.random.default_rng(seed))
+
+
+def test_the_score_is_the_mean_and_least_cosine(scorer: CaptionScorer, tiny_profile: Profile) -> None:
+    frames_nhwc = clip_of("red", "circle", "left")
+    score = scorer.score(frames_nhwc, CAPTIONS[:1])
+    model = ClipModel.from_folder(tiny_profile.clip)
+    cosines_n = model.image_features(frames_nhwc) @ model.text_features(CAPTIONS[:1])[0]
+    assert (score.mean, score.minimum) == pytest.approx((cosines_n.mean(), cosines_n.min()), abs=1e-3)
+    assert score.minimum < score.mean and score.mean == np.float32(score.mean)
+    assert score.frame_features.dtype == np.float16
+    assert score.frame_features.shape == (8, scorer.feature_width)
+    norms_n = np.linalg.norm(score.frame_features.astype(float), axis=1)
+    np.testing.assert_allclose(norms_n, 1, atol=1e-3)
+
+
+def test_the_best_caption_is_chosen_and_of_equals_the_first(scorer: CaptionScorer) -> None:
+    frames_nhwc = clip_of("green", "triangle", "right")
+    score = scorer.score(frames_nhwc, CAPTIONS)
+    assert score.caption == 2
+    assert score.mean == scorer.score(frames_nhwc, CAPTIONS[2:]).mean
+    assert scorer.score(frames_nhwc, [CAPTIONS[0], CAPTIONS[2], CAPTIONS[2]]).caption == 1
+
+
+def test_kept_features_give_the_same_score_without_frames(
+    scorer: CaptionScorer, tiny_profile: Profile
+) -> None:
+    other = CaptionScorer(tiny_profile.clip)
+    for seed in range(5):
+        score = scorer.score(clip_of("white", "square", "down", seed), CAPTIONS)
+        kept = np.frombuffer(score.frame_features.tobytes(), np.float16).reshape(score.frame_features.shape)
+        again = other.score_features(kept, CAPTIONS)
+        assert (again.caption, again.mean, again.minimum) == (score.caption, score.mean, score.minimum)
+
+
+def test_what_else_is_in_a_batch_changes_nothing(tiny_profile: Profile) -> None:
+    scorer = CaptionScorer(tiny_profile.clip, batch_clips=3)
+    clips = [(clip_of("cyan", "circle", "up", seed), CAPTIONS) for seed in range(4)]
+    others = [(clip_of("red", "square", "left", seed), CAPTIONS) for seed in range(7)]
+    alone = [scorer.score(*clip) for clip in clips]
+    for batch in (clips, [clips[0], *others, *clips[1:]], [*others, *clips]):
+        scores = dict(zip([id(frames) for frames, _ in batch], scorer.score_batch(batch), strict=True))
+        for (frames_nhwc, _), wanted in zip(clips, alone, strict=True):
+            score = scores[id(frames_nhwc)]
+            assert not isinstance(score, ItemError)
+            assert score.frame_features.tobytes() == wanted.frame_features.tobytes()
+            assert (score.caption, score.mean, score.minimum) == (wanted.caption, wanted.mean, wanted.minimum)
+
+
+def test_features_that_are_no_numbers_are_an_item_error(scorer: CaptionScorer) -> None:
+    features_nd = np.full((8, scorer.feature_width), np.nan, np.float16)
+    with pytest.raises(ItemError, match="not finite") as caught:
+        scorer.score_features(features_nd, CAPTIONS)
+    assert caught.value.stage == "score"
+
+
+def test_a_model_is_named_by_its_files(tmp_path: Path) -> None:
+    assert scorer_digest("ViT-B-32/laion2b_s34b_b79k") == "ViT-B-32/laion2b_s34b_b79k"
+    with pytest.raises(RequestError, match=r"clip: .* is not an open_clip model"):
+        scorer_digest(tmp_path)
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"weights")
+    first = scorer_digest(tmp_path)
+    (tmp_path / "notes.txt").write_text("no part of the model")
+    assert scorer_digest(tmp_path) == first
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"weightz")
+    assert scorer_digest(tmp_path) != first
