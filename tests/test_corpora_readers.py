@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.corpora.corpus import Corpus
-from tasks.corpora.manifest import normalise_caption
-from tasks.corpora.readers import label_words, read_sources
+from tasks.corpora.entry import normalise_caption
+from tasks.corpora.class_folders import label_words
+from tasks.corpora.readers import read_sources
 from tasks.corpora.records import CaptionSpan, SourceRecord, captions_for_span
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
@@ -46,7 +47,7 @@ def test_folder_takes_captions_from_manifest_and_side_cars(tmp_path: Path) -> No
     assert list(records) == ["a.png", "c.png", "d.png", "deep/b.JPG", "gone.png"]
     assert records["a.png"].captions == (CaptionSpan('a 5" pipe'),)
     assert records["a.png"].licence == "CC-BY" and records["c.png"].licence == "CC0-1.0"
-    assert records["c.png"].captions == (CaptionSpan("two words"),)
+    assert records["c.png"].captions == (CaptionSpan("two words", given="  two\n words "),)
     assert records["a.png"].problem is None and records["a.png"].size_bytes > 0
     assert records["a.png"].mtime_ns == (tmp_path / "a.png").stat().st_mtime_ns
     assert "no caption" in str(records["d.png"].problem)
