@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.corpora.tree import MISSING, OUTSIDE, FoundFile, Listing, is_media, reason_of
+from tasks.corpora.tree import MISSING, NOT_A_FILE, OUTSIDE, FoundFile, Listing, is_media, reason_of
 from tasks.errors import RequestError
 
 
@@ -113,5 +113,5 @@ class LocalTree:
 
 def _file(name: str, path: str, status: os.stat_result) -> FoundFile:
     if not stat.S_ISREG(status.st_mode):
-        return FoundFile(name, path, problem="is not a regular file")
+        return FoundFile(name, path, problem=NOT_A_FILE)
     return FoundFile(name, path, status.st_size, status.st_mtime_ns)

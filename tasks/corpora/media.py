@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 from tasks.corpora.file_slice import FileSlice
 from tasks.corpora.records import MediaPlace
 from tasks.corpora.remote_tree import changed_ns, open_address
-from tasks.corpora.tree import MISSING, reason_of
+from tasks.corpora.tree import MISSING, NOT_A_FILE, reason_of
 from tasks.errors import ItemError
 
 Media = str | BinaryIO
@@ -94,7 +94,7 @@ def _status(path: str) -> os.stat_result:
     except OSError as error:
         raise _unreadable(os.path.basename(path), error) from None
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
-        raise ItemError(f"{os.path.basename(path)}: is not a regular file", stage="read")
+        raise ItemError(f"{os.path.basename(path)}: {NOT_A_FILE}", stage="read")
     return status
 
 

@@ -59,7 +59,6 @@ def _rows(corpus: Corpus, tree: Tree, found: FoundFile, listed: dict[str, Entry]
     if found.problem is not None:
         yield record_of(corpus, found, Entry())
         return
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     base, row = posixpath.basename(found.name), 0
@@ -78,7 +77,9 @@ def _rows(corpus: Corpus, tree: Tree, found: FoundFile, listed: dict[str, Entry]
                         place = MediaPlace(found.url, row=row, column=columns.media)
                         yield record_of(corpus, found, entry, uri=f"{uri_of(found.name)}#{row}", place=place)
                     row += 1
-    except pa.ArrowException as error:
+    except (ItemError, RequestError):
+        raise
+    except Exception as error:  # damaged files make Arrow raise nearly anything
         raise ItemError(reason_of(error), stage="read") from None
 
 

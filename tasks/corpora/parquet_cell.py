@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 from tasks.corpora.records import MediaPlace
+from tasks.corpora.tree import reason_of
 from tasks.errors import ItemError
 
 KEPT_CHUNK_BYTES = 256 * 2**20
@@ -18,7 +19,6 @@ def read_cell(file: BinaryIO, place: MediaPlace, identity: tuple[object, ...]) -
 
     `identity` names the file's content: a cell of the same content may come from the chunk read last.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     assert place.row is not None and place.column is not None
@@ -26,8 +26,10 @@ def read_cell(file: BinaryIO, place: MediaPlace, identity: tuple[object, ...]) -
         with pq.ParquetFile(file) as table:
             group, row = _row_group(table.metadata, place.row)
             value = _value(table, group, row, place.column, identity)
-    except (pa.ArrowException, KeyError, IndexError, OSError) as error:
-        raise ItemError(f"row {place.row}: cannot be read: {error}", stage="read") from None
+    except ItemError:
+        raise
+    except Exception as error:  # damaged files make Arrow raise nearly anything
+        raise ItemError(f"row {place.row}: cannot be read: {reason_of(error)}", stage="read") from None
     if value is None:
         raise ItemError(f"row {place.row}: column {place.column!r} is empty", stage="read")
     return bytes(value)

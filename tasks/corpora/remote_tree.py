@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, BinaryIO, cast
 
 from tasks.corpora.file_slice import FileSlice
-from tasks.corpora.tree import MISSING, OUTSIDE, FoundFile, Listing, is_media, reason_of
+from tasks.corpora.tree import MISSING, NOT_A_FILE, OUTSIDE, FoundFile, Listing, is_media, reason_of
 from tasks.errors import ItemError, RequestError
 
 MEDIA_BLOCK_BYTES = 2 * 2**20
@@ -22,13 +22,18 @@ HEADER_BLOCK_BYTES = 256 * 2**10
 """For files of which a little is read here and there."""
 CACHED_BLOCKS = 16
 HEADS_AT_ONCE = 128
+ASKED_ONE_BY_ONE = 8
 
 
 class RemoteTree:
-    """A folder at an address; see `Tree`. It is listed once, when it is first asked for a file."""
+    """A folder at an address; see `Tree`.
+
+    It is listed once; a few files are asked for one by one, for a bucket may be large or its list forbidden.
+    """
 
     def __init__(self, address: str) -> None:
         self._address = address.rstrip("/")
+        self._asked = 0
 
     @property
     def root(self) -> str:
@@ -41,6 +46,9 @@ class RemoteTree:
     def find(self, name: str) -> FoundFile:
         if name.startswith("/") or ".." in name.split("/"):
             return FoundFile(name, f"{self._address}/{name}", problem=OUTSIDE)
+        if "_files" not in vars(self) and self._asked < ASKED_ONE_BY_ONE:
+            self._asked += 1
+            return self._ask(name)
         return self._files.get(name) or FoundFile(name, f"{self._address}/{name}", problem=MISSING)
 
     def open(self, name: str) -> BinaryIO:
@@ -66,6 +74,19 @@ class RemoteTree:
             return tree if parent and is_there(tree.root) == "directory" else None
         except RequestError:
             return None  # who may read a corpus need not be allowed to look beside it
+
+    def _ask(self, name: str) -> FoundFile:
+        url = f"{self._address}/{name}"
+        fs, path = file_system(url)
+        try:
+            info = fs.info(path)
+        except FileNotFoundError:
+            return FoundFile(name, url, problem=MISSING)
+        except Exception as error:  # by any library
+            return FoundFile(name, url, problem=f"cannot be read: {reason_of(error)}")
+        if info.get("type") != "file":
+            return FoundFile(name, url, problem=NOT_A_FILE)
+        return FoundFile(name, url, info.get("size") or 0, _time_ns(info))
 
     @cached_property
     def _files(self) -> dict[str, FoundFile]:

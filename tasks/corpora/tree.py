@@ -16,6 +16,7 @@ IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".we
 # fmt: on
 OUTSIDE = "lies outside its corpus"
 MISSING = "no such file"
+NOT_A_FILE = "is not a regular file"
 
 
 @dataclass(frozen=True, slots=True)

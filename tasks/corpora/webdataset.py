@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import tarfile
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ def _tar(corpus: Corpus, tree: Tree, found: FoundFile) -> Iterator[SourceRecord]
     try:
         if contents.problem is None:
             with tree.open(found.name) as file:
-                contents = _scan(file, found.size_bytes, media_suffixes(corpus.kind))
+                contents = _scan(file, media_suffixes(corpus.kind))
                 for name in _chosen(contents.media):
                     yield _member(corpus, found, contents, name, file)
     except (OSError, ItemError) as error:
@@ -67,12 +68,14 @@ def _tar(corpus: Corpus, tree: Tree, found: FoundFile) -> Iterator[SourceRecord]
         yield record_of(corpus, found, Entry(problem=contents.problem))
 
 
-def _scan(file: BinaryIO, size_bytes: int, suffixes: tuple[str, ...]) -> _Contents:
+def _scan(file: BinaryIO, suffixes: tuple[str, ...]) -> _Contents:
     contents = _Contents()
+    size_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                if member.offset_data + member.size > size_bytes and member.isreg():
+                if member.isreg() and not 0 <= member.size <= size_bytes - member.offset_data:
                     raise tarfile.ReadError("unexpected end of data")
                 if is_media(member.name, suffixes) and not member.isdir():
                     contents.media[member.name] = member
