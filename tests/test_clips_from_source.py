@@ -113,7 +113,7 @@ def test_bad_sources_are_item_errors_with_their_stage(tmp_path: Path) -> None:
         (_source(tmp_path / "brief.mp4", "long-videos"), "shots", "gave no clip"),
         (_source(tmp_path / "empty.mp4", "short-videos"), "decode", "cannot be decoded"),
         (_source(tmp_path / "empty.mp4", "images"), "decode", "cannot be decoded"),
-        (_source(tmp_path / "gone.mp4", "long-videos"), "decode", "No such file"),
+        (_source(tmp_path / "gone.mp4", "long-videos"), "read", "no such file"),
         (_source(tmp_path / "gone.mp4", "images", problem="no such file"), "read", "no such file"),
     ]
     for source, stage, said in cases:

@@ -47,9 +47,11 @@ def test_paths_are_relative_to_the_file(folder: Path) -> None:
     [
         (TABLE.replace("licence", "lisence"), "lisence"),
         (TABLE.replace('"images"', '"movies"'), "kind"),
-        (TABLE.replace('"folder"', '"parquet"'), "format"),
+        (TABLE.replace('"folder"', '"zip"'), "format"),
         (TABLE.replace('path = "photos"', 'path = "nowhere"'), "does not exist"),
-        (TABLE.replace('path = "photos"', 'path = "s3://bucket/photos"'), "local path"),
+        (TABLE.replace('path = "photos"', 'path = "foo://bucket/photos"'), "foo"),
+        (TABLE.replace('path = "photos"', 'path = "s3://bucket/a.zip::zip://b"'), "chained"),
+        (TABLE.replace('path = "photos"', 'path = ""'), "empty"),
         (TABLE.replace('path = "photos"', "path = 3"), "path"),
         (TABLE.replace('licence = "CC0-1.0"', ""), "licence is missing"),
         (TABLE.replace('"folder"', '"csv"'), "is not a file"),

@@ -1,52 +1,34 @@
 """The readers: whatever lies in a corpus becomes a record, with its problem where it has one."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as checks
 from hypothesis import strategies as st
-from PIL import Image
 
-from tasks.corpora.corpus import Corpus
-from tasks.corpora.manifest import normalise_caption
-from tasks.corpora.readers import label_words, read_sources
-from tasks.corpora.records import CaptionSpan, SourceRecord, captions_for_span
+from tasks.corpora.entry import normalise_caption
+from tasks.corpora.records import CaptionSpan, captions_for_span
+from tasks.errors import RequestError
+from tests.corpus_records import problems, read_records, write_image
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 
 
-def _corpus(path: Path, kind: str = "images", layout: str = "folder", **more: str) -> Corpus:
-    table = {"name": "c", "kind": kind, "format": layout, "path": path, "licence": "CC0-1.0", **more}
-    return Corpus.model_validate(table)
-
-
-def _read(path: Path, kind: str = "images", layout: str = "folder", **more: str) -> dict[str, SourceRecord]:
-    records = list(read_sources(_corpus(path, kind, layout, **more)))
-    assert len({record.source_id for record in records}) == len(records)
-    return {record.uri: record for record in records}
-
-
-def _image(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
-    return path
-
-
 def test_folder_takes_captions_from_manifest_and_side_cars(tmp_path: Path) -> None:
     for name in ("a.png", "deep/b.JPG", "c.png", "d.png"):
-        _image(tmp_path / name)
+        write_image(tmp_path / name)
     (tmp_path / "c.txt").write_text("  two\n words ")
     (tmp_path / "manifest.tsv").write_text(
         'file\tcaption\tlicence\n./a.png\ta 5" pipe\tCC-BY\ndeep//b.JPG\tb\t\ngone.png\tgone\t\n'
     )
-    records = _read(tmp_path)
+    records = read_records(tmp_path)
     assert list(records) == ["a.png", "c.png", "d.png", "deep/b.JPG", "gone.png"]
     assert records["a.png"].captions == (CaptionSpan('a 5" pipe'),)
     assert records["a.png"].licence == "CC-BY" and records["c.png"].licence == "CC0-1.0"
-    assert records["c.png"].captions == (CaptionSpan("two words"),)
+    assert records["c.png"].captions == (CaptionSpan("two words", given="  two\n words "),)
     assert records["a.png"].problem is None and records["a.png"].size_bytes > 0
     assert records["a.png"].mtime_ns == (tmp_path / "a.png").stat().st_mtime_ns
     assert "no caption" in str(records["d.png"].problem)
@@ -55,23 +37,23 @@ def test_folder_takes_captions_from_manifest_and_side_cars(tmp_path: Path) -> No
 
 def test_identity_does_not_depend_on_where_the_corpus_lies(tmp_path: Path) -> None:
     for place in ("here", "there/inside"):
-        _image(tmp_path / place / "a.png")
-    (here,), (there,) = (_read(tmp_path / place).values() for place in ("here", "there/inside"))
+        write_image(tmp_path / place / "a.png")
+    (here,), (there,) = (read_records(tmp_path / place).values() for place in ("here", "there/inside"))
     assert here.source_id == there.source_id and here.place != there.place
 
 
 @pytest.mark.parametrize(
     "file", ["../secret.png", "/etc/hostname", "x/../../secret.png", "link.png", "../gone.png"]
 )
-def test_nothing_outside_the_corpus_is_read(tmp_path: Path, file: str) -> None:
-    _image(tmp_path / "secret.png")
+def test_nothing_outside_the_corpus_isread_records(tmp_path: Path, file: str) -> None:
+    write_image(tmp_path / "secret.png")
     root = tmp_path / "corpus"
-    _image(root / "x/a.png")
+    write_image(root / "x/a.png")
     (root / "link.png").symlink_to("../secret.png")
     (root / "manifest.tsv").write_text(f"file\tcaption\n{file}\tstolen\n")
     (root / "list.csv").write_text(f"file,caption\n{file},stolen\n")
-    assert _read(root)[file].problem == "lies outside its corpus"
-    assert _read(root / "list.csv", layout="csv")[file].problem == "lies outside its corpus"
+    assert read_records(root)[file].problem == "lies outside its corpus"
+    assert read_records(root / "list.csv", layout="csv")[file].problem == "lies outside its corpus"
 
 
 def test_odd_files_are_problems_not_exceptions(tmp_path: Path) -> None:
@@ -81,17 +63,17 @@ def test_odd_files_are_problems_not_exceptions(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(".")
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "manifest.tsv").write_text("file\tcaption\nfolder.png\tf\none.png\to\npipe.png\tp\n\tempty\n")
-    records = _read(tmp_path)
+    records = read_records(tmp_path)
     assert set(records) == {"folder.png", "one.png", "two.png", "pipe.png"}
     assert all(record.problem for record in records.values())
 
 
 def test_names_that_are_no_utf8_can_be_read_and_stored(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path) + b"/caf\xe9.png"
-    os.rename(_image(tmp_path / "a.png"), raw)
+    os.rename(write_image(tmp_path / "a.png"), raw)
     with open(raw.replace(b".png", b".txt"), "w") as file:
         file.write("coffee")
-    (record,) = _read(tmp_path).values()
+    (record,) = read_records(tmp_path).values()
     assert record.uri == "caf\\xe9.png" and record.problem is None
     record.uri.encode()
     assert os.fsencode(record.place.url) == raw
@@ -103,7 +85,7 @@ def test_spans_and_bad_rows(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text(
         'file,caption,start_s,end_s\na.mp4,"one, two",0,1.5\na.mp4,three,1.5,\nb.mp4,x,2,1\nb.mp4,y,soon,\n'
     )
-    records = _read(tmp_path, "long-videos")
+    records = read_records(tmp_path, "long-videos")
     assert records["a.mp4"].captions == (CaptionSpan("one, two", 0, 1.5), CaptionSpan("three", 1.5, None))
     assert "start_s is not a number" in str(records["b.mp4"].problem)
 
@@ -116,51 +98,118 @@ def test_csv_reads_webvid(tmp_path: Path) -> None:
         "videoid,contentUrl,duration,page_dir,name\n"
         + "".join(f"{n},https://example.org/{n}.mp4,PT1S,p1,clip {n}\n" for n in (11, 12, 13, 14))
     )
-    records = _read(tmp_path / "webvid.csv", "short-videos", "csv")
+    records = read_records(tmp_path / "webvid.csv", "short-videos", "csv")
     assert list(records) == [f"p1/{n}.mp4" for n in (11, 12, 13, 14)]
     assert [record.problem for record in records.values()] == [None, None, None, "no such file"]
     assert records["p1/12.mp4"].captions == (CaptionSpan("clip 12"),)
 
 
-def test_class_folders(tmp_path: Path) -> None:
-    for place in ("ApplyEyeMakeup/v_1.avi", "train/tai chi/2.mp4", "stray.avi"):
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / place).write_bytes(b"x")
-    (tmp_path / "ucfTrainTestlist").mkdir()
-    (tmp_path / "ucfTrainTestlist/classInd.txt").write_text("1 ApplyEyeMakeup\n")
-    records = _read(tmp_path, "short-videos", "class-folders", prompt_template="a video of {label}")
-    captions = {uri: [caption.text for caption in record.captions] for uri, record in records.items()}
-    assert captions == {
-        "ApplyEyeMakeup/v_1.avi": ["a video of apply eye makeup"],
-        "stray.avi": [],
-        "train/tai chi/2.mp4": ["a video of tai chi"],
+def test_captions_are_kept_as_given(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(tmp_path / name)
+    long = "word " * 2_000_000
+    (tmp_path / "manifest.csv").write_text(f'file,caption\na.png,"two\n  lines"\na.png,one\nb.png,{long}\n')
+    (tmp_path / "c.txt").write_text(long)
+    records = read_records(tmp_path)
+    assert records["a.png"].captions == (CaptionSpan("two lines", given="two\n  lines"), CaptionSpan("one"))
+    for name in ("b.png", "c.png"):
+        (caption,) = records[name].captions
+        assert (len(caption.text), len(caption.given or "")) == (1000, 10_000)
+
+
+def test_a_caption_of_10_mb_is_in_memory_once(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("x" * 10_000_000)
+    tracemalloc.start()
+    read_records(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+
+
+SRT = "1\n00:00:00,500 --> 00:00:02,000\nA man\nwalks\n\n2\n00:00:02,000 --> 00:01:03,250\n<i>He sits</i>\n"
+VTT = "WEBVTT\n\n00:00.500 --> 00:02.000\nA man\nwalks\n\n00:02.000 --> 01:03.250\n<i>He sits</i>\n"
+CUES = (CaptionSpan("A man walks", 0.5, 2.0, "A man\nwalks"), CaptionSpan("He sits", 2.0, 63.25))
+
+
+def test_subtitles_beside_a_long_video_are_spans(tmp_path: Path) -> None:
+    for name in "abcde":
+        (tmp_path / f"{name}.mp4").touch()
+    (tmp_path / "a.srt").write_text(SRT)
+    (tmp_path / "b.vtt").write_text(VTT)
+    (tmp_path / "b.txt").write_text("a man")
+    (tmp_path / "c.srt").write_text(SRT)
+    (tmp_path / "d.srt").write_text("nothing of the kind")
+    (tmp_path / "e.vtt").write_text("nothing of the kind")
+    (tmp_path / "manifest.tsv").write_text("file\tcaption\tstart_s\nc.mp4\tall\t1\ne.mp4\tall\t\n")
+    records = read_records(tmp_path, "long-videos")
+    assert records["a.mp4"].captions == CUES
+    assert records["b.mp4"].captions == (CaptionSpan("a man"), *CUES)
+    assert records["c.mp4"].captions == (CaptionSpan("all", 1.0),)
+    assert records["e.mp4"].captions == (CaptionSpan("all"),)
+    assert [uri for uri, problem in problems(records).items() if problem] == ["d.mp4"]
+    assert "d.srt: no subtitles can be read" in str(records["d.mp4"].problem)
+    assert not read_records(tmp_path, "short-videos")["a.mp4"].captions
+
+
+def test_what_a_quote_swallows_is_said(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(tmp_path / name)
+    table = tmp_path / "list.csv"
+    table.write_text('file,caption\na.png,"one"\nb.png,"two\nc.png,three\n')
+    with pytest.raises(RequestError, match=r"list\.csv: line 3: a quote is opened and never closed"):
+        read_records(table, layout="csv")
+    table.write_text('file,caption\na.png,a 5" pipe\nb.png,"a ""quoted"" word"')
+    captions = [record.captions[0].text for record in read_records(table, layout="csv").values()]
+    assert captions == ['a 5" pipe', 'a "quoted" word']
+
+
+def test_a_latin_1_table_is_read(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "list.csv").write_bytes("file,caption\na.png,un café à \u2019\n".encode("cp1252"))
+    (record,) = read_records(tmp_path / "list.csv", layout="csv").values()
+    assert record.captions == (CaptionSpan("un café à \u2019"),)
+
+
+@checks(deadline=None)  # a busy machine is no failure
+@given(st.binary(max_size=300))
+def test_any_table_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.mktemp("table")
+    for name, head in (("manifest.tsv", b"file\tcaption\n"), ("list.csv", b"file,caption,start_s,end_s\n")):
+        (folder / name).write_bytes(head + content)
+    try:
+        for record in read_records(folder).values():
+            assert record.problem
+        read_records(folder / "list.csv", layout="csv")
+    except RequestError as error:
+        assert "list.csv" in str(error) and "\n" not in str(error)
+
+
+def test_links_inside_the_corpus_are_read_and_loops_are_not(tmp_path: Path) -> None:
+    write_image(tmp_path / "corpus/real/a.png")
+    (tmp_path / "corpus/b.png").symlink_to("real/a.png")
+    (tmp_path / "corpus/again").symlink_to("real")
+    (tmp_path / "corpus/real/up").symlink_to("..")
+    (tmp_path / "corpus/out").symlink_to("/etc")
+    (tmp_path / "entry").symlink_to("corpus")
+    (tmp_path / "corpus/manifest.tsv").write_text(
+        "file\tcaption\nb.png\tb\nreal/a.png\ta\nagain/a.png\tc\nreal/up/b.png\td\nout/hostname\te\n"
+    )
+    assert problems(read_records(tmp_path / "entry")) == {
+        "again/a.png": None,
+        "b.png": None,
+        "out/hostname": "lies outside its corpus",
+        "real/a.png": None,
+        "real/up/b.png": None,
     }
-    assert {record.caption_origin for record in records.values()} == {"label"}
-    assert "no label" in str(records["stray.avi"].problem)
-
-
-@pytest.mark.parametrize(
-    ("label", "words"),
-    [
-        ("ApplyEyeMakeup", "apply eye makeup"),
-        ("YoYo", "yo yo"),
-        ("playing_violin", "playing violin"),
-        ("TVShow", "tv show"),
-        ("Pull-Ups", "pull ups"),
-        ("abseiling", "abseiling"),
-    ],
-)
-def test_label_words(label: str, words: str) -> None:
-    assert label_words(label) == words
 
 
 def test_shared_media_are_read_with_their_captions_and_licences() -> None:
     if not SHARED_MEDIA.exists():
         pytest.skip("../shared/media is not here")
-    images = _read(SHARED_MEDIA / "images")
+    images = read_records(SHARED_MEDIA / "images")
     assert len(images) == 9 and not any(record.problem for record in images.values())
     assert images["china.jpg"].licence == "CC-BY"
-    videos = _read(SHARED_MEDIA / "videos", "short-videos")
+    videos = read_records(SHARED_MEDIA / "videos", "short-videos")
     assert len(videos) == 6 and not any(record.problem for record in videos.values())
 
 

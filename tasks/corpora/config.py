@@ -18,7 +18,8 @@ def load_corpora(path: Path | str) -> list[Corpus]:
     """Reads a corpora file and looks into every corpus it names.
 
     Raises RequestError, one line that names the file and the table: no such file, broken TOML, an
-    unknown key, kind or format, a path that does not exist, a corpus without any media.
+    unknown key, kind or format, a path that does not exist or an address that cannot be reached, a corpus
+    without any media.
     """
     path = Path(path)
     tables = _read_tables(path)
@@ -58,14 +59,9 @@ def _corpus(path: Path, number: int, table: Any) -> Corpus:
         corpus = Corpus.model_validate(table)
     except ValidationError as error:
         raise RequestError(f"{where}: {_first_complaint(error)}") from None
-    location = (path.parent / corpus.path.expanduser()).absolute()
-    if not location.exists():
-        raise RequestError(f"{where}: path: {location} does not exist")
-    if corpus.format == "csv" and not location.is_file():
-        raise RequestError(f"{where}: path: {location} is not a file; format csv needs the .csv itself")
-    if corpus.format != "csv" and not location.is_dir():
-        raise RequestError(f"{where}: path: {location} is not a folder")
-    return corpus.model_copy(update={"path": location})
+    if isinstance(corpus.path, str):
+        return corpus
+    return corpus.model_copy(update={"path": (path.parent / corpus.path.expanduser()).absolute()})
 
 
 def _first_complaint(error: ValidationError) -> str:
@@ -86,4 +82,6 @@ def _look_inside(path: Path, corpus: Corpus) -> None:
     except RequestError as error:
         raise RequestError(f"{path}: [[corpus]] {corpus.name!r}: {error}") from None
     if first is None:
-        raise RequestError(f"{path}: [[corpus]] {corpus.name!r}: no {corpus.kind} in {corpus.path}")
+        raise RequestError(
+            f"{path}: [[corpus]] {corpus.name!r}: no {corpus.kind} in {corpus.path} (format {corpus.format})"
+        )

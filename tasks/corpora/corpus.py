@@ -8,32 +8,53 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Kind = Literal["images", "short-videos", "long-videos"]
-Format = Literal["folder", "csv", "class-folders"]
+Format = Literal["folder", "csv", "parquet", "class-folders", "webdataset"]
 
 
 class Corpus(BaseModel):
-    """One `[[corpus]]` table; `path` is absolute once the file is loaded."""
+    """One `[[corpus]]` table; `path` is an address, or a local path that is absolute once the file is loaded."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, max_length=200)
     kind: Kind
     format: Format
-    path: Path
+    path: Path | str
     licence: str = Field(min_length=1)
-    caption_column: str | None = Field(None, description="column of the manifest or CSV that holds captions")
-    prompt_template: str = Field("{label}", description="class-folders: the caption, with {label} in it")
+    caption_column: str | None = Field(
+        None, description="column of the manifest, CSV or parquet that holds captions"
+    )
+    bytes_column: str | None = Field(
+        None, description="parquet: column of the media's bytes or of their paths"
+    )
+    prompt_template: tuple[str, ...] = Field(
+        ("{label}",), min_length=1, description="class-folders: the caption or captions, with {label} in them"
+    )
+    split_fold: Literal[1, 2, 3] | None = Field(None, description="class-folders: which of UCF-101's lists")
 
     @field_validator("path", mode="before")
     @classmethod
-    def _local_path(cls, value: Any) -> Any:
-        if isinstance(value, str) and "://" in value:
-            raise ValueError("addresses are not read yet, copy the corpus and give its local path")
-        return value
+    def _path_or_address(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if not value:
+            raise ValueError("is empty")
+        if "://" not in value:
+            return Path(value)
+        if "::" in value:
+            raise ValueError("chained addresses are not read")
+        # A local address gets the rules for links that local paths have.
+        protocol, _, rest = value.partition("://")
+        return Path(rest) if protocol in ("file", "local") else value
+
+    @field_validator("prompt_template", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("prompt_template")
     @classmethod
-    def _template_has_label(cls, value: str) -> str:
-        if "{label}" not in value:
+    def _template_has_label(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all("{label}" in template for template in value):
             raise ValueError("must contain {label}")
         return value

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-import math
-import unicodedata
+import io
+import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from tasks.corpora.records import CaptionSpan
-from tasks.errors import RequestError
+from tasks.corpora.entry import Entry
+from tasks.corpora.tree import Tree, reason_of
+from tasks.errors import ItemError, RequestError
 
 MANIFEST_NAMES = ("manifest.tsv", "manifest.csv")
-MAX_CAPTION_CHARACTERS = 1000  # no text encoder reads further
 MAX_FIELD_BYTES = 64 * 2**20
+_END = "\0"  # no line of a table keeps one
 
 
-@dataclass
-class Entry:
-    """What a table says about one file; `candidates` are the places to look for it, if there are several."""
-
-    captions: list[CaptionSpan] = field(default_factory=list)
-    licence: str = ""
-    candidates: tuple[str, ...] = ()
-    problem: str | None = None
-
-
-def find_manifest(folder: Path) -> Path | None:
-    """The manifest of a folder, if it has one."""
-    return next((folder / name for name in MANIFEST_NAMES if (folder / name).is_file()), None)
-
-
-def read_manifest(path: Path, caption_column: str | None = None) -> dict[str, Entry]:
+def read_manifest(tree: Tree, name: str, caption_column: str | None = None) -> dict[str, Entry]:
     """Reads a table with `file` and `caption` (and `start_s`, `end_s`, `licence`), or WebVid's columns.
 
     Several rows of one file add up. A bad row becomes its entry's `problem`; RequestError when the
@@ -40,59 +26,81 @@ def read_manifest(path: Path, caption_column: str | None = None) -> dict[str, En
     """
     entries: dict[str, Entry] = {}
     webvid: bool | None = None
-    for row in _rows(path):
+    for row in _rows(tree, name):
         if webvid is None:
             webvid = "file" not in row and "videoid" in row
             caption_column = caption_column or ("name" if webvid else "caption")
-            _check_columns(path, row, ("videoid",) if webvid else ("file",), caption_column)
+            where = f"{tree.root}/{name}"
+            _check_columns(where, row, ("videoid",) if webvid else ("file",), caption_column)
         assert caption_column is not None
-        uri, candidates = _webvid_place(row) if webvid else (_clean_path(row["file"]), ())
+        uri, candidates = _webvid_place(row) if webvid else (clean_path(row["file"]), ())
         if not uri:
             continue
         entry = entries.setdefault(uri, Entry(candidates=candidates))
         entry.licence = entry.licence or row.get("licence", "").strip()
         try:
-            caption = _caption(row, caption_column)
+            entry.add(row[caption_column], row.get("start_s"), row.get("end_s"))
         except ValueError as error:
-            entry.problem = f"{path.name}: {error}"
-            continue
-        if caption is not None:
-            entry.captions.append(caption)
+            entry.problem = f"{posixpath.basename(name)}: {error}"
     return entries
 
 
-def normalise_caption(text: str) -> str:
-    """One line of NFC text without control characters, runs of blanks as one, at most 1000 characters."""
-    text = unicodedata.normalize("NFC", text[: 4 * MAX_CAPTION_CHARACTERS])
-    printable = "".join(c if unicodedata.category(c) not in ("Cc", "Cs") else " " for c in text)
-    return " ".join(printable.split())[:MAX_CAPTION_CHARACTERS]
+def clean_path(text: str) -> str:
+    """`./a//b.png` and `a/b.png` are one file; `..` is kept, for the tree to refuse."""
+    text = text.strip()
+    return PurePosixPath(text).as_posix() if text else ""
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def _rows(tree: Tree, name: str) -> Iterator[dict[str, str]]:
+    where = f"{tree.root}/{name}"
     csv.field_size_limit(MAX_FIELD_BYTES)
     # A tab separates without any quoting: a lone quote in a caption must not swallow the rows below.
-    tabs = path.suffix.lower() in (".tsv", ".tab")
+    tabs = posixpath.splitext(name)[1].lower() in (".tsv", ".tab")
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = csv.DictReader(
-                (line.replace("\0", "") for line in file),
+        with io.TextIOWrapper(tree.open(name), "utf-8-sig", _BYTES_AS_CP1252, newline="") as file:
+            table = csv.reader(
+                _lines(file),
                 delimiter="\t" if tabs else ",",
                 quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
-                restval="",
             )
-            for row in reader:
-                yield {key: value for key, value in row.items() if isinstance(key, str)}
-    except OSError as error:
-        raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
+            header: list[str] = []
+            line = 1
+            for values in table:
+                if values and values[-1].endswith(_END) and values != [_END]:
+                    raise RequestError(f"{where}: line {line}: a quote is opened and never closed")
+                line = table.line_num + 1
+                if not header:
+                    header = values
+                elif values and values != [_END]:
+                    yield dict.fromkeys(header, "") | dict(zip(header, values, strict=False))
+    except (OSError, ItemError) as error:
+        raise RequestError(f"{where}: cannot be read: {reason_of(error)}") from None
     except csv.Error as error:
-        raise RequestError(f"{path}: not a table that can be read: {error}") from None
+        raise RequestError(f"{where}: not a table that can be read: {error}") from None
 
 
-def _check_columns(path: Path, row: dict[str, str], needed: tuple[str, ...], caption_column: str) -> None:
+def _lines(file: io.TextIOWrapper) -> Iterator[str]:
+    """The lines and an end mark, which a quote that is never closed takes into its field."""
+    for line in file:
+        yield line.replace("\0", "")
+    yield _END
+
+
+def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
+    """Decodes bytes that are no UTF-8 as what old spreadsheets write."""
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+
+
+_BYTES_AS_CP1252 = "vidrd-bytes-as-cp1252"
+codecs.register_error(_BYTES_AS_CP1252, _as_cp1252)
+
+
+def _check_columns(where: str, row: dict[str, str], needed: tuple[str, ...], caption_column: str) -> None:
     for column in (*needed, caption_column):
         if column not in row:
             found = ", ".join(row) or "none"
-            raise RequestError(f"{path}: has no column {column!r} (found: {found})")
+            raise RequestError(f"{where}: has no column {column!r} (found: {found[:300]})")
 
 
 def _webvid_place(row: dict[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -101,33 +109,4 @@ def _webvid_place(row: dict[str, str]) -> tuple[str, tuple[str, ...]]:
     if not video_id:
         return "", ()
     name = f"{page}/{video_id}.mp4" if page else f"{video_id}.mp4"
-    return _clean_path(name), (name, f"videos/{name}", f"{video_id}.mp4")
-
-
-def _clean_path(text: str) -> str:
-    """`./a//b.png` and `a/b.png` are one file; `..` is kept, for the reader to refuse."""
-    text = text.strip()
-    return PurePosixPath(text).as_posix() if text else ""
-
-
-def _caption(row: dict[str, str], caption_column: str) -> CaptionSpan | None:
-    text = normalise_caption(row.get(caption_column) or "")
-    if not text:
-        return None
-    start_s, end_s = _seconds(row, "start_s"), _seconds(row, "end_s")
-    if start_s is not None and end_s is not None and end_s <= start_s:
-        raise ValueError(f"end_s {end_s:g} does not lie after start_s {start_s:g}")
-    return CaptionSpan(text, start_s, end_s)
-
-
-def _seconds(row: dict[str, str], column: str) -> float | None:
-    text = (row.get(column) or "").strip()
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{column} is not a number of seconds: {text[:40]!r}") from None
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{column} is not a number of seconds: {text[:40]!r}")
-    return value
+    return clean_path(name), (name, f"videos/{name}", f"{video_id}.mp4")

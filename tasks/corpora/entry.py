@@ -1,0 +1,92 @@
+"""What a corpus says of one source (captions, licence, what is wrong with it) and the record made of it."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass, field
+
+from tasks.corpora.corpus import Corpus
+from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
+from tasks.corpora.tree import FoundFile, uri_of
+
+MAX_CAPTION_CHARACTERS = 1000  # no text encoder reads further
+MAX_GIVEN_CHARACTERS = 10_000
+MAX_CAPTION_BYTES = 4 * MAX_GIVEN_CHARACTERS
+"""More of a caption's file than this is not read: UTF-8 has at most four bytes a character."""
+NO_CAPTION = "no caption; add a row to the manifest or a .txt beside the file"
+
+
+@dataclass
+class Entry:
+    """What a corpus says of one source; `candidates` are the places to look for it, if there are several."""
+
+    captions: list[CaptionSpan] = field(default_factory=list)
+    licence: str = ""
+    candidates: tuple[str, ...] = ()
+    problem: str | None = None
+
+    def add(self, text: str, start: object = None, end: object = None) -> None:
+        """Adds a caption unless it is empty; ValueError when its times are none."""
+        caption = caption_span(text, seconds(start, "start_s"), seconds(end, "end_s"))
+        if caption is not None:
+            self.captions.append(caption)
+
+
+def record_of(
+    corpus: Corpus,
+    found: FoundFile,
+    entry: Entry,
+    origin: str = "given",
+    uri: str | None = None,
+    place: MediaPlace | None = None,
+    split: str | None = None,
+) -> SourceRecord:
+    """The record of a file, or with `uri` and `place` of a part of it, whose size and time are the file's."""
+    uri = uri_of(found.name) if uri is None else uri
+    return SourceRecord(
+        source_id=source_id(corpus.name, uri),
+        uri=uri,
+        place=place or MediaPlace(found.url),
+        corpus=corpus.name,
+        kind=corpus.kind,
+        licence=entry.licence or corpus.licence,
+        captions=tuple(entry.captions),
+        caption_origin=origin,
+        size_bytes=found.size_bytes,
+        mtime_ns=found.mtime_ns,
+        split=split,
+        problem=found.problem or entry.problem or (None if entry.captions else NO_CAPTION),
+    )
+
+
+def normalise_caption(text: str) -> str:
+    """One line of NFC text without control characters, runs of blanks as one, at most 1000 characters."""
+    text = unicodedata.normalize("NFC", text[: 4 * MAX_CAPTION_CHARACTERS])
+    printable = "".join(c if unicodedata.category(c) not in ("Cc", "Cs") else " " for c in text)
+    return " ".join(printable.split())[:MAX_CAPTION_CHARACTERS]
+
+
+def caption_span(text: str, start_s: float | None = None, end_s: float | None = None) -> CaptionSpan | None:
+    """A caption as it is used and as it was given; None where no text is left, ValueError for bad times."""
+    normal = normalise_caption(text)
+    if not normal:
+        return None
+    if start_s is not None and end_s is not None and end_s <= start_s:
+        raise ValueError(f"end_s {end_s:g} does not lie after start_s {start_s:g}")
+    # Half a surrogate pair (JSON can hold one) would not go into a table.
+    given = text[:MAX_GIVEN_CHARACTERS].encode(errors="replace").decode()
+    return CaptionSpan(normal, start_s, end_s, None if given == normal else given)
+
+
+def seconds(value: object, column: str) -> float | None:
+    """Seconds from a number or a text, None for nothing; ValueError, naming the column, for anything else."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        number = float(value)  # type: ignore[arg-type]  # whatever else a table holds is refused below
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"{column} is not a number of seconds: {str(value).strip()[:40]!r}")
+    return number

@@ -1,0 +1,99 @@
+"""The layouts `folder` and `csv`: media files, with captions from a table or from files beside them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+
+from tasks.corpora.corpus import Corpus
+from tasks.corpora.entry import MAX_CAPTION_BYTES, Entry, record_of
+from tasks.corpora.manifest import MANIFEST_NAMES, read_manifest
+from tasks.corpora.records import SourceRecord
+from tasks.corpora.subtitles import MAX_SUBTITLE_BYTES, SUBTITLE_SUFFIXES, add_cues
+from tasks.corpora.tree import MISSING, FoundFile, Listing, Tree, media_suffixes, uri_of
+
+
+def read_folder(corpus: Corpus, tree: Tree) -> Iterator[SourceRecord]:
+    """Yields the media of a folder and those that only its manifest knows.
+
+    The manifest's captions count before the `.txt` beside a file; subtitles beside a long video are added
+    unless the manifest has captions with times.
+    """
+    listing = tree.listing(media_suffixes(corpus.kind))
+    manifest = next((name for name in MANIFEST_NAMES if name in listing.others), None)
+    entries = read_manifest(tree, manifest, corpus.caption_column) if manifest else {}
+    files = {uri_of(name): file for name, file in listing.files.items()}
+    uris = sorted(files.keys() | entries.keys())
+    for uri, entry in _with_side_cars(corpus, tree, listing, files, uris, entries):
+        yield record_of(corpus, files.get(uri) or tree.find(uri), entry, uri=uri)
+
+
+def read_csv(corpus: Corpus, tree: Tree, name: str) -> Iterator[SourceRecord]:
+    """Yields the files that a table names, relative to it."""
+    yield from listed_files(corpus, tree, read_manifest(tree, name, corpus.caption_column))
+
+
+def listed_files(corpus: Corpus, tree: Tree, entries: Mapping[str, Entry]) -> Iterator[SourceRecord]:
+    """Yields the files that a table names by their paths in the tree."""
+    for uri in sorted(entries):
+        entry = entries[uri]
+        places = [tree.find(candidate) for candidate in entry.candidates or (uri,)]
+        found = next((place for place in places if place.problem != MISSING), places[0])
+        yield record_of(corpus, found, entry, uri=uri)
+
+
+def _with_side_cars(
+    corpus: Corpus,
+    tree: Tree,
+    listing: Listing,
+    files: Mapping[str, FoundFile],
+    uris: Sequence[str],
+    entries: Mapping[str, Entry],
+) -> Iterator[tuple[str, Entry]]:
+    """Each source with what the manifest and the files beside it say; these are read as they are needed."""
+    beside = {}
+    for uri in uris:
+        if uri in files:
+            stem = posixpath.splitext(files[uri].name)[0]
+            wanted = _side_car_suffixes(corpus, entries.get(uri))
+            beside[uri] = [stem + suffix for suffix in wanted if stem + suffix in listing.others]
+    names = [name for names in beside.values() for name in names]
+    texts = tree.heads([name for name in names if name.endswith(".txt")], MAX_CAPTION_BYTES)
+    subtitles = tree.heads([name for name in names if not name.endswith(".txt")], MAX_SUBTITLE_BYTES)
+    for uri in uris:
+        entry = entries.get(uri) or Entry()
+        for name in beside.get(uri, ()):
+            _add_side_car(entry, name, next(texts if name.endswith(".txt") else subtitles))
+        yield uri, entry
+
+
+def _side_car_suffixes(corpus: Corpus, entry: Entry | None) -> tuple[str, ...]:
+    """Which files beside a source can add to what the manifest says of it."""
+    subtitles = SUBTITLE_SUFFIXES if corpus.kind == "long-videos" else ()
+    if entry is None:
+        return (".txt", *subtitles)
+    if entry.problem is not None:
+        return ()
+    if not entry.captions:
+        return (".txt", *subtitles)
+    timed = any(caption.start_s is not None or caption.end_s is not None for caption in entry.captions)
+    return () if timed else subtitles
+
+
+def _add_side_car(entry: Entry, name: str, content: bytes | None) -> None:
+    """Adds the captions of a file beside a source; what is wrong with it counts when there are no others."""
+    base = uri_of(posixpath.basename(name))
+    problem = None
+    if content is None:
+        problem = f"{base}: cannot be read"
+    elif name.endswith(".txt"):
+        entry.add(content.decode("utf-8-sig", "replace"))
+    else:
+        try:
+            add_cues(entry, base, content)
+        except ValueError as error:
+            problem = str(error)
+    if entry.captions:
+        entry.problem = None
+    else:
+        entry.problem = entry.problem or problem

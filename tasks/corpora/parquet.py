@@ -1,0 +1,166 @@
+"""The layout `parquet`: tables with the bytes of media in their cells, or with paths of files beside them.
+
+Listing reads the light columns only, a batch of rows at a time; the bytes are read when a source is opened.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.corpora.corpus import Corpus
+from tasks.corpora.entry import Entry, record_of
+from tasks.corpora.folder import listed_files
+from tasks.corpora.manifest import clean_path
+from tasks.corpora.records import MediaPlace, SourceRecord
+from tasks.corpora.tree import FoundFile, Tree, reason_of, uri_of
+from tasks.errors import ItemError, RequestError
+
+SUFFIX = ".parquet"
+CAPTION_COLUMNS = ("caption", "text")
+PATH_COLUMNS = ("path", "file")
+ROWS_PER_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns say what; `media` holds bytes (a path like `image.bytes` inside a struct) or file paths."""
+
+    media: str
+    holds_paths: bool
+    caption: str
+    others: tuple[str, ...]
+
+    def light(self) -> list[str]:
+        """The columns that listing reads."""
+        return [self.caption, *self.others, *([self.media] if self.holds_paths else [])]
+
+
+def read_parquet(corpus: Corpus, tree: Tree, name: str | None) -> Iterator[SourceRecord]:
+    """Yields the rows of one .parquet file, or of all in a folder, as `file.parquet#row`.
+
+    Rows that name files become one source for each file, with all its captions. A file that is no parquet or
+    is damaged becomes a source with that problem; RequestError when a column is missing.
+    """
+    files = [tree.find(name)] if name else list(tree.listing((SUFFIX,)).files.values())
+    listed: dict[str, Entry] = {}
+    for found in files:
+        try:
+            yield from _rows(corpus, tree, found, listed)
+        except (ItemError, OSError) as error:
+            entry = Entry(problem=f"cannot be read as parquet: {reason_of(error)}")
+            yield record_of(corpus, found, entry)
+    yield from listed_files(corpus, tree, listed)
+
+
+def _rows(corpus: Corpus, tree: Tree, found: FoundFile, listed: dict[str, Entry]) -> Iterator[SourceRecord]:
+    if found.problem is not None:
+        yield record_of(corpus, found, Entry())
+        return
+    import pyarrow.parquet as pq
+
+    base, row = posixpath.basename(found.name), 0
+    try:
+        with tree.open(found.name) as file, pq.ParquetFile(file) as table:
+            columns = find_columns(corpus, f"{tree.root}/{found.name}", table.schema_arrow)
+            for batch in table.iter_batches(ROWS_PER_BATCH, columns=columns.light()):
+                for values in _values(batch):
+                    path = clean_path(_text(values.get(columns.media))) if columns.holds_paths else ""
+                    entry = Entry()
+                    if columns.holds_paths:
+                        path = posixpath.join(posixpath.dirname(uri_of(found.name)), path) if path else ""
+                        entry = listed.setdefault(path, entry) if path else entry
+                    _fill(entry, f"{base}#{row}", values, columns.caption)
+                    if not columns.holds_paths:
+                        place = MediaPlace(found.url, row=row, column=columns.media)
+                        yield record_of(corpus, found, entry, uri=f"{uri_of(found.name)}#{row}", place=place)
+                    row += 1
+    except (ItemError, RequestError):
+        raise
+    except Exception as error:  # damaged files make Arrow raise nearly anything
+        raise ItemError(reason_of(error), stage="read") from None
+
+
+def _fill(entry: Entry, where: str, values: dict[str, Any], caption: str) -> None:
+    entry.licence = entry.licence or _text(values.get("licence")).strip()
+    texts = values[caption]
+    try:
+        for text in texts if isinstance(texts, list) else [texts]:
+            entry.add(_text(text), values.get("start_s"), values.get("end_s"))
+    except ValueError as error:
+        entry.problem = f"{where}: {error}"
+
+
+def find_columns(corpus: Corpus, where: str, schema: Any) -> Columns:
+    """Picks the columns of an Arrow schema; RequestError, naming the file, when one is missing or unclear."""
+    found = ", ".join(schema.names)[:300] or "none"
+    caption = corpus.caption_column or next((name for name in CAPTION_COLUMNS if name in schema.names), None)
+    if caption is None or caption not in schema.names:
+        missing = f"column {caption!r}" if caption else "column 'caption' or 'text'"
+        raise RequestError(f"{where}: has no {missing} (found: {found}); caption_column names another")
+    if not _is_text(schema.field(caption).type):
+        raise RequestError(f"{where}: column {caption!r} holds {schema.field(caption).type}, not text")
+    others = tuple(name for name in ("start_s", "end_s", "licence") if name in schema.names)
+    wanted = corpus.bytes_column
+    if wanted is not None and wanted not in schema.names:
+        raise RequestError(f"{where}: has no column {wanted!r} (found: {found})")
+    names = [wanted] if wanted else [name for name in schema.names if name != caption]
+    media = {name: path for name in names if (path := _bytes_path(name, schema.field(name).type))}
+    if len(media) > 1:
+        raise RequestError(f"{where}: bytes in {', '.join(media)}; bytes_column says which to take")
+    if media:
+        return Columns(next(iter(media.values())), False, caption, others)
+    paths = [name for name in names if (wanted or name in PATH_COLUMNS) and _is_text(schema.field(name).type)]
+    if not paths:
+        raise RequestError(
+            f"{where}: has no column of bytes and none called path or file (found: {found}); "
+            "bytes_column names it"
+        )
+    return Columns(paths[0], True, caption, others)
+
+
+def _bytes_path(name: str, kind: Any) -> str | None:
+    """Where a column has bytes: itself, or the field `bytes` of a struct as Hugging Face writes it."""
+    import pyarrow as pa
+
+    def is_bytes(kind: Any) -> bool:
+        return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+    if is_bytes(kind):
+        return name
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type):
+        return f"{name}.bytes"
+    return None
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _values(batch: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a batch; texts as bytes, for files in the wild hold texts that are no UTF-8."""
+    import pyarrow as pa
+
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = column.cast(pa.large_binary())
+        elif _is_text(column.type):
+            column = column.cast(pa.large_list(pa.large_binary()))
+        columns[name] = column
+    for index in range(batch.num_rows):
+        yield {name: column[index].as_py() for name, column in columns.items()}
+
+
+def _text(value: Any) -> str:
+    return (
+        value.decode("utf-8", "replace") if isinstance(value, bytes) else "" if value is None else str(value)
+    )

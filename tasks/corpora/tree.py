@@ -1,0 +1,86 @@
+"""The files of a corpus, wherever it lies: what the readers ask of a local folder or an address."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+# fmt: off
+VIDEO_SUFFIXES = (
+    ".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov",
+    ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv",
+)
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# fmt: on
+OUTSIDE = "lies outside its corpus"
+MISSING = "no such file"
+NOT_A_FILE = "is not a regular file"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file of a corpus: its path inside it, its path or address, and what is wrong with it, if anything.
+
+    The time of change is 0 where nothing tells it; a file with a problem has neither size nor time.
+    """
+
+    name: str
+    url: str
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of interest by their names, in their order, and the names of all other files."""
+
+    files: dict[str, FoundFile]
+    others: frozenset[str]
+
+
+class Tree(Protocol):
+    """A folder of a corpus; names are paths inside it with slashes, whatever reads outside is refused."""
+
+    @property
+    def root(self) -> str:
+        """Where it lies, for messages."""
+
+    def listing(self, suffixes: Collection[str]) -> Listing:
+        """All files below; those with a suffix are of interest. RequestError when it cannot be listed."""
+
+    def find(self, name: str) -> FoundFile:
+        """One file by its name; a file that is not there has its problem."""
+
+    def open(self, name: str) -> BinaryIO:
+        """A seekable file; OSError or ItemError when it cannot be read."""
+
+    def heads(self, names: Sequence[str], size: int) -> Iterator[bytes | None]:
+        """The first bytes of each file, in order; None for a file that cannot be read."""
+
+    def beside(self, name: str) -> Tree | None:
+        """The folder of that name beside this one, if there is one."""
+
+
+def is_media(name: str, suffixes: Collection[str]) -> bool:
+    """Whether a name has one of the suffixes and is not hidden."""
+    base = posixpath.basename(name)
+    return not base.startswith(".") and posixpath.splitext(base)[1].lower() in suffixes
+
+
+def media_suffixes(kind: str) -> tuple[str, ...]:
+    """The suffixes of files that a corpus of this kind holds."""
+    return IMAGE_SUFFIXES if kind == "images" else VIDEO_SUFFIXES
+
+
+def uri_of(name: str) -> str:
+    r"""A name as text that can be stored; bytes that are no UTF-8 are written as \xNN."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something cannot be read, in one line."""
+    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return text[:300]

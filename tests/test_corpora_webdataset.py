@@ -1,0 +1,155 @@
+"""Tars as webdataset writes them, and tars as attackers and broken disks leave them."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webdataset
+from hypothesis import given
+from hypothesis import settings as checks
+from hypothesis import strategies as st
+
+from tasks.clips.pseudo_video import read_image
+from tasks.corpora.media import open_media
+from tasks.corpora.records import CaptionSpan
+from tasks.errors import RequestError
+from tests.corpus_records import problems, read_records, write_image
+
+
+def _read(path: Path, kind: str = "images") -> dict:
+    return read_records(path, kind, "webdataset")
+
+
+def _tar(path: Path, members: dict[str, bytes], **types: Any) -> Path:
+    """A tar of these members; a type by a name makes a link or a device of it."""
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.type = types.get(name.split(".")[0], tarfile.REGTYPE)
+            if info.type == tarfile.REGTYPE:
+                info.size = len(content)
+            else:
+                info.linkname = "/etc/hostname"
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_what_webdataset_writes(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "in/a.png", shade=7).read_bytes()
+    samples = [
+        {"png": image, "txt": "  one\n", "json": {"caption": "never", "key": "000000000"}},
+        {"png": image, "json": {"caption": "two", "key": "000000001", "status": "success"}},
+        {"json": {"caption": "three", "status": "failed_to_download"}},
+        {"png": image, "seg.png": image, "txt": "four"},
+        {"png": image},
+    ]
+    for shard in ("00000.tar", "00001.tar"):
+        with webdataset.TarWriter(str(tmp_path / shard)) as writer:
+            for number, sample in enumerate(samples):
+                writer.write({"__key__": f"{number:09}", **sample})
+    records = _read(tmp_path)
+    assert list(_read(tmp_path / "00001.tar")) == list(records)[4:]
+    keys = ["000000000", "000000001", "000000003", "000000004"]
+    assert list(records) == [f"{shard}/{key}.png" for shard in ("00000.tar", "00001.tar") for key in keys]
+    assert records["00000.tar/000000000.png"].captions == (CaptionSpan("one", given="  one\n"),)
+    assert records["00000.tar/000000001.png"].captions == (CaptionSpan("two"),)
+    assert records["00000.tar/000000003.png"].captions == (CaptionSpan("four"),)
+    assert "no caption" in str(records["00000.tar/000000004.png"].problem)
+    place = records["00001.tar/000000003.png"].place
+    assert place.size == len(image)
+    with open_media(place) as media:
+        assert (read_image(media) == 7).all()
+    with open_media(place) as media:
+        assert not isinstance(media, str) and media.read() == image
+
+
+def test_members_that_reach_outside_are_problems(tmp_path: Path) -> None:
+    names = ["../up.png", "/root.png", "in/../../x.png", "link.png", "hard.png", "device.png", "good.png"]
+    members = {name: b"x" for name in names} | {"good.txt": b"fine", "../up.txt": b"x", "hidden/.a.png": b"x"}
+    types = {"link": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE, "device": tarfile.CHRTYPE}
+    found = problems(_read(_tar(tmp_path / "t.tar", members, **types)))
+    assert found.pop("t.tar/good.png") is None
+    assert set(found) == {f"t.tar/{name}" for name in names} - {"t.tar/good.png"}
+    for name in names[:3]:
+        assert found[f"t.tar/{name}"] == "lies outside its corpus"
+    for name in names[3:6]:
+        assert found[f"t.tar/{name}"] == "is not a regular file in its tar"
+    assert [path.name for path in tmp_path.iterdir()] == ["t.tar"]
+
+
+def test_a_truncated_tar_gives_its_whole_members(tmp_path: Path) -> None:
+    members = {}
+    for number in range(3):
+        members |= {f"{number}.png": bytes([number]) * 2000, f"{number}.txt": b"words"}
+    content = _tar(tmp_path / "whole.tar", members).read_bytes()
+    (tmp_path / "whole.tar").unlink()
+    # A member is a block of header and its data in whole blocks: 5 for an image, 2 for a text.
+    for blocks, whole in ((0, 0), (3, 0), (5, 1), (7, 1), (7.5, 1), (10, 1), (14, 2), (21, 3)):
+        (tmp_path / "cut.tar").write_bytes(content[: int(blocks * 512)])
+        found = problems(_read(tmp_path))
+        assert "not a whole tar" in str(found.pop("cut.tar"))
+        assert len(found) == whole, blocks
+
+
+def test_tars_that_are_none(tmp_path: Path) -> None:
+    _tar(tmp_path / "empty.tar", {})
+    assert _read(tmp_path) == {}
+    (tmp_path / "noise.tar").write_bytes(b"noise" * 1000)
+    (tmp_path / "folder.tar").mkdir()
+    (tmp_path / "link.tar").symlink_to("/etc/hostname")
+    found = problems(_read(tmp_path))
+    assert "not a whole tar" in str(found["noise.tar"])
+    assert found["link.tar"] == "lies outside its corpus" and len(found) == 2
+    (tmp_path / "00000.tar.gz").write_bytes(b"")
+    for path in (tmp_path, tmp_path / "00000.tar.gz"):
+        with pytest.raises(RequestError, match=r"00000\.tar\.gz: compressed tars are not read"):
+            _read(path)
+
+
+def test_broken_fields_count_where_there_is_no_text(tmp_path: Path) -> None:
+    members = {f"{key}.png": b"x" for key in "abcd"} | {"a.json": b"{", "b.json": b"[1]", "c.json": b"\xff"}
+    members |= {"a.txt": b"fine", "d.json": json.dumps({"caption": "half \ud800 pair"}).encode()}
+    records = _read(_tar(tmp_path / "t.tar", members))
+    assert [record.problem is None for record in records.values()] == [True, False, False, True]
+    assert "c.json" in str(records["t.tar/c.png"].problem)
+    (caption,) = records["t.tar/d.png"].captions
+    assert caption.text == "half pair" and (caption.given or "").encode()
+
+
+def test_only_headers_are_read(tmp_path: Path) -> None:
+    members = {f"{number}.png": bytes(1_000_000) for number in range(20)} | {"0.txt": b"zero"}
+    path = _tar(tmp_path / "t.tar", members)
+    before = _bytes_read()
+    assert len(_read(path)) == 20
+    assert _bytes_read() - before < path.stat().st_size / 20
+
+
+def _bytes_read() -> int:
+    """All bytes that this process has read."""
+    try:
+        return int(Path("/proc/self/io").read_text().split()[1])
+    except OSError:
+        pytest.skip("no /proc/self/io here")
+
+
+names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=120)
+
+
+@checks(deadline=None, max_examples=50)  # a busy machine is no failure
+@given(st.dictionaries(names.map(lambda name: name + ".png"), st.binary(max_size=600), max_size=5), st.data())
+def test_any_tar_is_read(
+    tmp_path_factory: pytest.TempPathFactory, members: dict, data: st.DataObject
+) -> None:
+    path = _tar(tmp_path_factory.mktemp("tars") / "t.tar", members)
+    for record in _read(path).values():
+        record.uri.encode()
+        with open_media(record.place) as media:
+            assert not isinstance(media, str) and media.read() in members.values()
+    content = bytearray(path.read_bytes())
+    for _ in range(3):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    _read(path)
