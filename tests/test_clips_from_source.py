@@ -7,14 +7,12 @@ import pytest
 
 from tasks.clips.from_source import clips_of
 from tasks.clips.settings import ClipSettings
-from tasks.clips.shots import shots_of
 from tasks.clips.video_io import encode, iter_frames
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
 from tasks.errors import ItemError
 from tasks.tiny_world.drawing import Scene, draw_clip, random_scene
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
-FILMS = ClipSettings(shot_threshold=3.0, shot_min_content=15.0)
 
 
 def _source(path: Path, kind: str, *captions: CaptionSpan, problem: str | None = None) -> SourceRecord:
@@ -46,33 +44,6 @@ def _film(path: Path, lengths: list[int], seed: int = 0) -> list[float]:
             scenes.append(scene)
     encode(path, np.concatenate([draw_clip(s, rng, n) for s, n in zip(scenes, lengths, strict=True)]), 8.0)
     return [start / 8.0 for start in np.cumsum([0, *lengths[:-1]])]
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_hard_cuts_are_found_exactly(tmp_path: Path, seed: int) -> None:
-    lengths = np.random.default_rng([1, seed]).integers(8, 13, 6).tolist()
-    starts = _film(tmp_path / "film.mp4", lengths, seed)
-    shots = list(shots_of(iter_frames(tmp_path / "film.mp4", 64, 64), ClipSettings()))
-    assert [shot.start_s for shot in shots] == starts
-    assert [shot.end_s for shot in shots] == [*starts[1:], sum(lengths) / 8]
-    assert [len(shot.frames) for shot in shots] == lengths
-
-
-def test_a_real_film_with_several_shots() -> None:
-    if not SHARED_MEDIA.exists():
-        pytest.skip("../shared/media is not here")
-    shots = list(shots_of(iter_frames(SHARED_MEDIA / "videos/bikes.mp4", 64, 64), FILMS))
-    assert [round(shot.start_s, 2) for shot in shots] == [0.0, 1.2, 3.04, 5.48, 7.48]
-
-
-def test_short_shots_are_dropped_and_long_ones_come_in_pieces(tmp_path: Path) -> None:
-    starts = _film(tmp_path / "film.mp4", [10, 3, 10])
-    shots = list(shots_of(iter_frames(tmp_path / "film.mp4", 64, 64), ClipSettings()))
-    assert [shot.start_s for shot in shots] == [starts[0], starts[2]]
-    still = np.full((64, 64, 3), 30, np.uint8)
-    held = shots_of(((i / 8, still) for i in range(100)), ClipSettings(max_shot_s=2.0))
-    pieces = [(shot.start_s, shot.end_s) for shot in held]
-    assert pieces == [(2.0 * i, 2.0 * i + 2.0) for i in range(6)] + [(12.0, 12.5)]
 
 
 def test_shots_take_their_captions_and_clips_lie_in_their_middle(tmp_path: Path) -> None:

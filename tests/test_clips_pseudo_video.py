@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.clips.from_source import clips_of
-from tasks.clips.pseudo_video import Motion, draw_motion, read_image, render
+from tasks.clips.images import read_image
+from tasks.clips.pseudo_video import EASINGS, KINDS, Motion, draw_motion, ease, render
 from tasks.clips.settings import ClipSettings
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
 from tasks.errors import ItemError
@@ -73,21 +74,46 @@ def test_a_still_window_is_the_image_and_a_smooth_pan_has_even_steps() -> None:
     assert np.allclose(np.diff(means), np.diff(means).mean(), atol=0.3)
 
 
-def test_the_stored_parameters_reproduce_the_clip(tmp_path: Path) -> None:
+def test_every_kind_and_easing_is_drawn_and_the_same_seed_gives_the_same(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     image = draw_image(random_scene(rng, moving=False), rng, 96)
     Image.fromarray(image).save(tmp_path / "image.png")
-    clips = list(clips_of(_source(tmp_path / "image.png"), ClipSettings(clips_per_source=3)))
-    assert len({clip.clip_id for clip in clips}) == 3
-    for clip in clips:
-        stored = json.loads(clip.params_json)
-        motion = Motion(stored["kind"], tuple(stored["start"]), tuple(stored["end"]))
-        again = render(image, motion, stored["num_frames"], stored["width"], stored["height"])
-        assert np.array_equal(again, clip.frames_nhwc)
-    twice = list(clips_of(_source(tmp_path / "image.png"), ClipSettings(clips_per_source=3)))
+    settings = ClipSettings(clips_per_source=64)
+    clips = list(clips_of(_source(tmp_path / "image.png"), settings))
+    assert len({clip.clip_id for clip in clips}) == 64
+    drawn = [json.loads(clip.params_json) for clip in clips]
+    assert {parameters["kind"] for parameters in drawn} == set(KINDS)
+    assert {parameters["easing"] for parameters in drawn} == set(EASINGS)
+    twice = list(clips_of(_source(tmp_path / "image.png"), settings))
     assert [clip.clip_id for clip in clips] == [clip.clip_id for clip in twice]
-    (other,) = clips_of(_source(tmp_path / "image.png", "other"), ClipSettings())
+    other = next(clips_of(_source(tmp_path / "image.png", "other"), settings))
     assert other.params_json != clips[0].params_json
+
+
+def test_each_kind_moves_as_its_name_says() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        motion = draw_motion(rng, (96, 80), ClipSettings())
+        start, end = np.array(motion.start), np.array(motion.end)
+        growth = (end[2] - end[0]) - (start[2] - start[0])
+        moved_x, moved_y = np.abs((end[:2] + end[2:] - start[:2] - start[2:]) / 2)
+        if motion.kind == "pan":
+            assert growth == pytest.approx(0, abs=2e-5) and max(moved_x, moved_y) > 0.04
+        elif motion.kind == "diagonal":
+            assert abs(growth) > 0.0 and min(moved_x, moved_y) > 0.04
+        else:
+            assert growth < 0 if motion.kind == "zoom-in" else growth > 0
+
+
+@pytest.mark.parametrize("easing", EASINGS)
+def test_easings_go_all_the_way_and_never_back(easing: str) -> None:
+    way = ease(np.linspace(0, 1, 33), easing)
+    assert way[0] == 0 and way[-1] == 1 and np.all(np.diff(way) > 0)
+    first_half, second_half = way[16], 1 - way[16]
+    expected = {"linear": 0, "ease-in": -1, "ease-out": 1, "ease-in-out": 0}[easing]
+    assert np.sign(round(first_half - second_half, 9)) == expected
+    steps = np.diff(way)
+    assert (steps[0] < steps[16]) == (easing in ("ease-in", "ease-in-out"))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tasks.clips.ffmpeg import write_mp4
-from tasks.clips.video_io import decode_bytes, encode, encode_lossless_ish, frame_times, iter_frames, probe
+from tasks.clips.reading import frame_times, probe
+from tasks.clips.video_io import decode_bytes, encode, encode_lossless_ish, iter_frames
 from tasks.errors import ItemError
 from tasks.tiny_world.drawing import Scene, draw_clip
 

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.clips.from_source import clips_of
 from tasks.clips.settings import ClipSettings
-from tasks.clips.video_io import probe
+from tasks.clips.reading import probe
 from tasks.corpora.config import load_corpora
 from tasks.corpora.readers import read_sources
 from tasks.errors import ItemError, RequestError

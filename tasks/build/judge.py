@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,12 +23,15 @@ from tasks.build.items import (
 from tasks.build.recipe import Digests, Recipe, clip_digest
 from tasks.build.rewriting import Rewrite, Rewritten, rewrite_rows
 from tasks.captions.aesthetics import AestheticHead
-from tasks.captions.captioner import Captioner
 from tasks.captions.scoring import CaptionScorer, ClipScore
+from tasks.captions.settings import CaptionerSettings
 from tasks.corpora.manifest import normalise_caption
 from tasks.corpora.records import CaptionSpan
 from tasks.errors import ItemError
 from tasks.latents.encoder import LatentEncoder, Latents
+
+if TYPE_CHECKING:
+    from tasks.captions.captioner import Captioner
 
 
 class ClipJudge:
@@ -44,9 +47,9 @@ class ClipJudge:
         build = recipe.build
         self._scorer = CaptionScorer(recipe.clip, build.batch_clips)
         self._encoder = LatentEncoder(recipe.model, build.batch_clips, build.latents_std)
-        head, captioner = recipe.aesthetic.head, recipe.captioner
+        head = recipe.aesthetic.head
         self._head = None if head is None else AestheticHead(head, self._scorer.feature_width)
-        self._captioner = None if captioner.model is None else Captioner(captioner)
+        self._captioner = _captioner(recipe.captioner)
 
     def judge(self, reuse: Sequence[RowRef | None], *batch: DecodedClip) -> list[Any]:
         """`Judged` and then one row per clip (None for a clip that failed), as separate return values.
@@ -153,3 +156,11 @@ class ClipJudge:
             else:
                 row |= latent_columns(latents, self._digests.encoder)
         return failures
+
+
+def _captioner(settings: CaptionerSettings) -> Captioner | None:
+    if settings.model is None:
+        return None
+    from tasks.captions.captioner import Captioner  # it brings transformers, which most builds do without
+
+    return Captioner(settings.model, settings.candidates, settings.max_tokens)

@@ -11,8 +11,9 @@ from typing import Any
 from storage.writer import DatasetWriter, Signature
 from tasks.build.recipe import Recipe
 from tasks.corpora.corpus import Corpus
-from tasks.corpora.readers import NO_CAPTION, NO_SUCH_FILE, read_sources
+from tasks.corpora.readers import NO_CAPTION, read_sources
 from tasks.corpora.records import SourceRecord
+from tasks.corpora.tree import MISSING
 
 _ROWS = 2
 """Raised when the same source and settings would give other rows: everything is then made anew."""
@@ -58,7 +59,7 @@ class Pending:
             read += 1
             if self._needs_work(source, signature):
                 pending.add(source.source_id)
-            if source.problem != NO_SUCH_FILE:
+            if source.problem != MISSING:
                 there.add(source.source_id)
         known = self._writer.sources_with_clips({corpus.name for corpus in self._corpora})
         return Counts(read, len(pending), sorted(known - there))

@@ -10,6 +10,7 @@ import numpy as np
 from storage.schema import split_of
 from tasks.build.items import filter_view
 from tasks.filters.duplicates import find_duplicates, split_groups
+from tasks.filters.neighbours import Fingerprints, Looks, MeanFeatures
 from tasks.filters.settings import FilterSettings
 
 DUPLICATE = "duplicate"
@@ -45,15 +46,16 @@ class Placement(NamedTuple):
     split: str
 
 
-def evidence_column(settings: FilterSettings) -> str | None:
-    """The column that near-duplicates are found by; None when they are not looked for."""
-    return {"off": None, "perceptual": "fingerprint", "clip": "clip_features"}[settings.duplicates]
+def evidence_columns(settings: FilterSettings) -> tuple[str, ...]:
+    """The columns that near-duplicates are found by; none when they are not looked for."""
+    columns = {"off": (), "perceptual": ("fingerprint",), "clip": ("clip_features", "num_frames")}
+    return columns[settings.duplicates]
 
 
 def place(
     rows: Sequence[dict[str, Any]], settings: FilterSettings, official_splits: Mapping[str, str]
 ) -> list[Placement]:
-    """The placement of each row, whatever their order; rows hold `COLUMNS` and the evidence column.
+    """The placement of each row, whatever their order; rows hold `COLUMNS` and the evidence columns.
 
     Sources that share near-duplicates share a split, so that no copy of a training clip is tested on: one that the
     corpora give (test before val before train), else that of the smallest source_id.
@@ -74,18 +76,15 @@ def _near_duplicates(
     rows: Sequence[dict[str, Any]], settings: FilterSettings
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Clips that are not kept, each with the one that is; and sources that share a group, with its smallest."""
-    column = evidence_column(settings)
-    if column is None or not rows:
+    if settings.duplicates == "off" or not rows:
         return {}, {}
-    clip_ids, source_ids = [row["clip_id"] for row in rows], [row["source_id"] for row in rows]
-    if column == "fingerprint":
-        evidence = np.frombuffer(b"".join(row[column] for row in rows), np.uint8).reshape(len(rows), -1)
+    looks: Looks
+    if settings.duplicates == "perceptual":
+        looks = Fingerprints([row["fingerprint"] for row in rows], settings.max_duplicate_distance)
     else:
-        evidence = np.stack([_mean_features(row) for row in rows])
-    return (
-        find_duplicates(clip_ids, source_ids, evidence, settings),
-        split_groups(clip_ids, source_ids, evidence, settings),
-    )
+        looks = MeanFeatures(np.stack([_mean_features(row) for row in rows]), settings.min_duplicate_cosine)
+    clip_ids, source_ids = [row["clip_id"] for row in rows], [row["source_id"] for row in rows]
+    return find_duplicates(clip_ids, source_ids, looks), split_groups(clip_ids, source_ids, looks)
 
 
 def _mean_features(row: dict[str, Any]) -> np.ndarray:

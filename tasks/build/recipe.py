@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.build.settings import BuildSettings
+from tasks.captions.aesthetics import aesthetic_digest
 from tasks.captions.scoring import scorer_digest
 from tasks.captions.settings import AestheticSettings, CaptionerSettings
 from tasks.clips.settings import ClipSettings
@@ -39,7 +40,7 @@ class Digests:
         """Reads files only, so that a run with nothing to do loads no model; RequestError when they are no models."""
         scorer, head = scorer_digest(recipe.clip), recipe.aesthetic.head
         return cls(
-            encoder_digest(recipe.model), scorer if head is None else f"{scorer}{_HEAD}{head_digest(head)}"
+            encoder_digest(recipe.model), scorer if head is None else f"{scorer}{_HEAD}{aesthetic_digest(head)}"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from storage.rows import RowRef
 from storage.writer import DatasetWriter, RowGroup
-from tasks.build.placement import COLUMNS, Placement, evidence_column, place
+from tasks.build.placement import COLUMNS, Placement, evidence_columns, place
 from tasks.build.pool import Workers
 from tasks.build.recipe import Digests, Recipe
 from tasks.build.rewriting import Rewrite, Rewritten, rewrite_rows
@@ -48,8 +48,7 @@ def settle(
         report(f"scoring {len(stale)} clips of another CLIP model anew")
         jobs = [Rewrite(row["clip_id"], row["ref"], score=True, place=places.get(row["source_id"])) for row in stale]
         settled.rescored = _apply(jobs, writer, recipe, workers, settled)
-    column = evidence_column(recipe.filter)
-    rows = list(_rows(writer, () if column is None else (column, "num_frames")))
+    rows = list(_rows(writer, evidence_columns(recipe.filter)))
     jobs = []
     for row, placement in zip(rows, place(rows, recipe.filter, writer.official_splits()), strict=True):
         job = _job(row, placement, digests, places)

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from tasks.clips.clip import Clip, clip_id, parameters_json, seed_of
-from tasks.clips.pseudo_video import draw_motion, read_image, render
-from tasks.clips.sampling import collect_frames, plan_windows
+from tasks.clips.collecting import frames_at
+from tasks.clips.images import read_image
+from tasks.clips.instants import grid_refinement, sample_instants_s, shot_instants_s
+from tasks.clips.pseudo_video import draw_motion, render
+from tasks.clips.reading import frame_times, probe
+from tasks.clips.sampling import plan_starts
 from tasks.clips.settings import ClipSettings
-from tasks.clips.shots import shots_of
-from tasks.clips.video_io import frame_times, iter_frames, probe
+from tasks.clips.shot_windows import shot_windows
 from tasks.corpora.media import Media, open_media
 from tasks.corpora.records import CaptionSpan, SourceRecord, captions_for_span
 from tasks.errors import ItemError
@@ -48,37 +51,37 @@ def _from_image(source: SourceRecord, media: Media, settings: ClipSettings) -> I
 
 def _from_short_video(source: SourceRecord, media: Media, settings: ClipSettings) -> Iterator[Clip]:
     times_s = frame_times(media)
-    windows = plan_windows(times_s, settings.num_frames, settings.fps, settings.clips_per_source)
-    if not windows:
+    starts_s = plan_starts(times_s, settings.num_frames, settings.clip_fps, settings.clips_per_source)
+    if not starts_s:
         length_s = times_s[-1] - times_s[0] if times_s else 0.0
         raise ItemError(
             f"{source.uri}: too short: {len(times_s)} frames over {length_s:.2f} s, "
             f"a clip spans {settings.span_s:.2f} s",
             stage="sample",
         )
-    wanted = sorted({index for window in windows for index in window.indices})
-    timed_frames = iter_frames(media, settings.width, settings.height)
-    picked = collect_frames(timed_frames, [times_s[index] for index in wanted], source.uri)
-    frame_at = dict(zip(wanted, picked, strict=True))
-    info = probe(media)
-    for window in windows:
-        frames_nhwc = np.stack([frame_at[index] for index in window.indices])
-        end_s = window.start_s + settings.span_s
-        captions = captions_for_span(source.captions, window.start_s, end_s) or source.captions[:1]
-        parameters = _frame_parameters(settings) | {"method": "sample", "start_s": round(window.start_s, 6)}
-        size = (info.width, info.height)
+    duration_s = probe(media).duration_s
+    drawn = [_frame_parameters(settings) | {"method": "sample", "start_s": start_s} for start_s in starts_s]
+    instants_s = [sample_instants_s(parameters) for parameters in drawn]
+    taken = frames_at(media, instants_s, settings.width, settings.height)
+    for start_s, parameters, frames in zip(starts_s, drawn, taken, strict=True):
+        captions = captions_for_span(source.captions, start_s, start_s + settings.span_s)
         yield _clip(
-            source, settings, window.start_s, frames_nhwc, captions, parameters, size, info.duration_s
+            source,
+            settings,
+            start_s,
+            frames.frames_nhwc,
+            captions or source.captions[:1],
+            parameters,
+            frames.source_size,
+            duration_s,
         )
 
 
 def _from_long_video(source: SourceRecord, media: Media, settings: ClipSettings) -> Iterator[Clip]:
     shots = long_enough = made = 0
-    info = probe(media)
-    size = (info.width, info.height)
-    for shot in shots_of(iter_frames(media, settings.width, settings.height), settings):
+    duration_s = probe(media).duration_s
+    for shot, size, windows in shot_windows(media, settings):
         shots += 1
-        windows = plan_windows(shot.times_s, settings.num_frames, settings.fps, settings.clips_per_source)
         long_enough += bool(windows)
         captions = captions_for_span(source.captions, shot.start_s, shot.end_s)
         if not captions:
@@ -86,14 +89,13 @@ def _from_long_video(source: SourceRecord, media: Media, settings: ClipSettings)
         for window in windows:
             parameters = _frame_parameters(settings) | {
                 "method": "shot",
-                "start_s": round(window.start_s, 6),
+                "instant": window.instant,
+                "grid": grid_refinement(settings),
                 "shot_start_s": round(shot.start_s, 6),
                 "shot_end_s": round(shot.end_s, 6),
             }
-            frames_nhwc = np.stack([shot.frames[index] for index in window.indices])
-            yield _clip(
-                source, settings, window.start_s, frames_nhwc, captions, parameters, size, info.duration_s
-            )
+            start_s = float(shot_instants_s(parameters)[0])
+            yield _clip(source, settings, start_s, window.frames_nhwc, captions, parameters, size, duration_s)
             made += 1
     if made == 0:
         raise ItemError(
@@ -107,6 +109,7 @@ def _frame_parameters(settings: ClipSettings) -> dict[str, object]:
     return {
         "num_frames": settings.num_frames,
         "fps": settings.fps,
+        "frame_stride": settings.frame_stride,
         "width": settings.width,
         "height": settings.height,
     }
@@ -127,7 +130,7 @@ def _clip(
         clip_id=clip_id(source.source_id, params_json),
         source=source,
         start_s=start_s,
-        fps=settings.fps,
+        fps=settings.clip_fps,
         frames_nhwc=frames_nhwc,
         captions=captions,
         caption_origin=source.caption_origin,

@@ -2,69 +2,38 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from tasks.clips.settings import ClipSettings
-from tasks.corpora.media import Media, media_name
-from tasks.errors import ItemError
 
-MAX_PIXELS = 100_000_000  # about 300 MB as RGB; a header that promises more is a bomb or a poster
-KINDS = ("zoom-in", "zoom-out", "pan")
+KINDS = ("zoom-in", "zoom-out", "pan", "diagonal")
+EASINGS = ("linear", "ease-in", "ease-out", "ease-in-out")
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Motion:
-    """A window (left, top, right, bottom; parts of the upright image) that moves from `start` to `end`."""
+    """A window (left, top, right, bottom; parts of the upright image) that moves from `start` to `end`.
+
+    `easing` says how its speed changes on the way; rows of older datasets have none and moved evenly.
+    """
 
     kind: str
     start: Box
     end: Box
+    easing: str = "linear"
 
     def parameters(self) -> dict[str, object]:
         """The motion as plain values for JSON; `Motion(**parameters)` is the same motion again."""
         return asdict(self)
 
 
-def read_image(media: Media | Path) -> np.ndarray:
-    """Reads an image upright (EXIF orientation) as uint8 RGB (h, w, 3), transparency over white.
-
-    Raises ItemError for what Pillow cannot read and for more than MAX_PIXELS.
-    """
-    name = media_name(media)
-    try:
-        # Pillow warns of large images; the limit below decides instead.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(media) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    size = f"{image.width}x{image.height}"
-                    raise ItemError(
-                        f"{name}: {size} is over the limit of {MAX_PIXELS} pixels", stage="decode"
-                    )
-                upright = ImageOps.exif_transpose(image)
-                if upright.has_transparency_data:
-                    upright = Image.alpha_composite(
-                        Image.new("RGBA", upright.size, "white"), upright.convert("RGBA")
-                    )
-                return np.asarray(upright.convert("RGB"))
-    except ItemError:
-        raise
-    except UnidentifiedImageError:
-        raise ItemError(f"{name}: cannot be decoded: its content is no image", stage="decode") from None
-    except Exception as error:  # broken files make Pillow's plugins raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ItemError(f"{name}: cannot be decoded: {reason}", stage="decode") from error
-
-
 def draw_motion(rng: np.random.Generator, image_size: tuple[int, int], settings: ClipSettings) -> Motion:
-    """Draws a zoom in, a zoom out or a pan over an image of size (width, height).
+    """Draws a zoom in, a zoom out, a pan or a diagonal pan with a zoom over an image of size (width, height).
 
     All windows have the clip's aspect ratio, lie inside the image, are at least
     `pseudo_video_min_window` of its centre crop and keep near the centre, where the subject is.
@@ -72,24 +41,35 @@ def draw_motion(rng: np.random.Generator, image_size: tuple[int, int], settings:
     crop_wh = _centre_crop(image_size, settings.width / settings.height)
     smallest = settings.pseudo_video_min_window
     kind = str(rng.choice(KINDS))
+    easing = str(rng.choice(EASINGS))
     if kind == "pan":
         scale = rng.uniform(smallest, (1 + smallest) / 2)
         # Along a line through the centre: at least one axis is moved by the whole room it has.
         shift_xy = rng.choice([-1.0, 1.0], size=2) * rng.permutation([1.0, rng.uniform(0, 1)])
         start, end = (scale, -shift_xy), (scale, shift_xy)
+    elif kind == "diagonal":
+        wide, near = (
+            rng.uniform((1 + smallest) / 2, (3 + smallest) / 4),
+            rng.uniform(smallest, (1 + smallest) / 2),
+        )
+        # Both axes cross nearly all the room they have, while the window grows or shrinks.
+        shift_xy = rng.choice([-1.0, 1.0], size=2) * rng.uniform(0.8, 1.0, size=2)
+        start, end = (wide, -shift_xy), (near, shift_xy)
+        if rng.random() < 0.5:
+            start, end = end, start
     else:
         # The room grows with the zoom, so the subject drifts a little while it comes nearer.
         wide, near = rng.uniform((1 + smallest) / 2, 1.0), rng.uniform(smallest, (1 + 3 * smallest) / 4)
         start, end = (wide, rng.uniform(-1, 1, size=2)), (near, rng.uniform(-1, 1, size=2))
         if kind == "zoom-out":
             start, end = end, start
-    return Motion(kind, _box(*start, crop_wh, smallest), _box(*end, crop_wh, smallest))
+    return Motion(kind, _box(*start, crop_wh, smallest), _box(*end, crop_wh, smallest), easing)
 
 
 def render(image_hwc: np.ndarray, motion: Motion, num_frames: int, width: int, height: int) -> np.ndarray:
     """Renders the clip of a motion over an image, uint8 (num_frames, height, width, 3), antialiased."""
     image = Image.fromarray(image_hwc)
-    parts = np.linspace(0.0, 1.0, num_frames)[:, None]
+    parts = ease(np.linspace(0.0, 1.0, num_frames), motion.easing)[:, None]
     boxes = (1 - parts) * np.array(motion.start) + parts * np.array(motion.end)
     boxes_px = np.clip(boxes, 0.0, 1.0) * [image.width, image.height, image.width, image.height]
     # Windows between pixels are sampled as they are: rounding them would make the motion jerk.
@@ -98,6 +78,17 @@ def render(image_hwc: np.ndarray, motion: Motion, num_frames: int, width: int, h
         for left, top, right, bottom in boxes_px.tolist()
     ]
     return np.stack([np.asarray(frame) for frame in frames])
+
+
+def ease(parts: np.ndarray, easing: str) -> np.ndarray:
+    """How far along its way (0..1) the window is after these parts (0..1) of the clip's time."""
+    if easing == "ease-in":
+        return parts**2
+    if easing == "ease-out":
+        return 1 - (1 - parts) ** 2
+    if easing == "ease-in-out":
+        return parts**2 * (3 - 2 * parts)
+    return parts
 
 
 def _centre_crop(image_size: tuple[int, int], aspect: float) -> np.ndarray:

@@ -1,0 +1,156 @@
+"""Opens videos and decodes their frames in order, from the start or from a keyframe that is safe to start at.
+
+Whatever libav cannot read becomes an ItemError of stage `decode`; what a header promises is checked before memory
+is taken for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tasks.clips.keyframes import seek_to_keyframe
+from tasks.clips.webp import is_webp, webp_frames
+from tasks.corpora.media import Media, media_name
+from tasks.errors import ItemError
+
+MAX_PIXELS = 36_000_000  # 8192x4320 and a little; decoders hold up to 16 frames, 54 MB each
+# A playlist that calls itself a video must not make us open addresses on the network. The limit on pixels holds
+# for the decoders too, which libav starts while it opens a file.
+OPEN_OPTIONS = {"protocol_whitelist": "file,crypto,data", "max_pixels": str(MAX_PIXELS)}
+MAX_PIXEL_ASPECT = (
+    4.0  # broken headers promise pixels hundreds of times wider than high: those count as square
+)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the container says about its first video stream, sizes before any turn; `duration_s` may be unknown."""
+
+    width: int
+    height: int
+    fps: float
+    duration_s: float | None
+    codec: str
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A frame as it was decoded, its time, and the width of its pixels as a multiple of their height."""
+
+    time_s: float
+    frame: VideoFrame
+    pixel_aspect: float
+
+
+def probe(source: Media | Path) -> VideoInfo:
+    """Reads the headers of a video without decoding it; ItemError when there is no readable video."""
+    if is_webp(source):
+        decoded = list(webp_frames(source))
+        (first_s, first), (last_s, _) = decoded[0], decoded[-1]
+        fps = (len(decoded) - 1) / (last_s - first_s) if last_s > first_s else 25.0
+        return VideoInfo(first.width, first.height, fps, last_s + 1 / fps, "webp")
+    with open_video(source) as (container, stream):
+        duration_s = None
+        if stream.duration is not None and stream.time_base is not None:
+            duration_s = float(stream.duration * stream.time_base)
+        elif container.duration is not None:
+            duration_s = container.duration / av.time_base
+        context = stream.codec_context
+        return VideoInfo(context.width, context.height, stream_fps(stream), duration_s, context.name)
+
+
+def frame_times(source: Media | Path) -> list[float]:
+    """Times in seconds of all frames, ascending, from the packets alone: nothing is decoded."""
+    if is_webp(source):
+        return [time_s for time_s, _ in webp_frames(source)]
+    with open_video(source) as (container, stream):
+        times_s = []
+        for packet in container.demux(stream):
+            # AVI files carry decoding times only.
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None and packet.size > 0 and not packet.is_discard:
+                times_s.append(float(stamp * packet.time_base))
+        return sorted(times_s)
+
+
+def iter_decoded(source: Media | Path, from_s: float | None = None) -> Iterator[Decoded]:
+    """Decodes a video's frames in order, one in memory at a time; ItemError on broken data.
+
+    With `from_s` the first frames may be left out: where the container allows it, decoding starts at a keyframe
+    at or before that time, and every frame from there on is the one that decoding from the start gives.
+    """
+    if is_webp(source):
+        for time_s, frame in webp_frames(source):
+            yield Decoded(time_s, frame, 1.0)
+        return
+    if from_s is not None:
+        with open_video(source) as (container, stream):
+            start = seek_to_keyframe(container, stream, from_s)
+            if start is not None:
+                yield from _frames(container, stream, start)
+                return
+    with open_video(source) as (container, stream):
+        yield from _frames(container, stream, None)
+
+
+def stream_fps(stream: VideoStream) -> float:
+    """The rate a stream's header gives, or guesses; 25 where there is none."""
+    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    return float(rate) if rate else 25.0
+
+
+@contextmanager
+def open_video(source: Media | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A container and its first video stream; whatever fails while it is open becomes an ItemError."""
+    name = media_name(source)
+    try:
+        if isinstance(source, str | Path):
+            target: Any = os.path.abspath(source)
+        else:
+            source.seek(0)  # whoever read it last left it somewhere else
+            target = source
+        # Real AVI files carry latin-1 metadata, which would raise UnicodeDecodeError.
+        with av.open(target, "r", metadata_errors="ignore", options=OPEN_OPTIONS) as container:
+            if not container.streams.video:
+                raise ItemError(f"{name}: holds no video", stage="decode")
+            stream = container.streams.video[0]
+            _check_decoder(name, stream)
+            yield container, stream
+    except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise ItemError(f"{name}: cannot be decoded: {reason}", stage="decode") from error
+
+
+def _check_decoder(name: str, stream: VideoStream) -> None:
+    context = stream.codec_context
+    if context is None:
+        raise ItemError(f"{name}: cannot be decoded: no decoder knows its codec", stage="decode")
+    if context.width * context.height > MAX_PIXELS:
+        size = f"{context.width}x{context.height}"
+        raise ItemError(f"{name}: {size} is over the limit of {MAX_PIXELS} pixels", stage="decode")
+    context.options = {"max_pixels": str(MAX_PIXELS)}  # a frame may be larger than its header says
+    context.thread_count = 1  # one worker per core decodes; threads inside would fight
+
+
+def _frames(container: InputContainer, stream: VideoStream, start: int | None) -> Iterator[Decoded]:
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
+        aspect = 1.0
+    time_s, step_s = -1.0, 1.0 / stream_fps(stream)
+    for frame in container.decode(stream):
+        # Frames shown before the keyframe refer to what was not decoded.
+        if start is not None and (frame.pts is None or frame.pts < start):
+            continue
+        # Times never run backwards, even where the file's do.
+        time_s = max(time_s, frame.time if frame.time is not None else max(time_s + step_s, 0.0))
+        yield Decoded(time_s, frame, aspect)

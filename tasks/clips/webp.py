@@ -1,0 +1,43 @@
+"""Frames of WebP animations, which libav does not decode; Pillow does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from av.video.frame import VideoFrame
+from PIL import Image, ImageSequence
+
+from tasks.clips.images import opened_image, upright_rgb
+from tasks.corpora.media import Media
+
+DEFAULT_FRAME_MS = 100  # what browsers make of a frame that has no duration
+
+
+def is_webp(source: Media | Path) -> bool:
+    """Whether the bytes call themselves WebP; what cannot be read at all is not."""
+    try:
+        if isinstance(source, str | Path):
+            with open(source, "rb") as file:
+                head = file.read(12)
+        else:
+            source.seek(0)
+            head = source.read(12)
+    except OSError:
+        return False
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+def webp_frames(source: Media | Path) -> Iterator[tuple[float, VideoFrame]]:
+    """Times in seconds and frames of a WebP file, one if it is still; ItemError (stage `decode`) on broken data."""
+    with opened_image(source) as image:
+        time_ms = 0
+        for frame in ImageSequence.Iterator(image):
+            rgb_hwc = np.asarray(upright_rgb(frame))
+            yield time_ms / 1000, VideoFrame.from_ndarray(rgb_hwc, format="rgb24")
+            time_ms += _duration_ms(frame)
+
+
+def _duration_ms(frame: Image.Image) -> int:
+    return int(frame.info.get("duration") or DEFAULT_FRAME_MS)
