@@ -36,7 +36,8 @@ class BuildDatasetParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     action: Literal["build", "refilter", "retry-quarantine"] = Field(
-        "build", description="bring it up to date; or only apply thresholds; or only try the bad sources again"
+        "build",
+        description="bring it up to date; or only apply thresholds; or only try the bad sources again",
     )
     corpora: Path | None = Field(
         None, description="corpora file; none: the last build's, or for the profile tiny the tiny world"

@@ -109,7 +109,7 @@ class ClipDataset:
         while group := list(islice(waiting, ahead)):
             numbers = np.concatenate([np.asarray(batch, np.int64) for batch in group])
             ascending, position = np.unique(numbers, return_inverse=True)
-            table = self.take(ascending, columns)
+            table = self.take(ascending.tolist(), columns)
             first = 0
             for batch in group:
                 yield table.take(pa.array(position[first : first + len(batch)]))

@@ -168,7 +168,7 @@ class DatasetWriter:
         return dict(zip(table["source_id"].to_pylist(), table[column].to_pylist(), strict=True))
 
     def rows(self, columns: Sequence[str]) -> "dict[str, pa.Table]":
-        """Columns of `clips` and `rejected` (of that one `reason` too), with the `row` and `version` to read them at."""
+        """Columns of `clips` and `rejected` (there `reason` too), with the `row` and `version` to read them at."""
         return {
             "clips": numbered_rows(self.dataset_dir, "clips", columns),
             "rejected": numbered_rows(self.dataset_dir, "rejected", [*columns, "reason"]),

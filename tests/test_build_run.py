@@ -66,9 +66,7 @@ def first(folder, corpora, tiny_profile, ray_session):
     """The first build, with everything that has a score kept."""
     notes: list[tuple[int, int | None, str]] = []
     recipe = keep_all(tiny_profile, commit_rows=8)
-    summary = build(
-        corpora, folder / "dataset", recipe, on_progress=lambda *note: notes.append(note)
-    )
+    summary = build(corpora, folder / "dataset", recipe, on_progress=lambda *note: notes.append(note))
     return summary, notes
 
 
@@ -84,7 +82,19 @@ def test_every_source_is_accounted_for(first, folder):
     assert all(row["error"] and "\n" not in row["error"] for row in info["quarantine"])
     assert (summary.tag, dataset.tag, summary.version) == ("build-0001", "build-0001", dataset.version)
     assert notes[0][:2] == (0, 22) and (22, 22) in [note[:2] for note in notes]
-    stages = {"read", "digest", "decode", "video", "signals", "score", "encode", "write", "commit", "settle", "wall"}
+    stages = {
+        "read",
+        "digest",
+        "decode",
+        "video",
+        "signals",
+        "score",
+        "encode",
+        "write",
+        "commit",
+        "settle",
+        "wall",
+    }
     assert stages == summary.seconds.keys()
     json.dumps(summary.as_dict())
 
@@ -119,7 +129,9 @@ def test_rows_are_what_the_models_say_of_the_frames(first, folder, corpora, tiny
             error = np.mean((frames_nhwc.astype(float) - clip.frames_nhwc) ** 2)
             assert fps == clip.fps and 10 * np.log10(255**2 / error) > 40
         score = scorer.score(frames_nhwc, [clip.captions[0].text])
-        assert (row["clip_score"], row["clip_score_min"]) == pytest.approx((score.mean, score.minimum), abs=1e-5)
+        assert (row["clip_score"], row["clip_score_min"]) == pytest.approx(
+            (score.mean, score.minimum), abs=1e-5
+        )
         assert (row["caption"], row["licence"]) == (clip.captions[0].text, "CC0-1.0")
         assert row["scorer"] == scorer_digest(tiny_profile.clip)
         assert row["encoder"] == encoder_digest(tiny_profile.model)

@@ -87,7 +87,9 @@ def test_a_row_whose_source_is_gone_stays_rejected_and_is_named(everything, tmp_
     summary = refilter(tmp_path / "dataset", keep_all(tiny_profile))
     rows = all_rows(tmp_path / "dataset")
     left = {row["source_uri"]: row for row in rows.values() if row["reason"] is not None}
-    assert set(left) == {"image_0000.jpg", "image_0001.png"} and all(r["latents"] is None for r in left.values())
+    assert set(left) == {"image_0000.jpg", "image_0001.png"} and all(
+        r["latents"] is None for r in left.values()
+    )
     assert set(summary.unavailable) == {row["clip_id"] for row in left.values()}
     assert any("no longer the file" in error for error in summary.unavailable.values())
     assert {k: v for k, v in rows.items() if v["reason"] is None}.items() <= all_rows(everything).items()
@@ -106,13 +108,17 @@ def _other_model(folder: Path, copy_of: str, weights: str) -> str:
 
 
 @pytest.mark.parametrize("part", ["encoder", "scorer"])
-def test_rows_of_another_model_are_made_anew_and_nothing_else(everything, copy, corpora, tmp_path, tiny_profile, part):
+def test_rows_of_another_model_are_made_anew_and_nothing_else(
+    everything, copy, corpora, tmp_path, tiny_profile, part
+):
     recipe = keep_all(tiny_profile)
     if part == "encoder":
         other = _other_model(tmp_path / "model", recipe.model, "vae/diffusion_pytorch_model.safetensors")
         recipe = replace(recipe, model=other)
     else:
-        recipe = replace(recipe, clip=_other_model(tmp_path / "clip", recipe.clip, "open_clip_model.safetensors"))
+        recipe = replace(
+            recipe, clip=_other_model(tmp_path / "clip", recipe.clip, "open_clip_model.safetensors")
+        )
     before = all_rows(copy)
     summary = build(corpora, copy, recipe)
     done = summary.encoded if part == "encoder" else summary.rescored

@@ -62,7 +62,9 @@ def test_batches_are_those_asked_for_however_far_ahead_they_are_read(twenty, bat
     read = list(twenty.batches(batches, ["clip_id", "latents"], ahead))
     assert [table["clip_id"].to_pylist() for table in read] == [[f"s{i}-0" for i in b] for b in batches]
     for batch, table in zip(batches, read, strict=True):
-        np.testing.assert_array_equal(table["latents"].combine_chunks().to_numpy_ndarray(), twenty.latents(batch))
+        np.testing.assert_array_equal(
+            table["latents"].combine_chunks().to_numpy_ndarray(), twenty.latents(batch)
+        )
 
 
 def test_a_tag_keeps_its_rows_and_nothing_new_makes_no_tag(tmp_path):

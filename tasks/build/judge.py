@@ -25,7 +25,7 @@ from tasks.build.rewriting import Rewrite, Rewritten, rewrite_rows
 from tasks.captions.aesthetics import AestheticHead
 from tasks.captions.scoring import CaptionScorer, ClipScore
 from tasks.captions.settings import CaptionerSettings
-from tasks.corpora.manifest import normalise_caption
+from tasks.corpora.entry import normalise_caption
 from tasks.corpora.records import CaptionSpan
 from tasks.errors import ItemError
 from tasks.latents.encoder import LatentEncoder, Latents
@@ -64,16 +64,16 @@ class ClipJudge:
         frames = {decoded.clip.clip_id: decoded.clip.frames_nhwc for decoded in batch}
         failures = self._encode(to_encode, [frames[row["clip_id"]] for row in to_encode], seconds)
         encoded = {row["clip_id"] for row in to_encode}
-        verdicts = []
-        for index, (decoded, outcome) in enumerate(zip(batch, outcomes, strict=True)):
+        verdicts: list[Verdict] = []
+        given: list[dict[str, Any] | None] = []
+        for decoded, outcome in zip(batch, outcomes, strict=True):
             clip_id = decoded.clip.clip_id
             failure = outcome if isinstance(outcome, Failure) else failures.get(clip_id)
-            if failure is not None or not isinstance(outcome, dict):
-                outcomes[index] = None
-                verdicts.append(Verdict(clip_id, failure=failure))
-            else:
-                verdicts.append(Verdict(clip_id, outcome.get("reason"), clip_id in encoded))
-        return [Judged(verdicts, seconds), *outcomes]
+            row = outcome if failure is None and isinstance(outcome, dict) else None
+            given.append(row)
+            reason = None if row is None else row.get("reason")
+            verdicts.append(Verdict(clip_id, reason, clip_id in encoded and row is not None, failure))
+        return [Judged(verdicts, seconds), *given]
 
     def rewrite(self, jobs: Sequence[Rewrite]) -> Rewritten:
         """Write rows again with new scores or latents, into fragments that nobody sees yet."""

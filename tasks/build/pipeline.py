@@ -147,7 +147,9 @@ class Pipeline:
             return source.end(step)
         if step.clip_id is not None:
             clip = next(generator)
-            if step.clip_id not in source.clip_ids:  # a decoder that was started again tells its first clips twice
+            if (
+                step.clip_id not in source.clip_ids
+            ):  # a decoder that was started again tells its first clips twice
                 source.clip_ids.add(step.clip_id)
                 source.unjudged += 1
                 self._batch.append((source, step.clip_id, clip))

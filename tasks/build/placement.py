@@ -91,9 +91,7 @@ def _mean_features(row: dict[str, Any]) -> np.ndarray:
     return np.asarray(row["clip_features"], np.float32).reshape(row["num_frames"], -1).mean(axis=0)
 
 
-def _splits(
-    source_ids: set[str], groups: Mapping[str, str], official: Mapping[str, str]
-) -> dict[str, str]:
+def _splits(source_ids: set[str], groups: Mapping[str, str], official: Mapping[str, str]) -> dict[str, str]:
     said: dict[str, set[str]] = {}
     for source_id in source_ids & official.keys():
         said.setdefault(groups.get(source_id, source_id), set()).add(official[source_id])

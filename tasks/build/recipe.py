@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks.build.settings import BuildSettings
 from tasks.captions.aesthetics import aesthetic_digest
@@ -23,9 +23,9 @@ class Recipe:
     clip: str
     clips: ClipSettings
     filter: FilterSettings
-    captioner: CaptionerSettings = CaptionerSettings()
-    aesthetic: AestheticSettings = AestheticSettings()
-    build: BuildSettings = BuildSettings()
+    captioner: CaptionerSettings = field(default_factory=CaptionerSettings)
+    aesthetic: AestheticSettings = field(default_factory=AestheticSettings)
+    build: BuildSettings = field(default_factory=BuildSettings)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Digests:
         """Reads files only, so that a run with nothing to do loads no model; RequestError when they are no models."""
         scorer, head = scorer_digest(recipe.clip), recipe.aesthetic.head
         return cls(
-            encoder_digest(recipe.model), scorer if head is None else f"{scorer}{_HEAD}{aesthetic_digest(head)}"
+            encoder_digest(recipe.model),
+            scorer if head is None else f"{scorer}{_HEAD}{aesthetic_digest(head)}",
         )
 
 

@@ -40,10 +40,11 @@ def build(
 ) -> BuildSummary:
     """Bring a dataset up to date with its corpora and tag it; sources already done are not touched.
 
-    `profile` is recorded, for later commands on the dataset; `prune` drops what came of sources that are no longer in the corpora; with `retry_quarantine` the quarantined
-    sources are tried again and no others. Items that cannot be used are quarantined and counted, never raised.
-    RequestError or StorageError: the request is wrong, another build holds the folder, or the models cannot be
-    loaded. Whatever ends a build, what it committed stays, and the next one goes on from there.
+    `profile` is recorded, for later commands on the dataset; `prune` drops what came of sources that are no longer in
+    the corpora; with `retry_quarantine` the quarantined sources are tried again and no others. Items that cannot be
+    used are quarantined and counted, never raised. RequestError or StorageError: the request is wrong, another build
+    holds the folder, or the models cannot be loaded. Whatever ends a build, what it committed stays, and the next one
+    goes on from there.
     """
     shape = check_target(dataset_dir, recipe)
     corpora = load_corpora(corpora_path)
@@ -125,7 +126,9 @@ def _process(
             return
         summary.lost += lost
         report(min(done, total), total, f"{lost} sources went down with a machine and are done again")
-    raise RequestError(f"{lost} sources were lost in each of {PASSES} rounds; see to the cluster and build again")
+    raise RequestError(
+        f"{lost} sources were lost in each of {PASSES} rounds; see to the cluster and build again"
+    )
 
 
 def _rows_with_latents(pending: Pending, writer: DatasetWriter, digests: Digests) -> dict[str, RowRef]:

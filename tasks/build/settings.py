@@ -14,7 +14,9 @@ class BuildSettings(BaseModel):
 
     decoders: int | None = Field(None, ge=1, description="sources decoded at once; none: one per CPU")
     judges: int | None = Field(
-        None, ge=1, description="workers that hold CLIP and the VAE; none: one per GPU, without any one per CPU"
+        None,
+        ge=1,
+        description="workers that hold CLIP and the VAE; none: one per GPU, without any one per CPU",
     )
     judge_gpus: float = Field(1.0, gt=0, description="GPUs of one judge, where there are any")
     batch_clips: int = Field(

@@ -46,7 +46,10 @@ def settle(
     stale = [row for row in _rows(writer, ()) if row["scorer"] != digests.scorer]
     if stale:
         report(f"scoring {len(stale)} clips of another CLIP model anew")
-        jobs = [Rewrite(row["clip_id"], row["ref"], score=True, place=places.get(row["source_id"])) for row in stale]
+        jobs = [
+            Rewrite(row["clip_id"], row["ref"], score=True, place=places.get(row["source_id"]))
+            for row in stale
+        ]
         settled.rescored = _apply(jobs, writer, recipe, workers, settled)
     rows = list(_rows(writer, evidence_columns(recipe.filter)))
     jobs = []

@@ -49,7 +49,9 @@ def build(folder: Path, sources: int) -> None:
             load_profile("tiny").recipe(),
             on_progress=lambda done, _, __: notes.append((time.perf_counter(), done)),
         )
-    work = {stage: s for stage, s in summary.seconds.items() if stage not in ("wall", "read", "commit", "settle")}
+    work = {
+        stage: s for stage, s in summary.seconds.items() if stage not in ("wall", "read", "commit", "settle")
+    }
     work_s_per_source = sum(work.values()) / summary.read
     begun = next(note for note in notes if note[1] >= START_SOURCES)
     ended = max(notes, key=lambda note: note[1])

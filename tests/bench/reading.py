@@ -21,7 +21,10 @@ def main() -> None:
     """Prints rows per second of both over the same latents and captions."""
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
         _write(Path(folder))
-        rates: dict[str, list[float]] = {"Lance, a seeded global shuffle": [], "webdataset, a shuffle buffer": []}
+        rates: dict[str, list[float]] = {
+            "Lance, a seeded global shuffle": [],
+            "webdataset, a shuffle buffer": [],
+        }
         for turn in range(ROUNDS + 1):
             for name, read in zip(rates, (_from_lance, _from_webdataset), strict=True):
                 started_s = time.perf_counter()
@@ -29,7 +32,9 @@ def main() -> None:
                 if turn:
                     rates[name].append(rows / (time.perf_counter() - started_s))
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    print(f"{ROWS} rows of float16 latents {'x'.join(map(str, SHAPE))} and captions, batches of {BATCH}, one process.\n")
+    print(
+        f"{ROWS} rows of float16 latents {'x'.join(map(str, SHAPE))} and captions, batches of {BATCH}, one process.\n"
+    )
     print("| reader | rows per second | over webdataset |\n|---|---:|---:|")
     for name, rate in medians.items():
         print(f"| {name} | {rate:.0f} | {rate / medians['webdataset, a shuffle buffer']:.1f} |")
@@ -55,7 +60,9 @@ def _write(folder: Path) -> None:
         writer.finish({})
     with webdataset.ShardWriter(str(folder / "%04d.tar"), maxcount=SHARD_ROWS, verbose=0) as shards:
         for row in rows:
-            shards.write({"__key__": row["clip_id"], "npy": row["latents"], "json": {"caption": row["caption"]}})
+            shards.write(
+                {"__key__": row["clip_id"], "npy": row["latents"], "json": {"caption": row["caption"]}}
+            )
 
 
 def _from_lance(folder: Path, seed: int) -> Iterator[np.ndarray]:
