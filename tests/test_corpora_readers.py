@@ -56,6 +56,14 @@ def test_nothing_outside_the_corpus_isread_records(tmp_path: Path, file: str) ->
     assert read_records(root / "list.csv", layout="csv")[file].problem == "lies outside its corpus"
 
 
+def test_a_manifest_that_lies_outside_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.tsv").write_text("file\tcaption\n")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/manifest.tsv").symlink_to("../secret.tsv")
+    with pytest.raises(RequestError, match=r"manifest\.tsv: lies outside its corpus"):
+        read_records(tmp_path / "corpus")
+
+
 def test_odd_files_are_problems_not_exceptions(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "one.png").symlink_to("two.png")

@@ -109,6 +109,14 @@ def test_tars_that_are_none(tmp_path: Path) -> None:
             _read(path)
 
 
+def test_a_tar_that_the_user_names_may_be_a_link(tmp_path: Path) -> None:
+    _tar(tmp_path / "far.tar", {"a.png": b"x", "a.txt": b"a"})
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/link.tar").symlink_to("../far.tar")
+    assert problems(_read(tmp_path / "here/link.tar")) == {"link.tar/a.png": None}
+    assert problems(_read(tmp_path / "here")) == {"link.tar": "lies outside its corpus"}
+
+
 def test_broken_fields_count_where_there_is_no_text(tmp_path: Path) -> None:
     members = {f"{key}.png": b"x" for key in "abcd"} | {"a.json": b"{", "b.json": b"[1]", "c.json": b"\xff"}
     members |= {"a.txt": b"fine", "d.json": json.dumps({"caption": "half \ud800 pair"}).encode()}

@@ -11,6 +11,7 @@ from tasks.corpora.manifest import MANIFEST_NAMES, read_manifest
 from tasks.corpora.records import SourceRecord
 from tasks.corpora.subtitles import MAX_SUBTITLE_BYTES, SUBTITLE_SUFFIXES, add_cues
 from tasks.corpora.tree import MISSING, FoundFile, Listing, Tree, media_suffixes, uri_of
+from tasks.errors import RequestError
 
 
 def read_folder(corpus: Corpus, tree: Tree) -> Iterator[SourceRecord]:
@@ -20,8 +21,7 @@ def read_folder(corpus: Corpus, tree: Tree) -> Iterator[SourceRecord]:
     unless the manifest has captions with times.
     """
     listing = tree.listing(media_suffixes(corpus.kind))
-    manifest = next((name for name in MANIFEST_NAMES if name in listing.others), None)
-    entries = read_manifest(tree, manifest, corpus.caption_column) if manifest else {}
+    entries = _manifest_of(corpus, tree, listing)
     files = {uri_of(name): file for name, file in listing.files.items()}
     uris = sorted(files.keys() | entries.keys())
     for uri, entry in _with_side_cars(corpus, tree, listing, files, uris, entries):
@@ -40,6 +40,16 @@ def listed_files(corpus: Corpus, tree: Tree, entries: Mapping[str, Entry]) -> It
         places = [tree.find(candidate) for candidate in entry.candidates or (uri,)]
         found = next((place for place in places if place.problem != MISSING), places[0])
         yield record_of(corpus, found, entry, uri=uri)
+
+
+def _manifest_of(corpus: Corpus, tree: Tree, listing: Listing) -> dict[str, Entry]:
+    name = next((name for name in MANIFEST_NAMES if name in listing.others), None)
+    if name is None:
+        return {}
+    problem = tree.find(name).problem
+    if problem is not None:
+        raise RequestError(f"{tree.root}/{name}: {problem}")
+    return read_manifest(tree, name, corpus.caption_column)
 
 
 def _with_side_cars(

@@ -13,10 +13,11 @@ from tasks.errors import RequestError
 
 
 class LocalTree:
-    """A local folder; see `Tree`."""
+    """A local folder; see `Tree`. The file that `named` is may be a link to anywhere: the user has named it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, named: str | None = None) -> None:
         self._folder = os.path.abspath(folder)
+        self._named = named
         self._real = Path(os.path.realpath(folder))
         self._inside: dict[str, bool] = {}
 
@@ -45,7 +46,7 @@ class LocalTree:
         folder, base = os.path.split(path)
         try:
             if base not in ("", ".", "..") and self._is_inside(folder):
-                status = os.lstat(path)
+                status = os.stat(path) if name == self._named else os.lstat(path)
                 if not stat.S_ISLNK(status.st_mode):
                     return _file(name, path, status)
         except FileNotFoundError:

@@ -56,27 +56,27 @@ def read_parquet(corpus: Corpus, tree: Tree, name: str | None) -> Iterator[Sourc
 
 
 def _rows(corpus: Corpus, tree: Tree, found: FoundFile, listed: dict[str, Entry]) -> Iterator[SourceRecord]:
+    """The rows of one file with bytes in them; those with paths are added to what is `listed`."""
     if found.problem is not None:
         yield record_of(corpus, found, Entry())
         return
     import pyarrow.parquet as pq
 
-    base, row = posixpath.basename(found.name), 0
+    uri = uri_of(found.name)
     try:
         with tree.open(found.name) as file, pq.ParquetFile(file) as table:
             columns = find_columns(corpus, f"{tree.root}/{found.name}", table.schema_arrow)
-            for batch in table.iter_batches(ROWS_PER_BATCH, columns=columns.light()):
-                for values in _values(batch):
-                    path = clean_path(_text(values.get(columns.media))) if columns.holds_paths else ""
+            for row, values in enumerate(_values(table, columns.light())):
+                if columns.holds_paths:
+                    path = clean_path(_text(values[columns.media]))
+                    if path:
+                        entry = listed.setdefault(posixpath.join(posixpath.dirname(uri), path), Entry())
+                        _fill(entry, f"{uri}#{row}", values, columns.caption)
+                else:
                     entry = Entry()
-                    if columns.holds_paths:
-                        path = posixpath.join(posixpath.dirname(uri_of(found.name)), path) if path else ""
-                        entry = listed.setdefault(path, entry) if path else entry
-                    _fill(entry, f"{base}#{row}", values, columns.caption)
-                    if not columns.holds_paths:
-                        place = MediaPlace(found.url, row=row, column=columns.media)
-                        yield record_of(corpus, found, entry, uri=f"{uri_of(found.name)}#{row}", place=place)
-                    row += 1
+                    _fill(entry, f"{uri}#{row}", values, columns.caption)
+                    place = MediaPlace(found.url, row=row, column=columns.media)
+                    yield record_of(corpus, found, entry, uri=f"{uri}#{row}", place=place)
     except (ItemError, RequestError):
         raise
     except Exception as error:  # damaged files make Arrow raise nearly anything
@@ -143,21 +143,22 @@ def _is_text(kind: Any) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _values(batch: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a batch; texts as bytes, for files in the wild hold texts that are no UTF-8."""
+def _values(table: Any, names: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of some columns; texts as bytes, for files in the wild hold texts that are no UTF-8."""
+    for batch in table.iter_batches(ROWS_PER_BATCH, columns=names):
+        columns = [_texts_as_bytes(batch.column(name)) for name in names]
+        for index in range(batch.num_rows):
+            yield {name: column[index].as_py() for name, column in zip(names, columns, strict=True)}
+
+
+def _texts_as_bytes(column: Any) -> Any:
     import pyarrow as pa
 
-    columns = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            column = column.cast(pa.large_binary())
-        elif _is_text(column.type):
-            column = column.cast(pa.large_list(pa.large_binary()))
-        columns[name] = column
-    for index in range(batch.num_rows):
-        yield {name: column[index].as_py() for name, column in columns.items()}
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return column.cast(pa.large_binary())
+    return column.cast(pa.large_list(pa.large_binary())) if _is_text(column.type) else column
 
 
 def _text(value: Any) -> str:

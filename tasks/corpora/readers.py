@@ -62,7 +62,7 @@ def _locate(corpus: Corpus) -> tuple[Tree, str | None]:
             raise RequestError(f"path: {corpus.path} does not exist")
         if corpus.path.is_dir():
             return LocalTree(corpus.path), None
-        return LocalTree(corpus.path.parent), corpus.path.name
+        return LocalTree(corpus.path.parent, corpus.path.name), corpus.path.name
     there = is_there(corpus.path)
     if there is None:
         raise RequestError(f"path: {corpus.path} does not exist")

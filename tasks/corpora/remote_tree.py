@@ -95,7 +95,9 @@ class RemoteTree:
             found = fs.find(root, detail=True)
         except Exception as error:
             raise RequestError(f"{self._address}: cannot be listed: {reason_of(error)}") from None
-        names = {path[len(root) :].lstrip("/"): info for path, info in found.items() if path.startswith(root)}
+        names = {
+            path[len(root) :].removeprefix("/"): info for path, info in found.items() if path.startswith(root)
+        }
         # Object stores keep empty objects that stand for folders.
         return {
             name: FoundFile(name, f"{self._address}/{name}", info.get("size") or 0, _time_ns(info))
