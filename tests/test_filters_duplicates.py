@@ -112,6 +112,27 @@ def test_features_against_brute_force(count: int, num_sources: int, cosine: floa
     assert split_groups(ids, sources, looks) == plain_groups(sources, near)
 
 
+def test_wide_features_are_compared_in_outline_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More rows than one block of the index, and more directions than the outline has."""
+    monkeypatch.setattr("tasks.filters.neighbours._INDEXED_AT_ONCE", 100)
+    rng = np.random.default_rng(0)
+    features_nd = rng.normal(size=(60, 200))[rng.integers(0, 60, 400)] + rng.normal(0, 0.15, (400, 200))
+    unit_nd = features_nd / np.linalg.norm(features_nd, axis=1, keepdims=True)
+    cosines_nn = unit_nd @ unit_nd.T
+    # Between two pairs, so that the steps in which features are kept decide nothing.
+    near_one = np.sort(cosines_nn[(cosines_nn > 0.97) & (cosines_nn < 0.985)])
+    widest = int(np.diff(near_one).argmax())
+    cosine = float(near_one[widest : widest + 2].mean())
+    ids = [f"{number:03d}" for number in range(400)]
+    sources = [f"source-{number}" for number in rng.integers(0, 200, 400)]
+    looks = MeanFeatures(features_nd, cosine)
+    found = find_duplicates(ids, sources, looks)
+    assert found == plain_duplicates(ids, sources, lambda i, j: bool(cosines_nn[i, j] >= cosine))
+    assert 20 < len(found) < 380
+    groups = plain_groups(sources, lambda i, j: bool(cosines_nn[i, j] >= cosine))
+    assert split_groups(ids, sources, looks) == groups
+
+
 def shuffled(looks: Looks, order: np.ndarray) -> Looks:
     if isinstance(looks, MeanFeatures):
         return MeanFeatures(looks.features_nd[order], looks.min_cosine)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from vidrd_model.errors import ModelError
 from vidrd_model.temporal_layers import TEMPORAL_MARK
@@ -31,7 +32,7 @@ def load_image_part(part_class: Any, source: str | Path, part: str) -> Any:
         return part_class.from_pretrained(
             name, subfolder=None if own_folder else part, revision=revision, dtype=torch.float32
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(f"{source}: its {part} cannot be loaded ({lines[0]})") from error
 

@@ -27,6 +27,7 @@ _BIT_ORDER = np.random.RandomState(0).permutation(_LUMA_BITS)
 # Products of such features add up to at most 2048**2, which float32 holds exactly: so does every part of the sum.
 _FEATURE_STEPS = 2048
 _INDEXED_AT_ONCE = 8192
+_MAIN_DIRECTIONS = 64
 
 Pairs = tuple[np.ndarray, np.ndarray]
 """Rows i < j that look alike, two arrays of one length."""
@@ -190,10 +191,11 @@ class _FingerprintIndex:
 class _FeatureIndex:
     def __init__(self, features_nd: np.ndarray, min_cosine: float) -> None:
         norms_n = np.linalg.norm(features_nd.astype(np.float32), axis=1)
-        unit_nd = features_nd / np.where(norms_n > 0, norms_n, 1)[:, None]
-        self._steps_nd = np.round(unit_nd * _FEATURE_STEPS).astype(np.float32)
+        steps_nd = features_nd / np.where(norms_n > 0, norms_n, 1)[:, None]
+        self._steps_nd = np.round(steps_nd * _FEATURE_STEPS).astype(np.float32)
         self._least = min_cosine * _FEATURE_STEPS**2
-        self.first_equal_n = _first_equal(self._steps_nd)
+        self._outline_nb = _outline(self._steps_nd)
+        self.first_equal_n = _first_equal(self._steps_nd.astype(np.int16))
         self._rows = np.empty(0, np.int64)
 
     def add(self, rows: np.ndarray) -> None:
@@ -205,11 +207,31 @@ class _FeatureIndex:
     def near(self, rows: np.ndarray, group_n: np.ndarray) -> Iterator[Pairs]:
         for start in range(0, len(self._rows), _INDEXED_AT_ONCE):
             indexed = self._rows[start : start + _INDEXED_AT_ONCE]
-            first, second = np.nonzero(self._steps_nd[indexed] @ self._steps_nd[rows].T >= self._least)
+            bounds = self._outline_nb[indexed] @ self._outline_nb[rows].T
+            # The margin is for the bound's own rounding.
+            first, second = np.nonzero(bounds >= self._least - _FEATURE_STEPS**2 * 1e-4)
             i, j = indexed[first], rows[second]
             wanted = (i < j) & (group_n[i] != group_n[j])
-            if wanted.any():
-                yield i[wanted], j[wanted]
+            i, j = i[wanted], j[wanted]
+            for part in range(0, len(i), PAIRS_AT_ONCE):
+                part_i, part_j = i[part : part + PAIRS_AT_ONCE], j[part : part + PAIRS_AT_ONCE]
+                near = np.einsum("pd,pd->p", self._steps_nd[part_i], self._steps_nd[part_j]) >= self._least
+                if near.any():
+                    yield part_i[near], part_j[near]
+
+
+def _outline(features_nd: np.ndarray) -> np.ndarray:
+    """Short vectors (n, b) whose products are never below those of the features, and rarely far above.
+
+    They are the parts along the features' main directions and the length of what remains, by Cauchy and Schwarz.
+    """
+    if features_nd.shape[1] <= 2 * _MAIN_DIRECTIONS or len(features_nd) <= _INDEXED_AT_ONCE:
+        return features_nd
+    some_md = features_nd[:: len(features_nd) // _INDEXED_AT_ONCE].astype(np.float64)
+    _, directions_dd = np.linalg.eigh(some_md.T @ some_md)
+    main_nb = features_nd @ directions_dd[:, -_MAIN_DIRECTIONS:].astype(np.float32)
+    squares_n = np.einsum("nd,nd->n", features_nd, features_nd) - np.einsum("nb,nb->n", main_nb, main_nb)
+    return np.concatenate([main_nb, np.sqrt(np.maximum(squares_n, 0))[:, None]], axis=1)
 
 
 def _first_equal(values_nk: np.ndarray) -> np.ndarray:

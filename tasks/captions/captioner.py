@@ -1,0 +1,108 @@
+"""Captions written by a model, beside those of the corpus: the CLIP scorer then takes the best of them."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.errors import ItemError, RequestError
+from tasks.model_files import files_digest
+
+_TOP_P = 0.9  # what BLIP's authors sample with
+_MODEL_FILES = {".json", ".txt", ".safetensors", ".bin"}
+
+
+class Captioner:
+    """An image captioner of the BLIP family, a folder or hub id (`id@revision` pins it), loaded once.
+
+    Each clip is one batch of the same shape, and its random numbers come from its clip_id and the seed, so its
+    captions do not depend on the order of the work. Raises RequestError, naming the model, when it cannot be loaded.
+    """
+
+    def __init__(self, model: str | Path, candidates: int = 3, max_tokens: int = 30, seed: int = 0) -> None:
+        import torch
+
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._processor, blip = _load(model)
+        self._model = blip.to(self._device).eval()
+        self._sampled = candidates - 1
+        self._max_tokens = max_tokens
+        self._seed = seed
+
+    def captions(self, frames_nhwc: np.ndarray, clip_id: str) -> list[str]:
+        """Distinct captions of the middle frame of uint8 frames (n, h, w, 3): a greedy one, then sampled ones.
+
+        As many as `candidates`, or fewer when some are equal or empty; ItemError when all are empty.
+        """
+        import torch
+        from PIL import Image
+
+        image = Image.fromarray(frames_nhwc[len(frames_nhwc) // 2])
+        pixels_bchw = self._processor(images=image, return_tensors="pt")["pixel_values"].to(self._device)
+        devices = [torch.cuda.current_device()] if self._device == "cuda" else []
+        with torch.inference_mode(), torch.random.fork_rng(devices):
+            torch.manual_seed(_clip_seed(self._seed, clip_id))
+            texts = self._generate(pixels_bchw, do_sample=False)
+            if self._sampled:
+                texts += self._generate(
+                    pixels_bchw, do_sample=True, top_p=_TOP_P, top_k=0, num_return_sequences=self._sampled
+                )
+        written = list(dict.fromkeys(text for text in texts if text))
+        if not written:
+            raise ItemError("the captioner wrote no caption", stage="caption")
+        return written
+
+    def _generate(self, pixels_bchw: Any, **how: Any) -> list[str]:
+        tokens = self._model.generate(
+            pixel_values=pixels_bchw, num_beams=1, max_new_tokens=self._max_tokens, **how
+        )
+        # The first token only says that a caption begins, which not every tokenizer knows.
+        texts = self._processor.batch_decode(tokens[:, 1:], skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
+
+
+def captioner_digest(model: str | Path) -> str:
+    """What identifies the captioner of a caption: a digest of a folder's files, or the model's name.
+
+    Reads files only, so that a run with nothing to do loads no model; RequestError when there is no such folder.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        if folder.is_absolute():
+            raise RequestError(f"captioner: {model} is not a folder")
+        return str(model)
+    return files_digest(sorted(path for path in folder.iterdir() if path.suffix in _MODEL_FILES))
+
+
+def _load(model: str | Path) -> tuple[Any, Any]:
+    """The processor and the model in float32; RequestError for other models and for files that lack weights."""
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, BlipForConditionalGeneration, BlipProcessor
+
+    from vidrd_model.image_models import split_revision
+
+    name, revision = split_revision(model)
+    if Path(name).is_absolute() and not Path(name).is_dir():
+        raise RequestError(f"captioner: {model} is not a folder")
+    try:
+        kind = AutoConfig.from_pretrained(name, revision=revision).model_type
+        if kind != "blip":
+            raise RequestError(f"captioner: {model} is a model of the kind {kind}, not blip")
+        processor = BlipProcessor.from_pretrained(name, revision=revision)
+        blip, info = BlipForConditionalGeneration.from_pretrained(
+            name, revision=revision, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RequestError(f"captioner: {model} cannot be loaded: {reason}") from error
+    if info["missing_keys"]:
+        raise RequestError(f"captioner: {model} lacks weights: {sorted(info['missing_keys'])[:3]}")
+    return processor, blip
+
+
+def _clip_seed(seed: int, clip_id: str) -> int:
+    return int.from_bytes(blake2b(f"{seed}\0{clip_id}".encode(), digest_size=8).digest(), "big") >> 1
