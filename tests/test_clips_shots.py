@@ -4,15 +4,17 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from tasks.clips.pseudo_video import draw_motion, render
 from tasks.clips.reading import iter_decoded
 from tasks.clips.resizing import Resizer
 from tasks.clips.settings import ClipSettings
 from tasks.clips.shots import Shot, shots_of
 from tasks.clips.video_io import encode
-from tasks.tiny_world.drawing import Scene, draw_clip, random_scene
+from tasks.tiny_world.drawing import Scene, draw_clip, draw_image, random_scene
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 FILMS = ClipSettings(shot_threshold=3.0, shot_min_content=15.0)
@@ -66,3 +68,86 @@ def test_short_shots_are_dropped_and_long_ones_come_in_pieces(tmp_path: Path) ->
     held = shots_of(((i / 8, still) for i in range(100)), ClipSettings(max_shot_s=2.0))
     pieces = [(shot.start_s, shot.end_s) for shot in held]
     assert pieces == [(2.0 * i, 2.0 * i + 2.0) for i in range(6)] + [(12.0, 12.5)]
+
+
+FPS = 24.0
+CLEAN_LENGTHS = (30, 61)
+
+
+def _view(rng: np.random.Generator, num_frames: int) -> np.ndarray:
+    """A camera that pans or zooms over a drawn picture or over clouds, frames (n, h, w, 3)."""
+    if rng.random() < 0.5:
+        picture = draw_image(random_scene(rng, moving=False), rng, 96)
+    else:
+        noise = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        picture = cv2.resize(noise, (96, 96), interpolation=cv2.INTER_CUBIC) // 2 + np.uint8(
+            rng.integers(120)
+        )
+    motion = draw_motion(rng, (96, 96), ClipSettings())
+    return render(picture, motion, num_frames, 64, 64)
+
+
+def _faded(view_nhwc: np.ndarray, length: int, end: str, power: float) -> np.ndarray:
+    """The view fading in from black (`start`) or out to black (`end`) over its first or last frames."""
+    light = np.ones(len(view_nhwc))
+    ramp = (np.arange(length) / length) ** power
+    if end == "start":
+        light[:length] = ramp
+    else:
+        light[-length:] = ramp[::-1]
+    return np.round(view_nhwc * light[:, None, None, None]).astype(np.uint8)
+
+
+def _joined_film(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (n, h, w, 3) of views joined by cuts and fades, with flashes; per frame the view's number, -1 if unclean."""
+    rng = np.random.default_rng([9, seed])
+    frames, labels = [], []
+    fade_in = 0
+    for number in range(6):
+        clean, fade_out = (
+            int(rng.integers(*CLEAN_LENGTHS)),
+            int(rng.integers(6, 36)) * int(rng.random() < 0.5),
+        )
+        view = _view(rng, fade_in + clean + fade_out)
+        label = np.full(len(view), number)
+        power = float(rng.choice([1.0, 0.6, 1.5]))
+        if fade_in:
+            view, label[:fade_in] = _faded(view, fade_in, "start", power), -1
+        if fade_out:
+            view, label[-fade_out:] = _faded(view, fade_out, "end", power), -1
+        if rng.random() < 0.6:
+            at, length = fade_in + int(rng.integers(8, clean - 10)), int(rng.integers(1, 5))
+            view = _flashed(rng, view, at, length)
+            label[at : at + length] = -1
+        frames.append(view)
+        labels.append(label)
+        fade_in = 0
+        if fade_out:
+            black = int(rng.integers(1, 10))
+            frames.append(np.zeros((black, 64, 64, 3), np.uint8))
+            labels.append(np.full(black, -1))
+            fade_in = int(rng.integers(6, 36)) * int(rng.random() < 0.5)
+    return np.concatenate(frames), np.concatenate(labels)
+
+
+def _flashed(rng: np.random.Generator, view_nhwc: np.ndarray, at: int, length: int) -> np.ndarray:
+    """The view with frames lit by a flash, white or of another picture altogether."""
+    lit = view_nhwc.astype(float)
+    odd = np.full((length, 64, 64, 3), 255.0) if rng.random() < 0.5 else 255.0 - lit[at : at + length]
+    lit[at : at + length] = 0.15 * lit[at : at + length] + 0.85 * odd
+    return lit.astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_fades_and_flashes_get_into_no_shot_and_flashes_split_none(tmp_path: Path, seed: int) -> None:
+    frames, labels = _joined_film(seed)
+    encode(tmp_path / "film.mp4", frames, FPS, options={"crf": "12"})
+    shots = list(shots_of(_small_frames(tmp_path / "film.mp4"), ClipSettings()))
+    shown = []
+    for shot in shots:
+        of_shot = [index for index in range(shot.first, shot.stop) if index not in shot.odd]
+        assert len({int(labels[index]) for index in of_shot}) == 1, (shot, labels[shot.first : shot.stop])
+        shown.extend(of_shot)
+    assert {int(labels[index]) for index in shown} == set(range(6))
+    assert len(shots) == 6
+    assert len(shown) >= 0.8 * np.count_nonzero(labels >= 0)

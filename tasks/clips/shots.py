@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.clips.detectors import Transition, cut_detector
-from tasks.clips.fades import MAX_FADE_S, brightness, is_dark, ramp_length
+from tasks.clips.fades import MAX_FADE_S, FadeFinder
 from tasks.clips.flashes import FlashFilter, Seen
 from tasks.clips.settings import ClipSettings
 
@@ -31,9 +31,8 @@ class Shot:
 @dataclass
 class _Frame:
     time_s: float
-    level: float
-    dark: bool
     odd: bool = False
+    black_or_fading: bool = False
 
 
 class ShotFinder:
@@ -46,82 +45,85 @@ class ShotFinder:
     def __init__(self, settings: ClipSettings) -> None:
         self._settings = settings
         self._flashes = FlashFilter(settings.max_flash_s)
+        self._fades = FadeFinder()
         self._detector = cut_detector(settings)
         self._frames: deque[_Frame] = deque()  # from `first` on
         self._transitions: deque[Transition] = deque()
         self.first = 0
-        self._not_dark_before = 0
-        self._after_dark = False
+        self._certain = 0  # no boundary that is still to be found lies before this frame
+        self._searched = 0  # no black or fading frame lies between `first` and this frame
 
     def push(self, time_s: float, small_hwc: np.ndarray) -> list[Shot]:
         """Takes in the next frame, RGB (h, w, 3), and gives the shots that are certain now, often none."""
         index = self.first + len(self._frames)
-        brightness_hw = brightness(small_hwc)
-        self._frames.append(_Frame(time_s, float(brightness_hw.mean()), is_dark(brightness_hw)))
+        self._frames.append(_Frame(time_s))
         for seen in self._flashes.push(index, time_s, small_hwc):
             self._take(seen)
-        shots = self._between_boundaries(self._detector.settled)
-        return [*shots, *self._piece(self._detector.settled)]
+        # A cut may lie in a fade that has yet to reach black: wait for as long as fades take.
+        known = self._detector.settled - 1
+        while (
+            max(self._certain, self.first) <= known
+            and self._frame(known).time_s - self._frame(max(self._certain, self.first)).time_s > MAX_FADE_S
+        ):
+            self._certain = max(self._certain, self.first) + 1
+        return [*self._between_boundaries(), *self._full_piece()]
 
     def finish(self) -> list[Shot]:
         """Gives the shots that are left at the end of the stream."""
         for seen in self._flashes.finish():
             self._take(seen)
         self._transitions.extend(self._detector.finish())
-        stop = self.first + len(self._frames)
-        shots = self._between_boundaries(stop)
-        return [*shots, *self._shots(stop, before_dark=False)]
+        self._certain = self.first + len(self._frames)
+        return [*self._between_boundaries(), *self._shots_before(self._certain)]
 
     def _take(self, seen: Seen) -> None:
         if seen.odd:
             self._frame(seen.number).odd = True
             return
+        for number in self._fades.push(seen.number, self._frame(seen.number).time_s, seen.small_hwc):
+            if number >= self.first:
+                self._frame(number).black_or_fading = True
+                self._searched = min(self._searched, number)
         for transition in self._detector.push(seen.number, seen.small_hwc):
             # Behind a flash the picture has moved on a little: its two sides are alike, so that is no cut.
             if transition.stop > self.first and not self._frame(transition.stop - 1).odd:
                 self._transitions.append(transition)
 
-    def _between_boundaries(self, settled: int) -> list[Shot]:
-        """The shots that end at a transition or at dark frames before the frame `settled`."""
+    def _between_boundaries(self) -> list[Shot]:
+        """The shots that end at a transition, at black frames or at a fade."""
         shots: list[Shot] = []
         while True:
-            while self._frames and self.first < settled and self._is_dark(self.first):
-                self._after_dark = True
+            while self.first < self._certain and self._frame(self.first).black_or_fading:
                 self._forget(self.first + 1)
-            dark = self._next_dark(settled)
+            fading = self._next_fading()
             transition = self._transitions[0] if self._transitions else None
-            if (
-                transition is not None
-                and transition.first < settled
-                and (dark is None or transition.first <= dark)
-            ):
-                shots += self._shots(transition.first, before_dark=False)
+            if transition is not None and transition.first < min(self._certain, fading or self._certain):
+                shots += self._shots_before(transition.first)
                 self._forget(transition.stop)
                 self._transitions.popleft()
-            elif dark is not None:
-                shots += self._shots(dark, before_dark=True)
-                self._forget(dark)
+            elif fading is not None:
+                shots += self._shots_before(fading)
+                self._forget(fading)
             else:
                 return shots
 
-    def _next_dark(self, settled: int) -> int | None:
-        for index in range(
-            max(self._not_dark_before, self.first), min(settled, self.first + len(self._frames))
-        ):
-            if self._is_dark(index):
+    def _next_fading(self) -> int | None:
+        for index in range(max(self._searched, self.first), self._certain):
+            if self._frame(index).black_or_fading:
                 return index
-            self._not_dark_before = index + 1
+            self._searched = index + 1
         return None
 
-    def _piece(self, settled: int) -> list[Shot]:
-        """A full piece of a shot that goes on, once no cut and no fade can reach into it any more."""
-        if settled <= self.first:
+    def _full_piece(self) -> list[Shot]:
+        """A full piece of a shot that goes on, if there is one."""
+        last_certain = self._certain - 1
+        if (
+            last_certain <= self.first
+            or self._frame(last_certain).time_s - self._frame(self.first).time_s < self._settings.max_shot_s
+        ):
             return []
-        known_s = self._frame(settled - 1).time_s - self._frame(self.first).time_s
-        if known_s < self._settings.max_shot_s + MAX_FADE_S:
-            return []
-        stop = self._piece_stop(self.first, settled)
-        shots = self._shots(stop, before_dark=False)
+        stop = self._piece_stop(self.first, self._certain)
+        shots = self._shots_before(stop)
         self._forget(stop)
         return shots
 
@@ -129,31 +131,17 @@ class ShotFinder:
         end_s = self._frame(first).time_s + self._settings.max_shot_s
         return next((i for i in range(first + 1, stop) if self._frame(i).time_s >= end_s - 1e-6), stop)
 
-    def _shots(self, stop: int, before_dark: bool) -> list[Shot]:
-        """The shot from `first` to a frame, without fades, in pieces."""
-        first, stop = self._trimmed(stop, before_dark)
-        shots = []
+    def _shots_before(self, stop: int) -> list[Shot]:
+        """The shot from `first` to a frame, in pieces."""
+        shots, first = [], self.first
         while first < stop:
             piece_stop = self._piece_stop(first, stop)
             odd = frozenset(index for index in range(first, piece_stop) if self._frame(index).odd)
             shot = Shot(self._frame(first).time_s, self._end_s(piece_stop), first, piece_stop, odd)
-            if shot.end_s - shot.start_s >= self._settings.min_shot_s:
+            if shot.end_s - shot.start_s >= self._settings.min_shot_s - 1e-6:
                 shots.append(shot)
             first = piece_stop
         return shots
-
-    def _trimmed(self, stop: int, before_dark: bool) -> tuple[int, int]:
-        indices = [index for index in range(self.first, stop) if not self._frame(index).odd]
-        if indices and self._after_dark:
-            indices = indices[self._ramp(indices) :]
-        if indices and before_dark:
-            indices = indices[: len(indices) - self._ramp(indices[::-1])]
-        return (indices[0], indices[-1] + 1) if indices else (stop, stop)
-
-    def _ramp(self, indices_from_dark: list[int]) -> int:
-        beside_s = self._frame(indices_from_dark[0]).time_s
-        near = [i for i in indices_from_dark if abs(self._frame(i).time_s - beside_s) <= MAX_FADE_S]
-        return ramp_length([self._frame(index).level for index in near])
 
     def _end_s(self, stop: int) -> float:
         if stop < self.first + len(self._frames):
@@ -162,15 +150,9 @@ class ShotFinder:
         return 2 * last.time_s - before.time_s
 
     def _forget(self, before: int) -> None:
-        if before > self.first and not self._is_dark(before - 1):
-            self._after_dark = False
         while self.first < before and self._frames:
             self._frames.popleft()
             self.first += 1
-
-    def _is_dark(self, index: int) -> bool:
-        frame = self._frame(index)
-        return frame.dark and not frame.odd
 
     def _frame(self, index: int) -> _Frame:
         return self._frames[index - self.first]
