@@ -13,7 +13,7 @@ import numpy as np
 
 from storage.builds import Build, finished_builds
 from storage.errors import StorageError
-from storage.schema import TABLES
+from storage.schema import TABLES, TEXTS
 from storage.tables import open_table, table_exists
 
 if TYPE_CHECKING:
@@ -119,6 +119,24 @@ class ClipDataset:
         """The scaled latents of these clips: float16 (b, N, 4, h, w)."""
         column = self.take(row_indices, ["latents"])["latents"]
         return column.combine_chunks().to_numpy_ndarray()
+
+    def text_states(self, captions: Sequence[str]) -> np.ndarray | None:
+        """The text encoder's states of captions, float16 (k, tokens, width); None where the build stored none.
+
+        Raises StorageError for a caption that is not in the table.
+        """
+        if TEXTS not in self.build.versions:
+            return None
+        wanted = ", ".join(sorted({"'{}'".format(caption.replace("'", "''")) for caption in captions}))
+        found = self._table(TEXTS).to_table(columns=["caption", "states"], filter=f"caption IN ({wanted})")
+        row_of = {caption: row for row, caption in enumerate(found["caption"].to_pylist())}
+        missing = [caption for caption in captions if caption not in row_of]
+        if missing:
+            raise StorageError(
+                f"{self.folder}@{self.tag}: has no text states of {missing[0]!r}; build it again"
+            )
+        states = found["states"].combine_chunks().to_numpy_ndarray()
+        return states[[row_of[caption] for caption in captions]]
 
     def videos(self, row_indices: Sequence[int]) -> list[bytes | None]:
         """The near-lossless mp4 of these clips; None where none is kept (images)."""

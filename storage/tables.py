@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.errors import StorageError
-from storage.schema import LatentShape, rows_table, table_schema
+from storage.schema import TEXTS, LatentShape, rows_table, table_schema, texts_schema
 
 if TYPE_CHECKING:
     import lance
@@ -37,6 +37,22 @@ def create_table(dataset_dir: Path, table: str, latent_shape: LatentShape) -> No
     if not table_exists(dataset_dir, table):
         empty = table_schema(table, latent_shape).empty_table()
         lance.write_dataset(empty, str(table_path(dataset_dir, table)), mode="create")
+
+
+def create_texts(dataset_dir: Path, tokens: int, width: int) -> None:
+    """Create the empty table of text states; StorageError when it is there for states of another shape."""
+    import lance
+
+    if not table_exists(dataset_dir, TEXTS):
+        empty = texts_schema(tokens, width).empty_table()
+        lance.write_dataset(empty, str(table_path(dataset_dir, TEXTS)), mode="create")
+        return
+    shape = tuple(open_table(dataset_dir, TEXTS).schema.field("states").type.shape)
+    if shape != (tokens, width):
+        raise StorageError(
+            f"{table_path(dataset_dir, TEXTS)}: holds text states of shape {shape}, the model's are "
+            f"{(tokens, width)}: delete that folder, they are made anew"
+        )
 
 
 def open_table(dataset_dir: Path, table: str, version: int | None = None) -> "lance.LanceDataset":

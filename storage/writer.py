@@ -18,12 +18,13 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from storage.builds import Build, finished_builds, newest_versions, record_build
 from storage.errors import StorageError
-from storage.schema import TABLES, LatentShape
+from storage.schema import TABLES, TEXTS, LatentShape
 from storage.tables import (
     Fragments,
     column_values,
     commit_rows,
     create_table,
+    create_texts,
     numbered_rows,
     open_table,
     table_exists,
@@ -31,6 +32,7 @@ from storage.tables import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 
@@ -173,6 +175,28 @@ class DatasetWriter:
             "clips": numbered_rows(self.dataset_dir, "clips", columns),
             "rejected": numbered_rows(self.dataset_dir, "rejected", [*columns, "reason"]),
         }
+
+    def captions_without_states(self, text_encoder: str) -> list[str]:
+        """Captions of `clips` that the table of text states lacks for this text encoder, sorted."""
+        captions = column_values(self.dataset_dir, "clips", "caption")
+        if table_exists(self.dataset_dir, TEXTS):
+            there = (
+                open_table(self.dataset_dir, TEXTS).to_table(columns=["caption", "text_encoder"]).to_pylist()
+            )
+            captions -= {row["caption"] for row in there if row["text_encoder"] == text_encoder}
+        return sorted(captions)
+
+    def add_states(self, captions: Sequence[str], states_ktd: "np.ndarray", text_encoder: str) -> None:
+        """Commit the states of captions, float16 (k, tokens, width), in the place of another encoder's."""
+        rows = [
+            {"caption": caption, "text_encoder": text_encoder, "states": states_td}
+            for caption, states_td in zip(captions, states_ktd, strict=True)
+        ]
+        with _writing(self.dataset_dir):
+            create_texts(self.dataset_dir, *states_ktd.shape[1:])
+            commit_rows(
+                self.dataset_dir, TEXTS, write_rows(self.dataset_dir, TEXTS, rows), captions, "caption"
+            )
 
     def count(self, table: str) -> int:
         """Rows of a table's newest version."""

@@ -7,14 +7,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from storage.dataset import ClipDataset
+from storage.errors import StorageError
 from tasks.build.run import build, refilter
 from tasks.errors import RequestError
 from tests.build_world import BROKEN, all_rows, keep_all, small_world
+from vidrd_model import VidRDPipeline
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +197,33 @@ def test_bad_sources_are_tried_again_when_asked(copy, corpora, tiny_profile):
     info = ClipDataset.open(copy).info()
     assert {row["source_uri"]: row["attempts"] for row in info["quarantine"]} == dict.fromkeys(BROKEN, 2)
     assert all_rows(copy) == before
+
+
+def test_every_caption_gets_its_text_states_once(copy, corpora, tiny_profile):
+    recipe = keep_all(tiny_profile, text_states=True)
+    captions = {row["caption"] for row in all_rows(copy).values()}
+    assert ClipDataset.open(copy).text_states(sorted(captions)) is None
+    assert build(corpora, copy, recipe).text_states == len(captions)
+    assert build(corpora, copy, recipe).text_states == 0
+    asked = [*sorted(captions)[:3], min(captions)]
+    states_ktd = ClipDataset.open(copy).text_states(asked)
+    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
+    with torch.no_grad():
+        expected = pipe.encode_prompt(asked).numpy()
+    np.testing.assert_allclose(states_ktd, expected, atol=2e-2)
+    with pytest.raises(StorageError, match="no text states of 'never seen'"):
+        ClipDataset.open(copy).text_states(["never seen"])
+
+
+def test_the_deviation_of_the_posterior_is_kept_when_asked(corpora, tmp_path, tiny_profile):
+    build(corpora, tmp_path / "d", keep_all(tiny_profile, latents_std=True))
+    for row in all_rows(tmp_path / "d").values():
+        std = np.frombuffer(row["latents_std"], np.float16)
+        assert (
+            std.shape == np.frombuffer(row["latents"], np.float16).shape
+            and (std > 0).all()
+            and (std < 1).all()
+        )
 
 
 def test_a_filter_that_is_none_is_refused(tmp_path, tiny_profile):

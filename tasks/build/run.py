@@ -161,6 +161,10 @@ def _finish(
         summary.take_settled(settled)
         if settled.failures:
             summary.settled_for = None  # the next build tries these again
+    if recipe.build.text_states:
+        from tasks.build.texts import write_text_states
+
+        summary.text_states = write_text_states(writer, recipe.model, lambda note: report(0, None, note))
     summary.count_dataset(writer)
     summary.seconds["wall"] = time.perf_counter() - started_s
     finished = writer.finish(summary.as_dict())

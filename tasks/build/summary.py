@@ -31,6 +31,7 @@ class BuildSummary:
     rescored: int = 0
     moved: int = 0
     unavailable: dict[str, str] = field(default_factory=dict)
+    text_states: int = 0
     vanished: int = 0
     pruned: int = 0
     lost: int = 0
