@@ -99,7 +99,7 @@ def _faded(view_nhwc: np.ndarray, length: int, end: str, power: float) -> np.nda
 
 
 def _joined_film(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames (n, h, w, 3) of views joined by cuts and fades, with flashes; per frame the view's number, -1 if unclean."""
+    """Views joined by cuts and fades, with flashes: frames (n, h, w, 3), and per frame its view's number or -1."""
     rng = np.random.default_rng([9, seed])
     frames, labels = [], []
     fade_in = 0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tasks.clips.from_source import clips_of
-from tasks.clips.settings import ClipSettings
 from tasks.clips.reading import probe
+from tasks.clips.settings import ClipSettings
 from tasks.corpora.config import load_corpora
 from tasks.corpora.readers import read_sources
 from tasks.errors import ItemError, RequestError
