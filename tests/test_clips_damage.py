@@ -26,7 +26,7 @@ SHARED = (
     "images/flower.jpg",
     "images/moon.png",
 )
-MAX_GROWTH_MB = 600  # a decoder and its buffers; what a header merely promises is far more
+MAX_GROWTH_MB = 300  # a decoder and its buffers; what a header merely promises is far more
 PROCESSES = 2
 Files = dict[str, bytes]
 
