@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
@@ -41,12 +42,15 @@ def seek_to_keyframe(container: InputContainer, stream: VideoStream, from_s: flo
     wanted = int(from_s / stream.time_base)
     if wanted <= (stream.start_time or 0):
         return None
-    container.seek(wanted, stream=stream)
-    packet = next(iter(container.demux(stream)))
-    stamp = packet.pts
-    if stamp is None or stamp > wanted or not packet.is_keyframe or not _forgets(stream, packet):
-        return None
-    container.seek(stamp, stream=stream)
+    try:
+        container.seek(wanted, stream=stream)
+        packet = next(iter(container.demux(stream)))
+        stamp = packet.pts
+        if stamp is None or stamp > wanted or not packet.is_keyframe or not _forgets(stream, packet):
+            return None
+        container.seek(stamp, stream=stream)
+    except av.FFmpegError:
+        return None  # a broken index; the frames may be whole all the same
     return stamp
 
 
