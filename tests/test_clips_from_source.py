@@ -1,11 +1,15 @@
 """Clips of videos: cuts are found exactly, captions follow the shots, and bad sources say what is wrong."""
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tasks.clips.from_source import clips_of
+from tasks.clips.images import read_image
 from tasks.clips.settings import ClipSettings
 from tasks.clips.video_io import encode, iter_frames
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
@@ -101,3 +105,69 @@ def test_real_videos_become_clips() -> None:
         clips = list(clips_of(_source(SHARED_MEDIA / name, "short-videos"), settings))
         assert [clip.frames_nhwc.shape for clip in clips] == [(8, 64, 128, 3)] * 2
         assert clips[0].start_s < clips[1].start_s
+
+
+def _turned_film(path: Path, degrees: int, aspect: Fraction) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = aspect
+        stream.set_display_rotation(degrees)
+        stored = np.zeros((64, 96, 3), np.uint8)
+        stored[:32, :48] = 255
+        for _ in range(16):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize("kind", ["short-videos", "long-videos"])
+def test_clips_and_the_source_s_size_are_upright(tmp_path: Path, kind: str) -> None:
+    for degrees, aspect, size in (
+        (0, 1, (96, 64)),
+        (90, 1, (64, 96)),
+        (-90, 2, (64, 192)),
+        (180, 2, (192, 64)),
+    ):
+        _turned_film(tmp_path / "turned.mp4", degrees, Fraction(aspect))
+        (clip,) = clips_of(_source(tmp_path / "turned.mp4", kind), ClipSettings())
+        assert (clip.source_width, clip.source_height) == size
+        assert clip.source_duration_s == pytest.approx(2.0, abs=0.01)
+        lit = np.rot90(np.kron([[1, 0], [0, 0]], np.ones((2, 2))), degrees // 90)[::3, ::3] > 0
+        corners = clip.frames_nhwc[0][8:-8:47, 8:-8:47].mean(axis=2) > 128
+        assert np.array_equal(corners, lit)
+
+
+def test_a_stride_takes_every_kth_instant(tmp_path: Path) -> None:
+    frames = draw_clip(Scene("red", "circle", "up"), np.random.default_rng(0), 30)
+    encode(tmp_path / "clip.mp4", frames, 8.0, options={"crf": "5"})
+    every = np.stack([frame for _, frame in iter_frames(tmp_path / "clip.mp4", 64, 64)])
+    settings = ClipSettings(num_frames=5, frame_stride=3)
+    assert settings.span_s == pytest.approx(1.5) and settings.clip_fps == pytest.approx(8 / 3)
+    for kind in ("short-videos", "long-videos"):
+        (clip,) = clips_of(_source(tmp_path / "clip.mp4", kind), settings)
+        first = round(clip.start_s * 8)
+        assert clip.fps == pytest.approx(8 / 3)
+        assert np.array_equal(clip.frames_nhwc, every[first : first + 13 : 3])
+
+
+def test_several_clips_of_a_shot_have_a_cap(tmp_path: Path) -> None:
+    _film(tmp_path / "film.mp4", [12, 12])
+    clips = list(
+        clips_of(
+            _source(tmp_path / "film.mp4", "long-videos"), ClipSettings(num_frames=4, clips_per_source=3)
+        )
+    )
+    assert [clip.start_s for clip in clips] == sorted(clip.start_s for clip in clips)
+    assert len(clips) == 6 and len({clip.clip_id for clip in clips}) == 6
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_animations_are_images_by_their_first_frame_and_videos_by_all(tmp_path: Path, suffix: str) -> None:
+    frames = draw_clip(Scene("red", "circle", "up"), np.random.default_rng(0), 12)
+    pictures = [Image.fromarray(frame) for frame in frames]
+    path = tmp_path / f"moving.{suffix}"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=120, lossless=True)
+    (clip,) = clips_of(_source(path, "short-videos"), ClipSettings(fps=1 / 0.12))
+    assert np.abs(clip.frames_nhwc.astype(int) - frames[2:10]).mean() < 3
+    assert next(clips_of(_source(path, "long-videos"), ClipSettings())).frames_nhwc.shape == (8, 64, 64, 3)
+    assert np.abs(read_image(path).astype(int) - frames[0]).mean() < 3

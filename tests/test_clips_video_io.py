@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tasks.clips.ffmpeg import write_mp4
 from tasks.clips.reading import frame_times, probe
@@ -154,3 +155,25 @@ def test_real_files_of_many_kinds_are_decoded() -> None:
             times.append(time_s)
         assert np.allclose(times, frame_times(path), atol=0.04)
         assert len(times) / probe(path).fps == pytest.approx(times[-1] - times[0], abs=0.1)
+
+
+def test_frames_may_change_their_size_on_the_way(tmp_path: Path) -> None:
+    parts = []
+    for side in (64, 96):
+        frames = np.full((8, side, side, 3), side, np.uint8)
+        encode(tmp_path / "part.ts", frames, 8.0, container_format="mpegts")
+        parts.append((tmp_path / "part.ts").read_bytes())
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    shown = [frame for _, frame in iter_frames(tmp_path / "both.ts", 48, 32)]
+    assert len(shown) == 16 and {frame.shape for frame in shown} == {(32, 48, 3)}
+    assert [round(frame.mean() / 32) for frame in shown] == [2] * 8 + [3] * 8
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    Image.new("P", (8_000, 6_000)).save(tmp_path / "large.gif")
+    with pytest.raises(ItemError, match=r"large\.gif") as caught:
+        list(iter_frames(tmp_path / "large.gif", 64, 64))
+    assert caught.value.stage == "decode"
+    encode(tmp_path / "thin.mp4", [np.zeros((16, 8_192, 3), np.uint8)], 8.0)
+    with pytest.raises(ItemError, match=r"thin\.mp4.* would be scaled"):
+        list(iter_frames(tmp_path / "thin.mp4", 512, 512))

