@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import lance
     import pyarrow as pa
 
+UNREADABLE = (OSError, ValueError, RuntimeError)
+"""What pylance raises on bytes that it cannot make sense of."""
+
 Fragments = list[str]
 """Metadata of written but uncommitted fragments, as JSON: small, and safe to send between machines."""
 
@@ -46,9 +49,9 @@ def open_table(dataset_dir: Path, table: str, version: int | None = None) -> "la
     path = table_path(dataset_dir, table)
     try:
         return lance.dataset(str(path), version=version)
-    except (ValueError, OSError) as error:
+    except UNREADABLE as error:
         which = "" if version is None else f" at version {version}"
-        raise StorageError(f"{path}: cannot be read as a Lance table{which}: {_first_line(error)}") from error
+        raise StorageError(f"{path}: cannot be read as a Lance table{which}: {first_line(error)}") from error
 
 
 def write_rows(dataset_dir: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> Fragments:
@@ -162,5 +165,6 @@ def _without(dataset: "lance.LanceDataset", addresses: Sequence[int]) -> tuple[l
     return removed_ids, updated
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, cut where it is endless."""
     return str(error).strip().split("\n", 1)[0][:300]

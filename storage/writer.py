@@ -2,13 +2,14 @@
 
 A group is up to four commits, one per table, the ledger `sources` last. Whatever a crash cuts off is
 repaired by the next writer: rows of a source that the ledger does not know are dropped, and a source
-that it knows in an older form is done again, its rows replaced in one commit per table. Single rows are
+that it knows in an older form is done again, its rows replaced in one commit per table. Sources that
+`removed.json` names are dropped, from the ledger first: then all else of them is an orphan. Single rows are
 rewritten or moved between `clips` and `rejected` by first writing them where they go; of a row that a
 crash left in both, the one in `clips` stays, since only that one is sure to have its latents.
 """
 
 import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from storage.builds import Build, finished_builds, newest_versions, record_build
 from storage.errors import StorageError
+from storage.removed import removed_rules
 from storage.schema import TABLES, LatentShape
 from storage.tables import (
     Fragments,
     column_values,
     commit_rows,
     create_table,
+    drop_doubles,
     numbered_rows,
     open_table,
     table_exists,
@@ -31,6 +34,9 @@ from storage.tables import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_KEYS = {"clips": "clip_id", "rejected": "clip_id", "quarantine": "source_id", "sources": "source_id"}
 
 
 class Signature(NamedTuple):
@@ -74,15 +80,30 @@ class DatasetWriter:
         self._latent_shape = latent_shape
         self._ledger: dict[str, Signature] = {}
         self._lock: IO[str] | None = None
+        self.repaired: list[str] = []
+        """What was repaired on entry and since, a line each."""
+
+    @classmethod
+    def reopen(cls, dataset_dir: Path) -> Self:
+        """A writer for a dataset that is there; StorageError when there is none."""
+        if not table_exists(dataset_dir, "clips"):
+            raise StorageError(
+                f"{dataset_dir}: is not a dataset (no clips.lance in it); vidrd build-dataset makes one"
+            )
+        latents = open_table(dataset_dir, "clips").schema.field("latents").type
+        return cls(dataset_dir, tuple(latents.shape))
 
     def __enter__(self) -> Self:
         self._lock = _locked(self.dataset_dir)
         try:
             check_latent_shape(self.dataset_dir, self._latent_shape)
+            _check_ledger(self.dataset_dir)
             for table in TABLES:
                 create_table(self.dataset_dir, table, self._latent_shape)
-            self._ledger = self._read_ledger()
-            self._repair()
+            with writing(self.dataset_dir):
+                self._ledger = self._read_ledger()
+                if not self._is_finished():
+                    self.repair()
         except BaseException:
             self._lock.close()
             raise
@@ -102,7 +123,7 @@ class DatasetWriter:
         """Commit a group; a source that failed keeps the rows that an earlier form of it left."""
         known = {row["source_id"] for row in group.sources if row["source_id"] in self._ledger}
         failed = {row["source_id"] for row in group.quarantine}
-        with _writing(self.dataset_dir):
+        with writing(self.dataset_dir):
             quarantine = write_rows(self.dataset_dir, "quarantine", group.quarantine)
             ledger = write_rows(self.dataset_dir, "sources", group.sources)
             commit_rows(self.dataset_dir, "clips", group.clips, known - failed)
@@ -113,7 +134,7 @@ class DatasetWriter:
 
     def rewrite(self, group: RowGroup) -> None:
         """Put rows where they now belong; no version of the tables lacks one of them."""
-        with _writing(self.dataset_dir):
+        with writing(self.dataset_dir):
             commit_rows(self.dataset_dir, "clips", group.clips, group.clips_ids, "clip_id")
             gone = [*group.clips_ids, *group.rejected_ids]
             commit_rows(self.dataset_dir, "rejected", group.rejected, gone, "clip_id")
@@ -136,28 +157,50 @@ class DatasetWriter:
         return record_build(self.dataset_dir, summary)
 
     def _read_ledger(self) -> dict[str, Signature]:
-        columns = ["source_id", *Signature._fields]
+        columns = ["source_id", "licence", "corpus", *Signature._fields]
+        rules = removed_rules(self.dataset_dir)
         ledger: dict[str, Signature] = {}
+        removed: list[str] = []
         for batch in open_table(self.dataset_dir, "sources").to_batches(columns=columns):
-            ledger.update((row["source_id"], _signature(row)) for row in batch.to_pylist())
+            for row in batch.to_pylist():
+                ledger[row["source_id"]] = _signature(row)
+                if rules.is_removed(row["source_id"], row["licence"], row["corpus"]):
+                    removed.append(row["source_id"])
+        self._drop(ledger, removed)
         return ledger
 
-    def _repair(self) -> None:
-        """Drop what a crash left: rows without a ledger entry, rows in both tables; nothing after a good end."""
-        builds = finished_builds(self.dataset_dir)
-        if builds and builds[-1].versions == newest_versions(self.dataset_dir):
-            return
+    def drop_sources(self, source_ids: Collection[str]) -> None:
+        """Forget these sources and drop every row of them."""
+        with writing(self.dataset_dir):
+            self._drop(self._ledger, source_ids)
+            self.repair()
+
+    def _drop(self, ledger: dict[str, Signature], source_ids: Collection[str]) -> None:
+        if source_ids:
+            self._note(commit_rows(self.dataset_dir, "sources", [], source_ids), "sources", "taken down")
+        for source_id in source_ids:
+            ledger.pop(source_id, None)
+
+    def repair(self) -> None:
+        """Drop what a crash left: rows without a ledger entry, and all but one of the rows that are there twice."""
         for table in ("clips", "rejected", "quarantine"):
             orphans = column_values(self.dataset_dir, table, "source_id") - self._ledger.keys()
-            commit_rows(self.dataset_dir, table, [], orphans)
+            self._note(commit_rows(self.dataset_dir, table, [], orphans), table, "of no source of the ledger")
+        for table, key in _KEYS.items():
+            self._note(drop_doubles(self.dataset_dir, table, key), table, "that were there twice")
         kept = column_values(self.dataset_dir, "clips", "clip_id")
-        commit_rows(
-            self.dataset_dir,
-            "rejected",
-            [],
-            kept & column_values(self.dataset_dir, "rejected", "clip_id"),
-            "clip_id",
-        )
+        both = kept & column_values(self.dataset_dir, "rejected", "clip_id")
+        dropped = commit_rows(self.dataset_dir, "rejected", [], both, "clip_id")
+        self._note(dropped, "rejected", "that are in clips as well")
+
+    def _note(self, rows: int, table: str, what: str) -> None:
+        if rows:
+            self.repaired.append(f"{table}: {rows} rows {what} dropped")
+
+    def _is_finished(self) -> bool:
+        """Whether the tables are as the last build left them; then no crash came after it."""
+        builds = finished_builds(self.dataset_dir)
+        return bool(builds) and builds[-1].versions == newest_versions(self.dataset_dir)
 
 
 def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
@@ -172,19 +215,29 @@ def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
         )
 
 
+def _check_ledger(dataset_dir: Path) -> None:
+    """Without its ledger every row of a dataset would look like an orphan."""
+    if table_exists(dataset_dir, "sources") or not table_exists(dataset_dir, "clips"):
+        return
+    if open_table(dataset_dir, "clips").count_rows():
+        raise StorageError(
+            f"{dataset_dir}: its ledger sources.lance is gone: nothing can be written without it"
+        )
+
+
 def _signature(row: dict[str, Any]) -> Signature:
     return Signature(*(row[name] for name in Signature._fields))
 
 
 @contextmanager
-def _writing(dataset_dir: Path) -> Iterator[None]:
-    """A disk that is full or gone is the user's to mend, and what was committed before is safe."""
+def writing(dataset_dir: Path) -> Iterator[None]:
+    """Make OSErrors StorageErrors: a disk that is full or gone is the user's to mend, what was committed is safe."""
     try:
         yield
     except OSError as error:
         reason = str(error).strip().split("\n", 1)[0][:300]
         raise StorageError(
-            f"{dataset_dir}: cannot be written: {reason}; what was committed stays, build again to go on"
+            f"{dataset_dir}: cannot be written: {reason}; what was committed stays, run it again to go on"
         ) from error
 
 
