@@ -15,7 +15,7 @@ from typing import Any
 from storage.errors import StorageError
 from storage.json_files import read_json, write_json
 from storage.schema import TABLES, TEXTS
-from storage.tables import UNREADABLE, first_line, open_table, table_exists, table_path
+from storage.tables import UNREADABLE, first_line, open_table, reading, table_exists, table_path
 
 INDEX = "builds.json"
 
@@ -90,8 +90,9 @@ def versions_and_tags(dataset_dir: Path, table: str) -> tuple[set[int], dict[str
     """The versions that a table still has, and the version of every tag; StorageError when they cannot be read."""
     dataset = open_table(dataset_dir, table)
     try:
-        versions = {version["version"] for version in dataset.versions()}
-        return versions, {tag: entry["version"] for tag, entry in dataset.tags.list().items()}
+        with reading():
+            versions = {version["version"] for version in dataset.versions()}
+            return versions, {tag: entry["version"] for tag, entry in dataset.tags.list().items()}
     except UNREADABLE as error:
         path = table_path(dataset_dir, table)
         raise StorageError(f"{path}: its versions or tags cannot be read: {first_line(error)}") from error

@@ -15,7 +15,7 @@ import numpy as np
 
 from storage.removed import RemovedRules
 from storage.schema import TEXTS
-from storage.tables import UNREADABLE
+from storage.tables import UNREADABLE, reading
 
 if TYPE_CHECKING:
     import lance
@@ -172,11 +172,12 @@ def _rows_of(
     wanted = set(digests.tolist())
     row = 0
     try:
-        for batch in tables[table].to_batches(columns=[column]):
-            for value in batch[column].to_pylist():
-                if _digest(value) in wanted:
-                    yield row, value
-                row += 1
+        with reading():
+            for batch in tables[table].to_batches(columns=[column]):
+                for value in batch[column].to_pylist():
+                    if _digest(value) in wanted:
+                        yield row, value
+                    row += 1
     except UNREADABLE:
         return  # said when the table was read
 

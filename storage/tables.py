@@ -5,7 +5,8 @@ what a crash leaves behind uncommitted is never read.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNREADABLE = (OSError, ValueError, RuntimeError)
-"""What pylance raises on bytes that it cannot make sense of."""
+"""What pylance raises, inside `reading`, on bytes that it cannot make sense of."""
 
 Fragments = list[str]
 """Metadata of written but uncommitted fragments, as JSON: small, and safe to send between machines."""
@@ -31,6 +32,17 @@ def table_path(dataset_dir: Path, table: str) -> Path:
 def table_exists(dataset_dir: Path, table: str) -> bool:
     """Whether the table has ever been committed to."""
     return (table_path(dataset_dir, table) / "_versions").is_dir()
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Where files may be damaged: pylance's Rust then panics, which is no Exception, and becomes a RuntimeError."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RuntimeError(first_line(error)) from error
 
 
 def create_table(dataset_dir: Path, table: str, latent_shape: LatentShape) -> None:
@@ -48,7 +60,10 @@ def open_table(dataset_dir: Path, table: str, version: int | None = None) -> "la
 
     path = table_path(dataset_dir, table)
     try:
-        return lance.dataset(str(path), version=version)
+        with reading():
+            dataset = lance.dataset(str(path), version=version)
+            len(dataset.schema)  # it is made when it is first asked for, and a damaged one cannot be
+            return dataset
     except UNREADABLE as error:
         which = "" if version is None else f" at version {version}"
         raise StorageError(f"{path}: cannot be read as a Lance table{which}: {first_line(error)}") from error

@@ -17,7 +17,7 @@ from storage.json_files import PARTIAL
 from storage.removed import removed_rules
 from storage.row_checks import row_complaints
 from storage.schema import TABLES, TEXTS, LatentShape, table_schema, texts_schema
-from storage.tables import UNREADABLE, first_line, open_table
+from storage.tables import UNREADABLE, first_line, open_table, reading
 
 if TYPE_CHECKING:
     import lance
@@ -183,10 +183,11 @@ def _batches(
         end = row + fragment.physical_rows - fragment.num_deletions
         try:
             scan = fragment.scanner(columns=columns, batch_size=_BATCH_ROWS, batch_readahead=2)
-            for batch in scan.to_batches():
-                yield row, batch
-                row += batch.num_rows
-                report.rows[name] = report.rows.get(name, 0) + batch.num_rows
+            with reading():
+                for batch in scan.to_batches():
+                    yield row, batch
+                    row += batch.num_rows
+                    report.rows[name] = report.rows.get(name, 0) + batch.num_rows
         except UNREADABLE as error:
             files = ", ".join(file.path for file in fragment.data_files())
             report.add(name, f"rows {row} to {end - 1} cannot be read ({files}): {first_line(error)}", row)
@@ -219,7 +220,8 @@ def _check_videos(
 
 def _videos(table: "lance.LanceDataset", rows: list[int]) -> "Iterator[bytes | Exception | None]":
     try:
-        files = table.take_blobs("video", indices=rows)
+        with reading():
+            files = table.take_blobs("video", indices=rows)
     except UNREADABLE as error:
         if len(rows) == 1:
             yield error
@@ -229,6 +231,7 @@ def _videos(table: "lance.LanceDataset", rows: list[int]) -> "Iterator[bytes | E
         return
     for file in files:
         try:
-            yield None if file is None else file.readall()
+            with reading():
+                yield None if file is None else file.readall()
         except UNREADABLE as error:
             yield error

@@ -235,7 +235,7 @@ def sound_folder(tmp_path_factory) -> Path:
     return folder
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_damaged_files_give_a_report_or_one_line_never_another_error(sound_folder, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged") / "set"
