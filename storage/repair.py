@@ -29,8 +29,7 @@ def repair(dataset_dir: Path) -> list[str]:
         done = _settle_partial_files(dataset_dir)
         if _was_cut_off_while_tagging(dataset_dir):
             done.append(f"{writer.finish({'repaired': ['its index entry']}).tag}: finished, it was all there")
-        builds = finished_builds(dataset_dir)
-        is_finished = bool(builds) and builds[-1].versions == newest_versions(dataset_dir)
+        is_finished = writer.was_finished or writer.is_finished()
         writer.repair()
         done += writer.repaired
         if is_finished and writer.repaired:

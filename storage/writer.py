@@ -82,6 +82,8 @@ class DatasetWriter:
         self._lock: IO[str] | None = None
         self.repaired: list[str] = []
         """What was repaired on entry and since, a line each."""
+        self.was_finished = False
+        """Whether the tables were on entry as the last build left them."""
 
     @classmethod
     def reopen(cls, dataset_dir: Path) -> Self:
@@ -101,8 +103,9 @@ class DatasetWriter:
             for table in TABLES:
                 create_table(self.dataset_dir, table, self._latent_shape)
             with writing(self.dataset_dir):
+                self.was_finished = self.is_finished()
                 self._ledger = self._read_ledger()
-                if not self._is_finished():
+                if not self.is_finished():
                     self.repair()
         except BaseException:
             self._lock.close()
@@ -156,6 +159,11 @@ class DatasetWriter:
         """Name the tables' versions by one tag, unless nothing changed since the last one."""
         return record_build(self.dataset_dir, summary)
 
+    def is_finished(self) -> bool:
+        """Whether the tables are as the last build left them; then no crash came after it."""
+        builds = finished_builds(self.dataset_dir)
+        return bool(builds) and builds[-1].versions == newest_versions(self.dataset_dir)
+
     def _read_ledger(self) -> dict[str, Signature]:
         columns = ["source_id", "licence", "corpus", *Signature._fields]
         rules = removed_rules(self.dataset_dir)
@@ -196,11 +204,6 @@ class DatasetWriter:
     def _note(self, rows: int, table: str, what: str) -> None:
         if rows:
             self.repaired.append(f"{table}: {rows} rows {what} dropped")
-
-    def _is_finished(self) -> bool:
-        """Whether the tables are as the last build left them; then no crash came after it."""
-        builds = finished_builds(self.dataset_dir)
-        return bool(builds) and builds[-1].versions == newest_versions(self.dataset_dir)
 
 
 def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
