@@ -178,7 +178,7 @@ def _batches(
 ) -> Iterator[tuple[int, "pa.RecordBatch"]]:
     """All rows but for their videos, with the number of each batch's first; unreadable ones are reported."""
     columns = [column for column in table.schema.names if column != "video"]
-    row = 0
+    row = report.rows[name] = 0
     for fragment in table.get_fragments():
         end = row + fragment.physical_rows - fragment.num_deletions
         try:
@@ -187,7 +187,7 @@ def _batches(
                 for batch in scan.to_batches():
                     yield row, batch
                     row += batch.num_rows
-                    report.rows[name] = report.rows.get(name, 0) + batch.num_rows
+                    report.rows[name] += batch.num_rows
         except UNREADABLE as error:
             files = ", ".join(file.path for file in fragment.data_files())
             report.add(name, f"rows {row} to {end - 1} cannot be read ({files}): {first_line(error)}", row)
