@@ -8,7 +8,6 @@ and starts Prefect and Ray. Wrong requests end with one line and exit code 2.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from flows.dataset_commands import dataset_app, print_json
 from flows.environment import prepare
 from tasks.errors import RequestError
 
@@ -29,7 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-dataset_app = typer.Typer(help="Look into a dataset folder.", rich_markup_mode=None)
 weights_app = typer.Typer(help="Weights by name, sha256-checked and cached.", rich_markup_mode=None)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(weights_app, name="weights")
@@ -87,7 +86,7 @@ def _run(module_name: str, flow_name: str, params_name: str, **values: Any) -> N
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(lambda record: not _is_told_in_one_line(record))
     result = getattr(module, flow_name)(params)
-    _print({name: value for name, value in result.items() if name != "curves"})  # those are in MLflow
+    print_json({name: value for name, value in result.items() if name != "curves"})  # those are in MLflow
 
 
 def _start_prefect() -> None:
@@ -112,10 +111,6 @@ def _start_prefect() -> None:
 def _is_told_in_one_line(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     return isinstance(error, Exception) and _message(error) is not None
-
-
-def _print(result: Any) -> None:
-    print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
 
 
 @app.command("build-dataset")
@@ -145,22 +140,6 @@ def build_dataset(
         clip_threshold=clip_threshold,
         profile=profile,
     )
-
-
-@dataset_app.command("info")
-def dataset_info(
-    dataset: Annotated[str, typer.Argument(metavar="DIR[@TAG]", help="A dataset folder.")],
-) -> None:
-    """What a dataset holds, as JSON.
-
-    Clips per kind, corpus and split; rejected and quarantined; versions, tags and bytes.
-
-    \b
-    Example: vidrd dataset info runs/datasets/tiny
-    """
-    from storage.dataset import ClipDataset
-
-    _print(ClipDataset.open(dataset).info())
 
 
 @app.command()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from storage.builds import Build, finished_builds
+from storage.builds import Build, finished_builds, tables_there
 from storage.errors import StorageError
-from storage.schema import TABLES, TEXTS
-from storage.tables import open_table, table_exists
+from storage.schema import TEXTS
+from storage.tables import open_table, table_exists, table_path
 
 if TYPE_CHECKING:
     import lance
@@ -51,9 +51,11 @@ class ClipDataset:
         if tag is None:
             return cls(folder, builds[-1])
         for build in builds:
+            if build.tag == tag and build.purged:
+                raise StorageError(f"{folder}: {tag} was purged: nothing is left of it")
             if build.tag == tag:
                 return cls(folder, build)
-        tags = ", ".join(build.tag for build in builds)
+        tags = ", ".join(build.tag for build in builds if not build.purged)
         raise StorageError(f"{folder}: has no build tagged {tag!r}; there are: {tags}")
 
     @property
@@ -148,6 +150,7 @@ class ClipDataset:
 
     def info(self) -> dict[str, Any]:
         """Counts, versions, tags and bytes on disk, as plain JSON."""
+        builds = [build for build in finished_builds(self.folder) if not build.purged]
         clips = self.clips_table(["kind", "corpus", "split", "licence"])
         rejected = self.rejected_table(["reason", "corpus"])
         quarantine = self.quarantine_table().select(["source_uri", "corpus", "stage", "error", "attempts"])
@@ -156,7 +159,8 @@ class ClipDataset:
             "tag": self.tag,
             "version": self.version,
             "versions": self.build.versions,
-            "tags": [build.tag for build in finished_builds(self.folder)],
+            "tags": [build.tag for build in builds],
+            "builds": _growth(builds),
             "finished_at": self.build.finished_at,
             "sources": self._table("sources").count_rows(),
             "clips": clips.num_rows,
@@ -166,13 +170,25 @@ class ClipDataset:
             "quarantined": quarantine.num_rows,
             "quarantined_by": {"stage": _counts(quarantine, "stage")},
             "quarantine": quarantine.to_pylist(),
-            "bytes": {table: _bytes_below(self.folder / f"{table}.lance") for table in TABLES},
+            "bytes": {
+                table: bytes_below(table_path(self.folder, table)) for table in tables_there(self.folder)
+            },
         }
 
     def _table(self, name: str) -> "lance.LanceDataset":
         if name not in self._tables:
             self._tables[name] = open_table(self.folder, name, self.build.versions[name])
         return self._tables[name]
+
+
+def _growth(builds: Sequence[Build]) -> list[dict[str, Any]]:
+    """For every build its rows per table, and how many more these are than the build before had."""
+    before = [{}, *(build.rows for build in builds)]
+    return [
+        {"tag": build.tag, "finished_at": build.finished_at, "rows": build.rows}
+        | {"more": {table: count - last.get(table, 0) for table, count in build.rows.items()}}
+        for build, last in zip(builds, before, strict=False)
+    ]
 
 
 def _metadata(
@@ -209,5 +225,6 @@ def _counts(table: "pa.Table", column: str) -> dict[str, int]:
     return dict(sorted(Counter(table[column].to_pylist()).items()))
 
 
-def _bytes_below(folder: Path) -> int:
+def bytes_below(folder: Path) -> int:
+    """Bytes of all files in a folder and below it."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -5,7 +5,8 @@ what a crash leaves behind uncommitted is never read.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from storage.schema import TEXTS, LatentShape, rows_table, table_schema, texts_s
 if TYPE_CHECKING:
     import lance
     import pyarrow as pa
+
+UNREADABLE = (OSError, ValueError, RuntimeError)
+"""What pylance raises, inside `reading`, on bytes that it cannot make sense of."""
 
 Fragments = list[str]
 """Metadata of written but uncommitted fragments, as JSON: small, and safe to send between machines."""
@@ -28,6 +32,17 @@ def table_path(dataset_dir: Path, table: str) -> Path:
 def table_exists(dataset_dir: Path, table: str) -> bool:
     """Whether the table has ever been committed to."""
     return (table_path(dataset_dir, table) / "_versions").is_dir()
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Where files may be damaged: pylance's Rust then panics, which is no Exception, and becomes a RuntimeError."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RuntimeError(first_line(error)) from error
 
 
 def create_table(dataset_dir: Path, table: str, latent_shape: LatentShape) -> None:
@@ -61,10 +76,13 @@ def open_table(dataset_dir: Path, table: str, version: int | None = None) -> "la
 
     path = table_path(dataset_dir, table)
     try:
-        return lance.dataset(str(path), version=version)
-    except (ValueError, OSError) as error:
+        with reading():
+            dataset = lance.dataset(str(path), version=version)
+            len(dataset.schema)  # it is made when it is first asked for, and a damaged one cannot be
+            return dataset
+    except UNREADABLE as error:
         which = "" if version is None else f" at version {version}"
-        raise StorageError(f"{path}: cannot be read as a Lance table{which}: {_first_line(error)}") from error
+        raise StorageError(f"{path}: cannot be read as a Lance table{which}: {first_line(error)}") from error
 
 
 def write_rows(dataset_dir: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> Fragments:
@@ -81,23 +99,29 @@ def write_rows(dataset_dir: Path, table: str, rows: Sequence[Mapping[str, Any]])
 
 def commit_rows(
     dataset_dir: Path, table: str, fragments: Fragments, dropped: Collection[str] = (), key: str = "source_id"
-) -> None:
-    """Make fragments visible and, in the same commit, drop the older rows whose `key` is one of `dropped`."""
-    import lance
-    from lance.fragment import FragmentMetadata
+) -> int:
+    """Make fragments visible and, in the same commit, drop the older rows whose `key` is one of `dropped`.
 
+    Returns how many rows were dropped.
+    """
     dataset = open_table(dataset_dir, table)
-    new = [FragmentMetadata.from_json(fragment) for fragment in fragments]
-    removed_ids, updated = _without(dataset, key, dropped)
-    if removed_ids or updated:
-        operation = lance.LanceOperation.Update(
-            removed_fragment_ids=removed_ids, updated_fragments=updated, new_fragments=new
-        )
-    elif new:
-        operation = lance.LanceOperation.Append(new)
-    else:
-        return
-    lance.LanceDataset.commit(dataset.uri, operation, read_version=dataset.version)
+    addresses = _addresses(dataset, key, dropped) if dropped else []
+    _commit(dataset, fragments, addresses)
+    return len(addresses)
+
+
+def drop_doubles(dataset_dir: Path, table: str, key: str) -> int:
+    """Drop all rows but the last of those that share a `key`, in one commit; returns how many."""
+    dataset = open_table(dataset_dir, table)
+    last: dict[str, int] = {}
+    addresses = []
+    for batch in dataset.to_batches(columns=[key], with_row_address=True):
+        for value, address in zip(batch[key].to_pylist(), batch["_rowaddr"].to_pylist(), strict=True):
+            if value in last:
+                addresses.append(last[value])
+            last[value] = address
+    _commit(dataset, [], addresses)
+    return len(addresses)
 
 
 def column_values(dataset_dir: Path, table: str, column: str) -> set[Any]:
@@ -121,23 +145,57 @@ def numbered_rows(
     return data.append_column("version", pa.array(np.full(data.num_rows, dataset.version, np.int64)))
 
 
-def _without(dataset: "lance.LanceDataset", key: str, values: Collection[str]) -> tuple[list[int], list]:
-    """Fragments that vanish and fragments that shrink when the rows with these values go."""
+def _commit(dataset: "lance.LanceDataset", fragments: Fragments, dropped: Sequence[int]) -> None:
+    """One commit that adds fragments and drops the rows at these addresses; none when there is nothing to do."""
+    import lance
+    from lance.fragment import FragmentMetadata
+
+    new = [FragmentMetadata.from_json(fragment) for fragment in fragments]
+    removed_ids, updated = _without(dataset, dropped)
+    if removed_ids or updated:
+        operation = lance.LanceOperation.Update(
+            removed_fragment_ids=removed_ids, updated_fragments=updated, new_fragments=new
+        )
+    elif new:
+        operation = lance.LanceOperation.Append(new)
+    else:
+        return
+    lance.LanceDataset.commit(dataset.uri, operation, read_version=dataset.version)
+
+
+def _addresses(dataset: "lance.LanceDataset", key: str, values: Collection[str]) -> list[int]:
+    """Where the rows with these values are; one scan, since a predicate per fragment is a hundred times slower."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.array(sorted(values), pa.string())
+    addresses: list[int] = []
+    for batch in dataset.to_batches(columns=[key], with_row_address=True):
+        found = batch.filter(pc.is_in(batch[key], value_set=wanted))
+        addresses += found["_rowaddr"].to_pylist()
+    return addresses
+
+
+def _without(dataset: "lance.LanceDataset", addresses: Sequence[int]) -> tuple[list[int], list]:
+    """Fragments that vanish and fragments that shrink when the rows at these addresses go."""
+    in_fragment: dict[int, list[int]] = {}
+    for address in addresses:
+        in_fragment.setdefault(address >> 32, []).append(address)
     removed_ids: list[int] = []
     updated: list = []
-    if not values:
-        return removed_ids, updated
-    quoted = ("'{}'".format(value.replace("'", "''")) for value in sorted(values))
-    predicate = f"{key} IN ({', '.join(quoted)})"
-    for fragment in dataset.get_fragments():
-        before = fragment.count_rows()
-        after = fragment.delete(predicate)
+    for fragment_id, rows in in_fragment.items():
+        fragment = dataset.get_fragment(fragment_id)
+        assert fragment is not None  # the addresses come from this very version
+        after = None
+        if len(rows) < fragment.count_rows():
+            after = fragment.delete(f"_rowaddr IN ({', '.join(map(str, rows))})")
         if after is None:
-            removed_ids.append(fragment.fragment_id)
-        elif after.num_rows < before:
+            removed_ids.append(fragment_id)
+        else:
             updated.append(after)
     return removed_ids, updated
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, cut where it is endless."""
     return str(error).strip().split("\n", 1)[0][:300]

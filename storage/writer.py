@@ -2,7 +2,8 @@
 
 A group is up to four commits, one per table, the ledger `sources` last. Whatever a crash cuts off is
 repaired by the next writer: rows of a source that the ledger does not know are dropped, and a source
-that it knows in an older form is done again, its rows replaced in one commit per table. Single rows are
+that it knows in an older form is done again, its rows replaced in one commit per table. Sources that
+`removed.json` names are dropped, from the ledger first: then all else of them is an orphan. Single rows are
 rewritten or moved between `clips` and `rejected` by first writing them where they go; of a row that a
 crash left in both, the one in `clips` stays, since only that one is sure to have its latents.
 """
@@ -18,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from storage.builds import Build, finished_builds, newest_versions, record_build
 from storage.errors import StorageError
+from storage.removed import removed_rules
 from storage.schema import TABLES, TEXTS, LatentShape
 from storage.tables import (
     Fragments,
@@ -25,6 +27,7 @@ from storage.tables import (
     commit_rows,
     create_table,
     create_texts,
+    drop_doubles,
     numbered_rows,
     open_table,
     table_exists,
@@ -34,6 +37,9 @@ from storage.tables import (
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+
+_KEYS = {"clips": "clip_id", "rejected": "clip_id", "quarantine": "source_id", "sources": "source_id"}
 
 
 class Signature(NamedTuple):
@@ -86,16 +92,34 @@ class DatasetWriter:
         self._ledger: dict[str, LedgerEntry] = {}
         self._attempts: dict[str, int] = {}
         self._lock: IO[str] | None = None
+        self.repaired: list[str] = []
+        """What was repaired on entry and since, a line each."""
+        self.was_finished = False
+        """Whether the tables were on entry as the last build left them."""
+
+    @classmethod
+    def reopen(cls, dataset_dir: Path) -> Self:
+        """A writer for a dataset that is there; StorageError when there is none."""
+        if not table_exists(dataset_dir, "clips"):
+            raise StorageError(
+                f"{dataset_dir}: is not a dataset (no clips.lance in it); vidrd build-dataset makes one"
+            )
+        latents = open_table(dataset_dir, "clips").schema.field("latents").type
+        return cls(dataset_dir, tuple(latents.shape))
 
     def __enter__(self) -> Self:
         self._lock = _locked(self.dataset_dir)
         try:
             check_latent_shape(self.dataset_dir, self._latent_shape)
+            _check_ledger(self.dataset_dir)
             for table in TABLES:
                 create_table(self.dataset_dir, table, self._latent_shape)
-            self._ledger = self._read_ledger()
-            self._repair()
-            self._attempts = self._read_attempts()
+            with writing(self.dataset_dir):
+                self.was_finished = self.is_finished()
+                self._ledger = self._read_ledger()
+                if not self.is_finished():
+                    self.repair()
+                self._attempts = self._read_attempts()
         except BaseException:
             self._lock.close()
             raise
@@ -116,7 +140,7 @@ class DatasetWriter:
         """Commit a group; a source that failed keeps the rows that an earlier form of it left."""
         known = {row["source_id"] for row in group.sources if row["source_id"] in self._ledger}
         failed = {row["source_id"] for row in group.quarantine}
-        with _writing(self.dataset_dir):
+        with writing(self.dataset_dir):
             quarantine = write_rows(self.dataset_dir, "quarantine", group.quarantine)
             ledger = write_rows(self.dataset_dir, "sources", group.sources)
             commit_rows(self.dataset_dir, "clips", group.clips, known - failed)
@@ -130,7 +154,7 @@ class DatasetWriter:
 
     def rewrite(self, group: RowGroup) -> None:
         """Put rows where they now belong; no version of the tables lacks one of them."""
-        with _writing(self.dataset_dir):
+        with writing(self.dataset_dir):
             commit_rows(self.dataset_dir, "clips", group.clips, group.clips_ids, "clip_id")
             gone = [*group.clips_ids, *group.rejected_ids]
             commit_rows(self.dataset_dir, "rejected", group.rejected, gone, "clip_id")
@@ -147,15 +171,6 @@ class DatasetWriter:
     def sources_with_clips(self, corpora: Collection[str]) -> set[str]:
         """Sources of these corpora that have given clips."""
         return {name for name, entry in self._ledger.items() if entry.clips and entry.corpus in corpora}
-
-    def drop_sources(self, source_ids: Collection[str]) -> None:
-        """Drop all that came of these sources; the ledger first, so that a crash leaves orphans and no false claim."""
-        with _writing(self.dataset_dir):
-            for table in ("sources", "clips", "rejected", "quarantine"):
-                commit_rows(self.dataset_dir, table, [], source_ids)
-        for source_id in source_ids:
-            self._ledger.pop(source_id, None)
-            self._attempts.pop(source_id, None)
 
     def source_places(self) -> dict[str, str]:
         """Where the bytes of each source were when it was read, as the ledger has it."""
@@ -192,7 +207,7 @@ class DatasetWriter:
             {"caption": caption, "text_encoder": text_encoder, "states": states_td}
             for caption, states_td in zip(captions, states_ktd, strict=True)
         ]
-        with _writing(self.dataset_dir):
+        with writing(self.dataset_dir):
             create_texts(self.dataset_dir, *states_ktd.shape[1:])
             commit_rows(
                 self.dataset_dir, TEXTS, write_rows(self.dataset_dir, TEXTS, rows), captions, "caption"
@@ -206,33 +221,56 @@ class DatasetWriter:
         """Name the tables' versions by one tag, unless nothing changed since the last one."""
         return record_build(self.dataset_dir, summary)
 
+    def is_finished(self) -> bool:
+        """Whether the tables are as the last build left them; then no crash came after it."""
+        builds = finished_builds(self.dataset_dir)
+        return bool(builds) and builds[-1].versions == newest_versions(self.dataset_dir)
+
     def _read_ledger(self) -> dict[str, LedgerEntry]:
-        columns = ["source_id", *Signature._fields, "corpus", "clips"]
+        columns = ["source_id", "licence", "corpus", "clips", *Signature._fields]
+        rules = removed_rules(self.dataset_dir)
         ledger: dict[str, LedgerEntry] = {}
+        removed: list[str] = []
         for batch in open_table(self.dataset_dir, "sources").to_batches(columns=columns):
-            ledger.update((row["source_id"], _entry(row)) for row in batch.to_pylist())
+            for row in batch.to_pylist():
+                ledger[row["source_id"]] = _entry(row)
+                if rules.is_removed(row["source_id"], row["licence"], row["corpus"]):
+                    removed.append(row["source_id"])
+        self._drop(ledger, removed)
         return ledger
 
     def _read_attempts(self) -> dict[str, int]:
         table = open_table(self.dataset_dir, "quarantine").to_table(columns=["source_id", "attempts"])
         return dict(zip(table["source_id"].to_pylist(), table["attempts"].to_pylist(), strict=True))
 
-    def _repair(self) -> None:
-        """Drop what a crash left: rows without a ledger entry, rows in both tables; nothing after a good end."""
-        builds = finished_builds(self.dataset_dir)
-        if builds and builds[-1].versions == newest_versions(self.dataset_dir):
-            return
+    def drop_sources(self, source_ids: Collection[str]) -> None:
+        """Forget these sources and drop every row of them."""
+        with writing(self.dataset_dir):
+            self._drop(self._ledger, source_ids)
+            self.repair()
+            self._attempts = self._read_attempts()
+
+    def _drop(self, ledger: dict[str, LedgerEntry], source_ids: Collection[str]) -> None:
+        if source_ids:
+            self._note(commit_rows(self.dataset_dir, "sources", [], source_ids), "sources", "taken down")
+        for source_id in source_ids:
+            ledger.pop(source_id, None)
+
+    def repair(self) -> None:
+        """Drop what a crash left: rows without a ledger entry, and all but one of the rows that are there twice."""
         for table in ("clips", "rejected", "quarantine"):
             orphans = column_values(self.dataset_dir, table, "source_id") - self._ledger.keys()
-            commit_rows(self.dataset_dir, table, [], orphans)
+            self._note(commit_rows(self.dataset_dir, table, [], orphans), table, "of no source of the ledger")
+        for table, key in _KEYS.items():
+            self._note(drop_doubles(self.dataset_dir, table, key), table, "that were there twice")
         kept = column_values(self.dataset_dir, "clips", "clip_id")
-        commit_rows(
-            self.dataset_dir,
-            "rejected",
-            [],
-            kept & column_values(self.dataset_dir, "rejected", "clip_id"),
-            "clip_id",
-        )
+        both = kept & column_values(self.dataset_dir, "rejected", "clip_id")
+        dropped = commit_rows(self.dataset_dir, "rejected", [], both, "clip_id")
+        self._note(dropped, "rejected", "that are in clips as well")
+
+    def _note(self, rows: int, table: str, what: str) -> None:
+        if rows:
+            self.repaired.append(f"{table}: {rows} rows {what} dropped")
 
 
 def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
@@ -253,15 +291,25 @@ def _entry(row: dict[str, Any]) -> LedgerEntry:
     return LedgerEntry(signature, sys.intern(row["corpus"]), row["clips"])
 
 
+def _check_ledger(dataset_dir: Path) -> None:
+    """Without its ledger every row of a dataset would look like an orphan."""
+    if table_exists(dataset_dir, "sources") or not table_exists(dataset_dir, "clips"):
+        return
+    if open_table(dataset_dir, "clips").count_rows():
+        raise StorageError(
+            f"{dataset_dir}: its ledger sources.lance is gone: nothing can be written without it"
+        )
+
+
 @contextmanager
-def _writing(dataset_dir: Path) -> Iterator[None]:
-    """A disk that is full or gone is the user's to mend, and what was committed before is safe."""
+def writing(dataset_dir: Path) -> Iterator[None]:
+    """Make OSErrors StorageErrors: a disk that is full or gone is the user's to mend, what was committed is safe."""
     try:
         yield
     except OSError as error:
         reason = str(error).strip().split("\n", 1)[0][:300]
         raise StorageError(
-            f"{dataset_dir}: cannot be written: {reason}; what was committed stays, build again to go on"
+            f"{dataset_dir}: cannot be written: {reason}; what was committed stays, run it again to go on"
         ) from error
 
 

@@ -35,7 +35,7 @@ def before_call(function):
     return call
 
 storage.writer.commit_rows = before_call(storage.writer.commit_rows)
-storage.builds._write_atomically = before_call(storage.builds._write_atomically)
+storage.builds.write_json = before_call(storage.builds.write_json)
 from storage.tables import write_rows
 with storage.writer.DatasetWriter(folder, SHAPE) as writer:
     writer.commit(storage.writer.SourceGroup(

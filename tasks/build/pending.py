@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
+from storage.removed import removed_rules
 from storage.writer import DatasetWriter, Signature
 from tasks.build.recipe import Recipe
 from tasks.corpora.corpus import Corpus
@@ -42,6 +43,7 @@ class Pending:
         self._again = again
         self._settings = _digest([_ROWS, recipe.clips.model_dump(), sorted(recipe.build.videos)])
         self._captioner = recipe.captioner.model
+        self._removed = removed_rules(writer.dataset_dir)
         self._tried: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[SourceRecord, Signature]]:
@@ -76,6 +78,8 @@ class Pending:
     def _all(self) -> Iterator[tuple[SourceRecord, Signature]]:
         for corpus in self._corpora:
             for source in read_sources(corpus):
+                if self._removed.is_removed(source.source_id, source.licence, source.corpus):
+                    continue
                 if self._captioner is not None and source.problem == NO_CAPTION:
                     source = replace(source, problem=None)
                 yield source, self._signature(source)

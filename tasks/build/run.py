@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from storage.builds import finished_builds, newest_versions
+from storage.builds import finished_builds
 from storage.dataset import ClipDataset
 from storage.rows import RowRef
 from storage.schema import LatentShape
@@ -155,7 +155,7 @@ def _finish(
 ) -> None:
     """Settle the rows, unless they were settled so already, and name the versions by a tag."""
     summary.settled_for = [recipe.filter.model_dump(), digests.encoder, digests.scorer]
-    if not _is_settled(writer.dataset_dir, summary.settled_for):
+    if not _is_settled(writer, summary.settled_for):
         with timed(summary.seconds, "settle"):
             settled = settle(writer, recipe, digests, workers, lambda note: report(0, None, note))
         summary.take_settled(settled)
@@ -171,13 +171,9 @@ def _finish(
     summary.tag, summary.version = finished.tag, finished.versions["clips"]
 
 
-def _is_settled(dataset_dir: Path, settled_for: Sequence[object]) -> bool:
-    builds = finished_builds(dataset_dir)
-    return bool(
-        builds
-        and builds[-1].versions == newest_versions(dataset_dir)
-        and builds[-1].summary.get("settled_for") == list(settled_for)
-    )
+def _is_settled(writer: DatasetWriter, settled_for: Sequence[object]) -> bool:
+    last = finished_builds(writer.dataset_dir)[-1:]
+    return writer.is_finished() and bool(last) and last[0].summary.get("settled_for") == list(settled_for)
 
 
 def check_target(dataset_dir: Path, recipe: Recipe) -> LatentShape:
