@@ -128,7 +128,7 @@ class ClipDataset:
             "quarantined": quarantine.num_rows,
             "quarantined_by": {"stage": _counts(quarantine, "stage")},
             "quarantine": quarantine.to_pylist(),
-            "bytes": {table: _bytes_below(self.folder / f"{table}.lance") for table in TABLES},
+            "bytes": {table: bytes_below(self.folder / f"{table}.lance") for table in TABLES},
         }
 
     def _table(self, name: str) -> "lance.LanceDataset":
@@ -171,5 +171,6 @@ def _counts(table: "pa.Table", column: str) -> dict[str, int]:
     return dict(sorted(Counter(table[column].to_pylist()).items()))
 
 
-def _bytes_below(folder: Path) -> int:
+def bytes_below(folder: Path) -> int:
+    """Bytes of all files in a folder and below it."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
