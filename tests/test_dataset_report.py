@@ -139,7 +139,7 @@ def test_the_page_carries_everything_and_says_what_was_counted(folder: Path, tmp
     assert not links.scripts and not re.search(r"@import|url\(", page)
     assert "57 sources gave 50 clips, of which 30 were kept" in page
     assert "<b>" not in page and "caption &lt;b&gt;" in page, "text of others is escaped"
-    # 6 clips of each corpus with pixels, of the reasons those that are no images, and both pairs.
+    # A few clips of each corpus with pixels, of the reasons those that are no images, and both pairs.
     assert page.count("no pixels kept") >= SAMPLES
     assert page.count("data:image/webp") >= 2 * SAMPLES + 4
     for shown in ("clip_threshold", "max_motion", "CC-BY-4.0", "Not measured in this build: aesthetic"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from storage.dataset import ClipDataset
 
 LABELS = ("corpus", "kind", "licence", "split", "caption_origin", "scorer", "encoder")
-SAMPLES = 6  # of each corpus, each reason and the near-duplicates
+SAMPLES = 5  # of each corpus, each reason and the near-duplicates
 ERRORS = 1000  # distinct errors told apart; further ones are counted as others
 OTHER_ERRORS = "other errors"
 REPLACED = "…"

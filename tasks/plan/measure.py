@@ -1,0 +1,211 @@
+"""Runs the stages of a build on a few sources of each corpus, in this process, and notes what each cost."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.build.items import DecodedClip, Seconds, add_seconds
+from tasks.build.workers import ClipJudge, Models, decode_source
+from tasks.captions.scoring import scorer_digest
+from tasks.captions.settings import FilterSettings
+from tasks.clips.clip import Clip
+from tasks.clips.settings import ClipSettings
+from tasks.corpora.corpus import Corpus
+from tasks.corpora.readers import read_sources
+from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord
+from tasks.errors import RequestError
+from tasks.latents.encoder import encoder_digest
+
+SAMPLE_SOURCES = 24
+LEAST_PER_CORPUS = 2  # one would say nothing of the spread
+NUMBER_BYTES = 8
+
+
+@dataclass
+class SourceCost:
+    """What one source cost and gave.
+
+    `decoder_s` and `judge_s` are seconds by stage: of one CPU core, or of the GPU for a judge that has one.
+    A source that failed cost its time and gives no rows.
+    """
+
+    decoder_s: Seconds = field(default_factory=dict)
+    judge_s: Seconds = field(default_factory=dict)
+    clips: int = 0
+    kept: int = 0
+    row_bytes: int = 0
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class CorpusSample:
+    """A corpus, how many sources it has, and what a random few of them cost."""
+
+    name: str
+    kind: str
+    sources: int
+    costs: Sequence[SourceCost]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A sample of each corpus; `on_gpu` says whether the judge's seconds are a GPU's."""
+
+    samples: Sequence[CorpusSample]
+    on_gpu: bool
+
+
+def measure(
+    corpora: Sequence[Corpus],
+    clip_settings: ClipSettings,
+    filter_settings: FilterSettings,
+    model_dir: str | Path,
+    clip_dir: str | Path,
+    sample_sources: int = SAMPLE_SOURCES,
+) -> Measured:
+    """Lists the corpora whole and runs `sample_sources` sources of them; RequestError for models that do not load."""
+    import torch
+
+    chosen = list(choose_sources(corpora, sample_sources))
+    models = Models(str(model_dir), str(clip_dir), encoder_digest(model_dir), scorer_digest(clip_dir))
+    judge = ClipJudge(models, filter_settings)
+    on_gpu = torch.cuda.is_available()
+    with _one_thread():
+        _warm_up(judge, [few[0] for _, _, few in chosen], clip_settings)
+        samples = [
+            CorpusSample(
+                corpus.name,
+                corpus.kind,
+                count,
+                [measure_source(source, judge, clip_settings, on_gpu) for source in few],
+            )
+            for corpus, count, few in chosen
+        ]
+    return Measured(samples, on_gpu)
+
+
+def choose_sources(
+    corpora: Sequence[Corpus], sample_sources: int
+) -> Iterator[tuple[Corpus, int, list[SourceRecord]]]:
+    """Each corpus with the number of its sources and a random few, the same ones every time.
+
+    Ids are hashes, so the smallest ones are a random choice that needs no list of them all.
+    """
+    per_corpus = max(LEAST_PER_CORPUS, sample_sources // len(corpora))
+    for corpus in corpora:
+        counted = _Counted(read_sources(corpus))
+        few = heapq.nsmallest(per_corpus, counted, key=lambda source: source.source_id)
+        if not few:
+            raise RequestError(f"corpora: {corpus.name} holds no sources")
+        yield corpus, counted.count, few
+
+
+def measure_source(
+    source: SourceRecord, judge: ClipJudge, settings: ClipSettings, on_gpu: bool = False
+) -> SourceCost:
+    """Takes one source through the build's decoder and judge."""
+    cost = SourceCost(failed=source.problem is not None)
+    if cost.failed:
+        return cost
+    steps: Iterator[Any] = decode_source(source, settings)
+    while True:
+        with _CoreTime() as spent:
+            step = next(steps)
+            decoded = None if step.clip_id is None else next(steps)
+        add_seconds(cost.decoder_s, spent.scaled(step.seconds))
+        if decoded is None:
+            cost.failed = cost.failed or step.failure is not None
+            break
+        with _CoreTime() as spent:
+            judged, row = judge.judge(decoded)
+        add_seconds(cost.judge_s, judged.seconds if on_gpu else spent.scaled(judged.seconds))
+        (verdict,) = judged.verdicts
+        cost.failed = cost.failed or verdict.failure is not None
+        cost.clips += 1
+        cost.kept += verdict.failure is None and verdict.reject_reason is None
+        cost.row_bytes += 0 if row is None else row_bytes(row)
+    if cost.failed:
+        cost.clips = cost.kept = cost.row_bytes = 0
+    return cost
+
+
+def row_bytes(row: Mapping[str, Any]) -> int:
+    """Bytes of a row's values as they are: arrays, blobs and text; what a table adds is not counted."""
+    return sum(_value_bytes(value) for value in row.values())
+
+
+def _value_bytes(value: Any) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "replace"))
+    return len(value) if isinstance(value, bytes) else NUMBER_BYTES
+
+
+def _warm_up(judge: ClipJudge, sources: Sequence[SourceRecord], settings: ClipSettings) -> None:
+    """The first clip of each kind pays for what is imported and set up lazily."""
+    judge.judge(_blank_clip(settings))
+    for source in {source.kind: source for source in sources if source.problem is None}.values():
+        next(decode_source(source, settings), None)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in a build, whose judges and decoders have one core each; more threads would wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Counted:
+    """Counts what is iterated over."""
+
+    def __init__(self, sources: Iterable[SourceRecord]) -> None:
+        self._sources = sources
+        self.count = 0
+
+    def __iter__(self) -> Iterator[SourceRecord]:
+        for source in self._sources:
+            self.count += 1
+            yield source
+
+
+class _CoreTime:
+    """Turns seconds on the clock into seconds of a core: a busy machine lengthens only the former."""
+
+    def __enter__(self) -> _CoreTime:
+        self._core_s, self._clock_s = time.process_time(), time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._core_s = time.process_time() - self._core_s
+        self._clock_s = time.perf_counter() - self._clock_s
+
+    def scaled(self, seconds: Seconds) -> Seconds:
+        factor = self._core_s / self._clock_s if self._clock_s else 1.0
+        return {stage: value * factor for stage, value in seconds.items()}
+
+
+def _blank_clip(settings: ClipSettings) -> DecodedClip:
+    frames_nhwc = np.zeros((settings.num_frames, settings.height, settings.width, 3), np.uint8)
+    caption = (CaptionSpan("a blank clip"),)
+    source = SourceRecord("", "", MediaPlace(""), "", "images", "", caption, "", 0, 0)
+    clip = Clip(
+        "", source, 0.0, settings.fps, frames_nhwc, caption, "", "{}", settings.width, settings.height
+    )
+    return DecodedClip(clip, None)
