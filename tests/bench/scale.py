@@ -1,4 +1,4 @@
-"""What grows with the number of commits, versions and sources: manifests, commits, replacing a source, the ledger."""
+"""What grows with commits, versions, sources and clips: manifests, replacing a source, the ledger, the driver."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ import statistics
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from storage.dataset import ClipDataset
 from storage.tables import commit_rows, create_table, open_table, table_path, write_rows
-from storage.writer import Signature
-from tests.dataset_rows import SHAPE, clip_row
+from storage.writer import DatasetWriter, Signature
+from tasks.build.items import DecodeStep
+from tasks.cluster import ensure_ray, shutdown_ray
+from tasks.corpora.manifest import read_manifest
+from tasks.report.dataset_counts import count_dataset
+from tests.dataset_rows import SHAPE, clip_row, commit, source_row
 
 FRAGMENTS = (1_000, 5_000, 10_000)
 VERSIONS = (1_000, 4_000)
 SOURCES = 200_000
+CLIPS = 40_000
+TAKEN, DECODERS = 2_000, 4
 REPEATS = 5
 
 
 def main() -> None:
-    """Prints three tables."""
+    """Prints four tables."""
     print(
         "Fragments of one row in the table `clips`; a commit appends one more, a replacement drops a source.\n"
     )
@@ -35,9 +42,12 @@ def main() -> None:
     print("| versions | their manifests | open | commit |\n|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
         _versions(Path(folder))
-    print(f"\nThe ledger in the driver's memory, {SOURCES:,} sources.\n")
+    print(f"\nWhat the driver holds of every source, measured on {SOURCES:,}.\n")
     print("| what | bytes a source |\n|---|---:|")
     _memory()
+    print("\nWhat one process gets through.\n\n| what | a second |\n|---|---:|")
+    with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
+        _rates(Path(folder))
 
 
 def _fragments(folder: Path) -> None:
@@ -98,7 +108,22 @@ def _memory() -> None:
     def ids() -> object:
         return {f"{number:032x}" for number in range(SOURCES)}
 
-    for name, make in (("the ledger: id and signature", ledger), ("a set of ids, as the repair makes", ids)):
+    def manifest() -> object:
+        with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
+            path = Path(folder) / "manifest.tsv"
+            rows = (
+                f"videos/{number:08d}.mp4\ta caption of some ten words, number {number}\n"
+                for number in range(SOURCES)
+            )
+            path.write_text("file\tcaption\n" + "".join(rows), encoding="utf-8")
+            return read_manifest(path)
+
+    made = (
+        ("the ledger: id and signature", ledger),
+        ("a set of ids, as the repair makes", ids),
+        ("a manifest of a folder", manifest),
+    )
+    for name, make in made:
         gc.collect()
         tracemalloc.start()
         held = make()
@@ -106,6 +131,48 @@ def _memory() -> None:
         tracemalloc.stop()
         del held
         print(f"| {name} | {size / SOURCES:.0f} |", flush=True)
+
+
+def _rates(folder: Path) -> None:
+    create_table(folder, "sources", SHAPE)
+    commit_rows(
+        folder, "sources", write_rows(folder, "sources", [source_row(f"s{n}") for n in range(SOURCES)])
+    )
+    _print_rate("sources read into the ledger", SOURCES, partial(DatasetWriter(folder, SHAPE).__enter__))
+    create_table(folder, "clips", SHAPE)
+    clips = [clip_row(f"s{number}") for number in range(CLIPS)]
+    commit(folder, clips)
+    _print_rate("clips counted for the report", CLIPS, partial(count_dataset, ClipDataset.open(folder)))
+    ensure_ray()
+    _print_rate("clips taken from decoders by the driver", TAKEN, _take_steps)
+    shutdown_ray()
+
+
+def _take_steps() -> None:
+    """The driver's part of decoding: wait, read the step, take the reference of the clip."""
+    import ray
+
+    def steps(number: int) -> Iterator[object]:
+        for clip in range(number):
+            yield DecodeStep(str(clip))
+            yield bytes(100_000)
+
+    decode = ray.remote(num_cpus=0, _generator_backpressure_num_objects=8)(steps)
+    generators = {decode.remote(TAKEN // DECODERS) for _ in range(DECODERS)}
+    taken = []
+    while generators:
+        (generator,), _ = ray.wait(list(generators), num_returns=1, fetch_local=False)
+        try:
+            ray.get(next(generator))
+            taken.append(next(generator))
+        except StopIteration:
+            generators.remove(generator)
+
+
+def _print_rate(name: str, number: int, work: Callable[[], object]) -> None:
+    started_s = time.perf_counter()
+    work()
+    print(f"| {name} | {number / (time.perf_counter() - started_s):,.0f} |", flush=True)
 
 
 def _newest_manifest(folder: Path) -> Path:
