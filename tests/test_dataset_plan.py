@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from flows.dataset_plan import PlanParams, plan
 from flows.profile import Profile
+from tasks.build.workers import ClipJudge, Models
 from tasks.captions.scoring import CaptionScorer
 from tasks.clips.from_source import clips_of
 from tasks.clips.video_io import encode_lossless_ish
@@ -22,7 +23,7 @@ from tasks.corpora.readers import read_sources
 from tasks.errors import ItemError, RequestError
 from tasks.plan.extrapolate import Machines, extrapolate
 from tasks.plan.markdown import as_markdown
-from tasks.plan.measure import CorpusSample, Measured, SourceCost, choose_sources, measure
+from tasks.plan.measure import CorpusSample, Measured, SourceCost, choose_sources, measure, measure_sources
 from tests.build_world import small_world
 
 LATENT_BYTES = 8 * 4 * 8 * 8 * 2
@@ -59,6 +60,20 @@ def test_the_sample_is_what_the_stages_make_of_it(world: Path, tiny_profile: Pro
             assert cost.decoder_s["decode"] > 0 and cost.judge_s["score"] > 0
             assert ("encode" in cost.judge_s) == (kept > 0)
             assert ("video" in cost.decoder_s) == (source.kind != "images")
+
+
+def test_a_gpus_batches_find_the_same_clips(world: Path, tiny_profile: Profile) -> None:
+    """Here on a CPU, in the batches that a GPU would get: only the times are shared out differently."""
+    judge = ClipJudge(Models(tiny_profile.model, tiny_profile.clip, "e", "s"), tiny_profile.filter)
+    sources = [source for corpus in load_corpora(world)[1:] for source in read_sources(corpus)][-8:]
+    alone = measure_sources(sources, judge, tiny_profile.clips)
+    batched = measure_sources(sources, judge, tiny_profile.clips, on_gpu=True)
+
+    def found(costs: list[SourceCost]) -> list[tuple[int, int, int, bool]]:
+        return [(cost.clips, cost.kept, cost.row_bytes, cost.failed) for cost in costs]
+
+    assert found(alone) == found(batched) and sum(cost.clips for cost in alone) > 8
+    assert all(cost.judge_s["score"] > 0 for cost in batched if cost.clips)
 
 
 def test_few_sources_are_chosen_of_every_corpus(world: Path) -> None:
@@ -101,6 +116,7 @@ machine_kinds = st.builds(
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(samples, st.integers(1, 10**9), machine_kinds)
 def test_the_arithmetic_is_that_of_every_source_on_its_own(
     samples: list[CorpusSample], sources: int, machines: Machines
@@ -146,6 +162,7 @@ def test_the_arithmetic_is_that_of_every_source_on_its_own(
         assert 0 <= result[name]["low"] <= result[name]["value"] <= result[name]["high"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=2, max_size=20), st.integers(1, 10**6))
 def test_the_range_is_two_standard_errors(sizes: list[int], sources: int) -> None:
     sample = CorpusSample("a", "images", 5, [SourceCost(row_bytes=size) for size in sizes])

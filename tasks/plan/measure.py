@@ -6,7 +6,7 @@ import heapq
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from tasks.latents.encoder import encoder_digest
 SAMPLE_SOURCES = 24
 LEAST_PER_CORPUS = 2  # one would say nothing of the spread
 NUMBER_BYTES = 8
+BATCH_CLIPS = 8  # as a judge on a GPU gets them in a build
 
 
 @dataclass
@@ -43,6 +44,10 @@ class SourceCost:
     kept: int = 0
     row_bytes: int = 0
     failed: bool = False
+
+    def without_rows(self) -> SourceCost:
+        """The same time for nothing: a source that fails anywhere gives no rows."""
+        return replace(self, clips=0, kept=0, row_bytes=0)
 
 
 @dataclass(frozen=True)
@@ -74,19 +79,14 @@ def measure(
     """Lists the corpora whole and runs `sample_sources` sources of them; RequestError for models that do not load."""
     import torch
 
-    chosen = list(choose_sources(corpora, sample_sources))
     models = Models(str(model_dir), str(clip_dir), encoder_digest(model_dir), scorer_digest(clip_dir))
     judge = ClipJudge(models, filter_settings)
+    chosen = list(choose_sources(corpora, sample_sources))
     on_gpu = torch.cuda.is_available()
     with _one_thread():
         _warm_up(judge, [few[0] for _, _, few in chosen], clip_settings)
         samples = [
-            CorpusSample(
-                corpus.name,
-                corpus.kind,
-                count,
-                [measure_source(source, judge, clip_settings, on_gpu) for source in few],
-            )
+            CorpusSample(corpus.name, corpus.kind, count, measure_sources(few, judge, clip_settings, on_gpu))
             for corpus, count, few in chosen
         ]
     return Measured(samples, on_gpu)
@@ -108,10 +108,21 @@ def choose_sources(
         yield corpus, counted.count, few
 
 
-def measure_source(
-    source: SourceRecord, judge: ClipJudge, settings: ClipSettings, on_gpu: bool = False
-) -> SourceCost:
-    """Takes one source through the build's decoder and judge."""
+def measure_sources(
+    sources: Sequence[SourceRecord], judge: ClipJudge, settings: ClipSettings, on_gpu: bool = False
+) -> list[SourceCost]:
+    """Takes sources through the build's decoder and judge, one clip after the other.
+
+    A GPU gets clips in batches, as in a build, and the clips of a batch share its time equally.
+    """
+    judging = _Judging(judge, BATCH_CLIPS if on_gpu else 1, on_gpu)
+    costs = [_decode(source, settings, judging) for source in sources]
+    judging.flush()
+    return [cost.without_rows() if cost.failed else cost for cost in costs]
+
+
+def _decode(source: SourceRecord, settings: ClipSettings, judging: _Judging) -> SourceCost:
+    """Decodes a source and hands its clips on; what they cost the judge is added to the result later."""
     cost = SourceCost(failed=source.problem is not None)
     if cost.failed:
         return cost
@@ -123,18 +134,38 @@ def measure_source(
         add_seconds(cost.decoder_s, spent.scaled(step.seconds))
         if decoded is None:
             cost.failed = cost.failed or step.failure is not None
-            break
+            return cost
+        judging.add(cost, decoded)
+
+
+class _Judging:
+    """Collects clips into batches, has them judged, and adds what that cost to their sources."""
+
+    def __init__(self, judge: ClipJudge, batch_clips: int, on_gpu: bool) -> None:
+        self._judge = judge
+        self._batch_clips = batch_clips
+        self._on_gpu = on_gpu
+        self._batch: list[tuple[SourceCost, DecodedClip]] = []
+
+    def add(self, cost: SourceCost, decoded: DecodedClip) -> None:
+        self._batch.append((cost, decoded))
+        if len(self._batch) == self._batch_clips:
+            self.flush()
+
+    def flush(self) -> None:
+        batch, self._batch = self._batch, []
+        if not batch:
+            return
         with _CoreTime() as spent:
-            judged, row = judge.judge(decoded)
-        add_seconds(cost.judge_s, judged.seconds if on_gpu else spent.scaled(judged.seconds))
-        (verdict,) = judged.verdicts
-        cost.failed = cost.failed or verdict.failure is not None
-        cost.clips += 1
-        cost.kept += verdict.failure is None and verdict.reject_reason is None
-        cost.row_bytes += 0 if row is None else row_bytes(row)
-    if cost.failed:
-        cost.clips = cost.kept = cost.row_bytes = 0
-    return cost
+            judged, *rows = self._judge.judge(*(decoded for _, decoded in batch))
+        seconds = judged.seconds if self._on_gpu else spent.scaled(judged.seconds)
+        share = {stage: value / len(batch) for stage, value in seconds.items()}
+        for (cost, _), verdict, row in zip(batch, judged.verdicts, rows, strict=True):
+            add_seconds(cost.judge_s, share)
+            cost.failed = cost.failed or verdict.failure is not None
+            cost.clips += 1
+            cost.kept += verdict.failure is None and verdict.reject_reason is None
+            cost.row_bytes += 0 if row is None else row_bytes(row)
 
 
 def row_bytes(row: Mapping[str, Any]) -> int:

@@ -138,27 +138,33 @@ def _rates(folder: Path) -> None:
     commit_rows(
         folder, "sources", write_rows(folder, "sources", [source_row(f"s{n}") for n in range(SOURCES)])
     )
-    _print_rate("sources read into the ledger", SOURCES, partial(DatasetWriter(folder, SHAPE).__enter__))
+    _print_rate("sources read into the ledger", SOURCES, partial(_open_writer, folder))
     create_table(folder, "clips", SHAPE)
     clips = [clip_row(f"s{number}") for number in range(CLIPS)]
     commit(folder, clips)
     _print_rate("clips counted for the report", CLIPS, partial(count_dataset, ClipDataset.open(folder)))
     ensure_ray()
-    _print_rate("clips taken from decoders by the driver", TAKEN, _take_steps)
+    _take_steps(DECODERS)  # starts the workers
+    _print_rate("clips taken from decoders by the driver", TAKEN, partial(_take_steps, TAKEN))
     shutdown_ray()
 
 
-def _take_steps() -> None:
+def _open_writer(folder: Path) -> None:
+    with DatasetWriter(folder, SHAPE):
+        pass
+
+
+def _take_steps(number: int) -> None:
     """The driver's part of decoding: wait, read the step, take the reference of the clip."""
     import ray
 
-    def steps(number: int) -> Iterator[object]:
-        for clip in range(number):
+    def steps(clips: int) -> Iterator[object]:
+        for clip in range(clips):
             yield DecodeStep(str(clip))
             yield bytes(100_000)
 
     decode = ray.remote(num_cpus=0, _generator_backpressure_num_objects=8)(steps)
-    generators = {decode.remote(TAKEN // DECODERS) for _ in range(DECODERS)}
+    generators = {decode.remote(number // DECODERS) for _ in range(DECODERS)}
     taken = []
     while generators:
         (generator,), _ = ray.wait(list(generators), num_returns=1, fetch_local=False)
