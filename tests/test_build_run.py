@@ -15,6 +15,8 @@ from flows.profile import Profile
 from storage.dataset import ClipDataset
 from storage.errors import StorageError
 from storage.tables import open_table
+from tasks.build.pool import Workers
+from tasks.build.recipe import Digests
 from tasks.build.run import build
 from tasks.build.summary import BuildSummary
 from tasks.errors import RequestError
@@ -57,16 +59,26 @@ def corpora(folder):
     return small_world(folder / "world")
 
 
-def run(corpora, dataset, profile: Profile, threshold: float = -1.0, **options) -> BuildSummary:
-    return build(corpora, dataset, keep_all(profile, threshold=threshold), **options)
+def run(corpora, dataset, profile: Profile, workers: Workers, threshold: float = -1.0) -> BuildSummary:
+    return build(corpora, dataset, keep_all(profile, threshold=threshold), workers=workers)
 
 
 @pytest.fixture(scope="module")
-def first(folder, corpora, tiny_profile, ray_session):
+def workers(tiny_profile, ray_session):
+    """One judge for all builds: starting one takes a quarter of a minute."""
+    recipe = keep_all(tiny_profile)
+    with Workers(recipe, Digests.of(recipe)) as workers:
+        yield workers
+
+
+@pytest.fixture(scope="module")
+def first(folder, corpora, tiny_profile, workers):
     """The first build, with everything that has a score kept."""
     notes: list[tuple[int, int | None, str]] = []
     recipe = keep_all(tiny_profile, commit_rows=8)
-    summary = build(corpora, folder / "dataset", recipe, on_progress=lambda *note: notes.append(note))
+    summary = build(
+        corpora, folder / "dataset", recipe, workers=workers, on_progress=lambda *note: notes.append(note)
+    )
     return summary, notes
 
 
@@ -144,15 +156,15 @@ def test_rows_are_what_the_models_say_of_the_frames(first, folder, corpora, tiny
     assert seen == {"images", "short-videos", "long-videos"}
 
 
-def test_again_on_the_same_input_does_nothing(first, folder, corpora, tiny_profile):
+def test_again_on_the_same_input_does_nothing(first, folder, corpora, tiny_profile, workers):
     before = all_rows(folder / "dataset")
-    again = run(corpora, folder / "dataset", tiny_profile)
+    again = run(corpora, folder / "dataset", tiny_profile, workers)
     assert (again.read, again.skipped, again.encoded, again.kept) == (22, 22, 0, 0)
     assert (again.tag, again.dataset_clips) == ("build-0001", len(before))
     assert all_rows(folder / "dataset") == before
 
 
-def test_only_what_changed_is_made_again(first, folder, tiny_profile):
+def test_only_what_changed_is_made_again(first, folder, tiny_profile, workers):
     shutil.copytree(folder / "world", folder / "changed")
     shutil.copytree(folder / "dataset", folder / "changed-dataset")
     images = folder / "changed" / "corpora" / "tiny-images"
@@ -163,7 +175,7 @@ def test_only_what_changed_is_made_again(first, folder, tiny_profile):
     (images / "image_0001.png").write_bytes(b"no longer an image")
 
     before = all_rows(folder / "changed-dataset")
-    summary = run(folder / "changed" / "corpora.toml", folder / "changed-dataset", tiny_profile)
+    summary = run(folder / "changed" / "corpora.toml", folder / "changed-dataset", tiny_profile, workers)
     # The edited caption is scored anew; its latents stay.
     assert (summary.skipped, summary.encoded, summary.quarantined, summary.tag) == (19, 1, 1, "build-0002")
     after = all_rows(folder / "changed-dataset")
@@ -175,11 +187,11 @@ def test_only_what_changed_is_made_again(first, folder, tiny_profile):
     assert all_rows(f"{folder}/changed-dataset@build-0001") == before
 
 
-def test_the_threshold_moves_rows_and_loses_none(first, folder, corpora, tiny_profile):
+def test_the_threshold_moves_rows_and_loses_none(first, folder, corpora, tiny_profile, workers):
     shutil.copytree(folder / "dataset", folder / "filtered")
     scores = sorted(row["clip_score"] for row in all_rows(folder / "dataset").values())
     threshold = (scores[10] + scores[11]) / 2
-    summary = run(corpora, folder / "filtered", tiny_profile, threshold)
+    summary = run(corpora, folder / "filtered", tiny_profile, workers, threshold)
     assert (summary.skipped, summary.moved, summary.encoded) == (22, 11, 0)
     dataset = ClipDataset.open(folder / "filtered")
     assert len(dataset) == 11 and dataset.info()["rejected_by"]["reason"] == {"clip_score": 11}
@@ -192,7 +204,7 @@ def test_wrong_requests_are_refused_before_anything_is_made(first, folder, corpo
     def refuse(error: type[Exception], match: str, dataset=folder / "new", **changes) -> None:
         profile = tiny_profile.model_copy(update=changes)
         with pytest.raises(error, match=match) as raised:
-            run(corpora, dataset, profile)
+            build(corpora, dataset, keep_all(profile))
         assert "\n" not in str(raised.value)
         assert not (folder / "new").exists()
 
@@ -206,10 +218,10 @@ def test_wrong_requests_are_refused_before_anything_is_made(first, folder, corpo
         clips=tiny_profile.clips.model_copy(update={"num_frames": 4}),
     )
     with pytest.raises(RequestError, match="no such corpora file"):
-        run(folder / "nowhere.toml", folder / "new", tiny_profile)
+        build(folder / "nowhere.toml", folder / "new", keep_all(tiny_profile))
 
 
-def test_a_killed_build_is_completed_by_the_next(first, folder, corpora, tiny_profile):
+def test_a_killed_build_is_completed_by_the_next(first, folder, corpora, tiny_profile, workers):
     import ray
 
     dataset = folder / "killed"
@@ -224,7 +236,7 @@ def test_a_killed_build_is_completed_by_the_next(first, folder, corpora, tiny_pr
     committed = open_table(dataset, "sources").count_rows()
     assert 0 < committed < 22
 
-    summary = run(corpora, dataset, tiny_profile)
+    summary = run(corpora, dataset, tiny_profile, workers)
     assert (summary.skipped, summary.tag) == (committed, "build-0001")
     assert all_rows(dataset) == all_rows(folder / "dataset")
     assert ClipDataset.open(dataset).info()["quarantined"] == 5

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from storage.dataset import ClipDataset
 from storage.errors import StorageError
+from tasks.build.pool import Workers
+from tasks.build.recipe import Digests
 from tasks.build.run import build, refilter
 from tasks.errors import RequestError
 from tests.build_world import BROKEN, all_rows, keep_all, small_world
@@ -31,9 +33,17 @@ def corpora(folder):
 
 
 @pytest.fixture(scope="module")
-def everything(folder, corpora, tiny_profile, ray_session) -> Path:
+def workers(tiny_profile, ray_session):
+    """One judge for all builds with the profile's models: starting one takes a quarter of a minute."""
+    recipe = keep_all(tiny_profile)
+    with Workers(recipe, Digests.of(recipe)) as workers:
+        yield workers
+
+
+@pytest.fixture(scope="module")
+def everything(folder, corpora, tiny_profile, workers) -> Path:
     """A dataset with all clips kept."""
-    build(corpora, folder / "everything", keep_all(tiny_profile))
+    build(corpora, folder / "everything", keep_all(tiny_profile), workers=workers)
     return folder / "everything"
 
 
@@ -68,26 +78,28 @@ def test_rows_move_there_and_back_with_all_they_have(everything, copy, tiny_prof
     assert all_rows(f"{copy}@build-0002") == moved
 
 
-def test_what_was_never_encoded_is_encoded_as_if_from_the_start(everything, corpora, tmp_path, tiny_profile):
+def test_what_was_never_encoded_is_encoded_as_if_from_the_start(
+    everything, corpora, tmp_path, tiny_profile, workers
+):
     strict = keep_all(tiny_profile, threshold=_middle_score(everything))
-    first = build(corpora, tmp_path / "strict", strict)
+    first = build(corpora, tmp_path / "strict", strict, workers=workers)
     rejected = sum(first.rejected.values())
     assert first.encoded == first.kept and rejected > 3
     without = [row for row in all_rows(tmp_path / "strict").values() if row["latents"] is None]
     assert len(without) == rejected and any(row["video"] is None for row in without)
-    summary = refilter(tmp_path / "strict", keep_all(tiny_profile))
+    summary = refilter(tmp_path / "strict", keep_all(tiny_profile), workers=workers)
     assert (summary.moved, summary.encoded, summary.unavailable) == (rejected, rejected, {})
     assert all_rows(tmp_path / "strict") == all_rows(everything)
 
 
-def test_a_row_whose_source_is_gone_stays_rejected_and_is_named(everything, tmp_path, tiny_profile):
+def test_a_row_whose_source_is_gone_stays_rejected_and_is_named(everything, tmp_path, tiny_profile, workers):
     corpora = small_world(tmp_path / "world", images=4, short_videos=3, class_videos=2, long_videos=1)
     nothing = keep_all(tiny_profile, threshold=1.0)
-    build(corpora, tmp_path / "dataset", nothing)
+    build(corpora, tmp_path / "dataset", nothing, workers=workers)
     images = tmp_path / "world" / "corpora" / "tiny-images"
     (images / "image_0000.jpg").unlink()
     shutil.copy(images / "image_0003.png", images / "image_0001.png")
-    summary = refilter(tmp_path / "dataset", keep_all(tiny_profile))
+    summary = refilter(tmp_path / "dataset", keep_all(tiny_profile), workers=workers)
     rows = all_rows(tmp_path / "dataset")
     left = {row["source_uri"]: row for row in rows.values() if row["reason"] is not None}
     assert set(left) == {"image_0000.jpg", "image_0001.png"} and all(
@@ -123,16 +135,18 @@ def test_rows_of_another_model_are_made_anew_and_nothing_else(
             recipe, clip=_other_model(tmp_path / "clip", recipe.clip, "open_clip_model.safetensors")
         )
     before = all_rows(copy)
-    summary = build(corpora, copy, recipe)
+    with Workers(recipe, Digests.of(recipe)) as others:
+        summary = build(corpora, copy, recipe, workers=others)
+        build(corpora, tmp_path / "fresh", recipe, workers=others)
     done = summary.encoded if part == "encoder" else summary.rescored
     assert (summary.skipped, done) == (summary.read, len(before))
     assert (summary.encoded if part == "scorer" else summary.rescored) == 0
-    fresh = tmp_path / "fresh"
-    build(corpora, fresh, recipe)
-    assert all_rows(copy) == all_rows(fresh) != before
+    assert all_rows(copy) == all_rows(tmp_path / "fresh") != before
 
 
-def test_of_twins_the_smallest_stays_whatever_came_first(everything, corpora, tmp_path, tiny_profile):
+def test_of_twins_the_smallest_stays_whatever_came_first(
+    everything, corpora, tmp_path, tiny_profile, workers
+):
     more = tmp_path / "more"
     more.mkdir()
     images = corpora.parent / "corpora" / "tiny-images"
@@ -152,9 +166,9 @@ def test_of_twins_the_smallest_stays_whatever_came_first(everything, corpora, tm
         # One still window: the twins' pseudo-videos would be drawn apart by their names.
         clips=recipe.clips.model_copy(update={"pseudo_video_min_window": 1.0}),
     )
-    build(only, tmp_path / "twins-first", recipe)
-    build(both, tmp_path / "twins-first", recipe)
-    build(both, tmp_path / "at-once", recipe)
+    build(only, tmp_path / "twins-first", recipe, workers=workers)
+    build(both, tmp_path / "twins-first", recipe, workers=workers)
+    build(both, tmp_path / "at-once", recipe, workers=workers)
     found = all_rows(tmp_path / "at-once")
     assert found == all_rows(tmp_path / "twins-first")
     twins = {row["clip_id"]: row["duplicate_of"] for row in found.values() if row["reason"] == "duplicate"}
@@ -165,34 +179,34 @@ def test_of_twins_the_smallest_stays_whatever_came_first(everything, corpora, tm
     # The one that stayed is taken away: its twin comes back.
     (more / "twin_image_0000.jpg").unlink()
     (more / "twin_image_0001.png").unlink()
-    build(both, tmp_path / "at-once", recipe, prune=True)
+    build(both, tmp_path / "at-once", recipe, prune=True, workers=workers)
     assert "duplicate" not in _reasons(tmp_path / "at-once").values()
 
 
-def test_vanished_sources_are_reported_and_go_with_prune_only(tmp_path, tiny_profile, ray_session):
+def test_vanished_sources_are_reported_and_go_with_prune_only(tmp_path, tiny_profile, workers):
     corpora = small_world(tmp_path / "world", images=3, short_videos=2, class_videos=1, long_videos=1)
     recipe = keep_all(tiny_profile)
-    build(corpora, tmp_path / "dataset", recipe)
+    build(corpora, tmp_path / "dataset", recipe, workers=workers)
     before = all_rows(tmp_path / "dataset")
     gone = tmp_path / "world" / "corpora" / "tiny-actions"
     (video,) = gone.rglob("*.avi")
     video.unlink()
     (gone / "a_green_dot").mkdir()
     shutil.copy(tmp_path / "world/corpora/tiny-clips/videos/truncated.mp4", gone / "a_green_dot" / "x.mp4")
-    summary = build(corpora, tmp_path / "dataset", recipe)
+    summary = build(corpora, tmp_path / "dataset", recipe, workers=workers)
     assert (summary.vanished, summary.pruned) == (1, 0) and all_rows(tmp_path / "dataset") == before
-    summary = build(corpora, tmp_path / "dataset", recipe, prune=True)
+    summary = build(corpora, tmp_path / "dataset", recipe, prune=True, workers=workers)
     assert (summary.vanished, summary.pruned) == (1, 1)
     left = all_rows(tmp_path / "dataset")
     assert {row["corpus"] for row in before.values()} - {row["corpus"] for row in left.values()}
     assert left.items() < before.items()
 
 
-def test_bad_sources_are_tried_again_when_asked(copy, corpora, tiny_profile):
+def test_bad_sources_are_tried_again_when_asked(copy, corpora, tiny_profile, workers):
     info = ClipDataset.open(copy).info()
     assert {row["source_uri"]: row["attempts"] for row in info["quarantine"]} == dict.fromkeys(BROKEN, 1)
     before = all_rows(copy)
-    summary = build(corpora, copy, keep_all(tiny_profile), retry_quarantine=True)
+    summary = build(corpora, copy, keep_all(tiny_profile), retry_quarantine=True, workers=workers)
     assert summary.quarantined == len(BROKEN) and summary.kept == 0
     info = ClipDataset.open(copy).info()
     assert {row["source_uri"]: row["attempts"] for row in info["quarantine"]} == dict.fromkeys(BROKEN, 2)

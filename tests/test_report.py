@@ -23,7 +23,8 @@ from tasks.errors import ItemError
 from tasks.generation.video_file import write_video
 from tasks.report.collect import collect_media
 from tasks.report.figures import bar_chart, loss_chart, score_histogram
-from tasks.report.report import duration, write_report
+from tasks.report.page import duration, size
+from tasks.report.report import write_report
 from tasks.report.thumbnails import moving_thumbnail
 from tasks.report.truth_check import CheckedClip, check_clips, filter_figures
 from tasks.tiny_world.truth import Truth, read_truth
@@ -155,6 +156,11 @@ def test_thumbnails_move_and_are_never_enlarged() -> None:
 
 def test_durations_read_like_speech() -> None:
     assert [duration(s) for s in (0.04, 59.96, 65, 3599)] == ["0.0 s", "60.0 s", "1 min 05 s", "59 min 59 s"]
+    assert [duration(s) for s in (3600, 86_399, 266_400)] == ["1 h 00 min", "1 d 00 h", "3 d 02 h"]
+
+
+def test_sizes_have_three_figures_and_a_unit() -> None:
+    assert [size(n) for n in (0, 512, 999.6, 1.234e6, 2e15)] == ["0 B", "512 B", "1 kB", "1.23 MB", "2 PB"]
 
 
 class _Links(HTMLParser):

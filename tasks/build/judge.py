@@ -28,6 +28,7 @@ from tasks.captions.settings import CaptionerSettings
 from tasks.corpora.entry import normalise_caption
 from tasks.corpora.records import CaptionSpan
 from tasks.errors import ItemError
+from tasks.filters.settings import FilterSettings
 from tasks.latents.encoder import LatentEncoder, Latents
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class ClipJudge:
 
         if threads is not None:
             torch.set_num_threads(threads)
-        self._recipe, self._digests = recipe, digests
+        self._digests = digests
         self._on_gpu = torch.cuda.is_available()
         build = recipe.build
         self._scorer = CaptionScorer(recipe.clip, build.batch_clips)
@@ -51,13 +52,16 @@ class ClipJudge:
         self._head = None if head is None else AestheticHead(head, self._scorer.feature_width)
         self._captioner = _captioner(recipe.captioner)
 
-    def judge(self, reuse: Sequence[RowRef | None], *batch: DecodedClip) -> list[Any]:
+    def judge(
+        self, settings: FilterSettings, reuse: Sequence[RowRef | None], *batch: DecodedClip
+    ) -> list[Any]:
         """`Judged` and then one row per clip (None for a clip that failed), as separate return values.
 
-        `reuse` names for each clip a row of an earlier build that may have its latents already.
+        `settings` decide which clips are kept; `reuse` names for each clip a row of an earlier build that may have
+        its latents already.
         """
         seconds: Seconds = {}
-        outcomes = [self._score(decoded, seconds) for decoded in batch]
+        outcomes = [self._score(decoded, settings, seconds) for decoded in batch]
         rows = [row for row in outcomes if isinstance(row, dict)]
         reused = self._reuse(dict(zip((d.clip.clip_id for d in batch), reuse, strict=True)), rows)
         to_encode = [row for row in rows if "reason" not in row and row["clip_id"] not in reused]
@@ -100,7 +104,9 @@ class ClipJudge:
             raise latents
         return latent_columns(latents, self._digests.encoder)
 
-    def _score(self, decoded: DecodedClip, seconds: Seconds) -> dict[str, Any] | Failure:
+    def _score(
+        self, decoded: DecodedClip, settings: FilterSettings, seconds: Seconds
+    ) -> dict[str, Any] | Failure:
         """The clip's row, with its `reason` when it is not kept, and without latents."""
         try:
             decoded = self._with_captions(decoded, seconds)
@@ -110,7 +116,7 @@ class ClipJudge:
                 row = clip_row(decoded, score, self._beauty(score), self._digests.scorer)
         except Exception as error:
             return Failure.of(error, stage="score")
-        reason = self._recipe.filter.reject_reason(filter_view(row))
+        reason = settings.reject_reason(filter_view(row))
         return row if reason is None else row | {"reason": reason}
 
     def _with_captions(self, decoded: DecodedClip, seconds: Seconds) -> DecodedClip:

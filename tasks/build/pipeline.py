@@ -22,6 +22,7 @@ from storage.rows import RowRef
 from storage.writer import Signature
 from tasks.build.items import DecodeStep, Failure, Judged, Seconds, Verdict, add_seconds
 from tasks.build.pool import DECODE_RETRIES, Pool
+from tasks.build.recipe import Recipe
 from tasks.corpora.records import SourceRecord
 from tasks.errors import RequestError
 
@@ -47,13 +48,14 @@ class Pipeline:
     """Sources through a pool of workers; `lost` counts those that went down with a machine, to be done again.
 
     `known` maps clips of earlier builds to the rows that may have their latents. A source that gives no clip for
-    `timeout_s` is stopped and quarantined.
+    `source_timeout_s` is stopped and quarantined.
     """
 
-    def __init__(self, pool: Pool, known: Mapping[str, RowRef], timeout_s: float) -> None:
+    def __init__(self, pool: Pool, recipe: Recipe, known: Mapping[str, RowRef]) -> None:
         self._pool = pool
+        self._recipe = recipe
         self._known = known
-        self._timeout_s = timeout_s
+        self._timeout_s = recipe.build.source_timeout_s
         self._decoding: dict[Any, _OpenSource] = {}
         self._batch: list[tuple[_OpenSource, str, Any]] = []
         self._judging: dict[Any, _Batch] = {}
@@ -78,7 +80,7 @@ class Pipeline:
                 elif source.problem is not None:
                     yield FinishedSource(source, signature, Failure("read", source.problem))
                 else:
-                    generator = self._pool.decode(source)
+                    generator = self._pool.decode(source, self._recipe)
                     self._decoding[generator] = _OpenSource(FinishedSource(source, signature))
             self._submit_batch()
             if not self._decoding and not self._judging:
@@ -96,7 +98,7 @@ class Pipeline:
         reuse = [self._known.get(clip_id) for _, clip_id, _ in self._batch]
         clips = [clip for _, _, clip in self._batch]
         method = self._pool.judges[judge].judge.options(num_returns=1 + len(clips))
-        judged, *rows = method.remote(reuse, *clips)
+        judged, *rows = method.remote(self._recipe.filter, reuse, *clips)
         self._judging[judged] = _Batch(judge, [source for source, _, _ in self._batch], rows)
         self._batch = []
 

@@ -8,7 +8,9 @@ from tasks.build.decoding import decode_source
 from tasks.build.judge import ClipJudge
 from tasks.build.recipe import Digests, Recipe
 from tasks.cluster import ensure_ray
+from tasks.corpora.records import SourceRecord
 
+ITEMS_PER_JUDGE = 64
 OBJECTS_AHEAD = 8  # a step and a clip each: four clips that a decoder may be ahead
 DECODE_RETRIES = 2  # of a worker that dies; an error in the file itself is final
 
@@ -18,9 +20,10 @@ class Pool:
 
     Without a GPU the judges reserve no CPU: decoders and judges share the processors as the system sees fit, so that
     neither waits while the other has work. With GPUs a judge has one to itself, or the part that the settings say.
+    `items` is how many sources or rows there are to do.
     """
 
-    def __init__(self, recipe: Recipe, digests: Digests) -> None:
+    def __init__(self, recipe: Recipe, digests: Digests, items: int) -> None:
         ensure_ray()
         import ray
 
@@ -28,6 +31,8 @@ class Pool:
         cpus, gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
         build = recipe.build
         num_judges = build.judges or (max(1, int(gpus / build.judge_gpus)) if gpus else cpus)
+        # A judge takes a quarter of a minute to start: for little work one is sooner done than several.
+        num_judges = min(num_judges, -(-items // ITEMS_PER_JUDGE))
         threads = None if gpus else max(1, cpus // num_judges)
         judge_class = ray.remote(
             # A worker that is killed comes back; one whose models cannot be loaded does not.
@@ -39,8 +44,6 @@ class Pool:
         )(ClipJudge)
         self.judges: list[Any] = [judge_class.remote(recipe, digests, threads) for _ in range(num_judges)]
         self.num_decoders = build.decoders or cpus
-        self._clips = ray.put(recipe.clips)
-        self._videos = build.videos
         self._decode = ray.remote(
             num_cpus=1, max_retries=DECODE_RETRIES, _generator_backpressure_num_objects=OBJECTS_AHEAD
         )(decode_source)
@@ -54,13 +57,16 @@ class Pool:
         for judge in self.judges:
             ray.kill(judge)
 
-    def decode(self, source: Any) -> Any:
+    def decode(self, source: SourceRecord, recipe: Recipe) -> Any:
         """Start to decode a source; gives the generator of its steps and clips."""
-        return self._decode.remote(source, self._clips, self._videos)
+        return self._decode.remote(source, recipe.clips, recipe.build.videos)
 
 
 class Workers:
-    """A pool that is started when it is first asked for: a build with nothing to do starts no worker."""
+    """A pool that is started when it is first asked for: a build with nothing to do starts no worker.
+
+    Builds one after the other may share it, as long as their models are the same.
+    """
 
     def __init__(self, recipe: Recipe, digests: Digests) -> None:
         self._recipe, self._digests = recipe, digests
@@ -73,8 +79,17 @@ class Workers:
         if self._pool is not None:
             self._pool.__exit__(*error)
 
-    def pool(self) -> Pool:
-        """The pool, on the connected Ray cluster."""
+    def fit(self, recipe: Recipe) -> bool:
+        """Whether a build by this recipe can use these workers: they hold its models, in its batches."""
+        return _models(self._recipe) == _models(recipe)
+
+    def pool(self, items: int) -> Pool:
+        """The pool, started for so many sources or rows unless it is there."""
         if self._pool is None:
-            self._pool = Pool(self._recipe, self._digests)
+            self._pool = Pool(self._recipe, self._digests, items)
         return self._pool
+
+
+def _models(recipe: Recipe) -> tuple[object, ...]:
+    build = recipe.build
+    return recipe.model, recipe.clip, recipe.captioner, recipe.aesthetic, build.batch_clips, build.latents_std

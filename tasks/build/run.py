@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from storage.builds import finished_builds
@@ -36,12 +37,14 @@ def build(
     profile: str | None = None,
     prune: bool = False,
     retry_quarantine: bool = False,
+    workers: Workers | None = None,
     on_progress: OnProgress | None = None,
 ) -> BuildSummary:
     """Bring a dataset up to date with its corpora and tag it; sources already done are not touched.
 
     `profile` is recorded, for later commands on the dataset; `prune` drops what came of sources that are no longer in
-    the corpora; with `retry_quarantine` the quarantined sources are tried again and no others. Items that cannot be
+    the corpora; with `retry_quarantine` the quarantined sources are tried again and no others; `workers` of an earlier
+    build with the same models spare the start of new ones. Items that cannot be
     used are quarantined and counted, never raised. RequestError or StorageError: the request is wrong, another build
     holds the folder, or the models cannot be loaded. Whatever ends a build, what it committed stays, and the next one
     goes on from there.
@@ -54,7 +57,7 @@ def build(
         corpora=str(corpora_path.absolute()), profile=profile, filter=recipe.filter.model_dump()
     )
     started_s = time.perf_counter()
-    with DatasetWriter(dataset_dir, shape) as writer, Workers(recipe, digests) as workers:
+    with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
         pending = Pending(corpora, writer, recipe, again=retry_quarantine)
         # Counted first, so that a build with nothing to do starts no worker and loads no model.
         with timed(summary.seconds, "read"):
@@ -72,7 +75,12 @@ def build(
 
 
 def refilter(
-    dataset_dir: Path, recipe: Recipe, *, profile: str | None = None, on_progress: OnProgress | None = None
+    dataset_dir: Path,
+    recipe: Recipe,
+    *,
+    profile: str | None = None,
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
 ) -> BuildSummary:
     """Apply the recipe's thresholds to a dataset as it stands and tag it; no source is read that need not be.
 
@@ -85,9 +93,18 @@ def refilter(
     summary = BuildSummary(profile=profile, filter=recipe.filter.model_dump())
     summary.corpora = last[-1].summary.get("corpora") if last else None
     started_s = time.perf_counter()
-    with DatasetWriter(dataset_dir, shape) as writer, Workers(recipe, digests) as workers:
+    with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
         _finish(writer, recipe, digests, workers, summary, on_progress or _silent, started_s)
     return summary
+
+
+def _workers(given: Workers | None, recipe: Recipe, digests: Digests) -> AbstractContextManager[Workers]:
+    """Workers of our own, to be ended with the build, or those that were given, which stay."""
+    if given is None:
+        return Workers(recipe, digests)
+    if not given.fit(recipe):
+        raise ValueError("the workers hold other models than this build needs")
+    return nullcontext(given)
 
 
 def _process(
@@ -102,14 +119,14 @@ def _process(
 ) -> None:
     """Run every pending source through the pipeline into the committer."""
     # Ray has to be set up before it is imported, and these import it.
-    pool = workers.pool()
+    pool = workers.pool(total)
     from tasks.build.committer import Committer
     from tasks.build.pipeline import Pipeline
 
     known = _rows_with_latents(pending, writer, digests)
     done = 0
     for _ in range(PASSES):
-        with Pipeline(pool, known, recipe.build.source_timeout_s) as pipeline:
+        with Pipeline(pool, recipe, known) as pipeline:
             committer = Committer(writer, summary.seconds, recipe.build.commit_rows)
             for finished in pipeline.run(iter(pending)):
                 pending.tried(finished.source.source_id)

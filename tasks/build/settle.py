@@ -115,7 +115,7 @@ def _chunks(jobs: Iterable[Rewrite]) -> Iterator[list[Rewrite]]:
 
 def _on_judges(jobs: Sequence[Rewrite], workers: Workers) -> Iterator[Rewritten]:
     """The jobs on the judges, each with a call in work and one waiting."""
-    judges = workers.pool().judges
+    judges = workers.pool(len(jobs)).judges
     import ray
 
     chunks = _chunks(jobs)

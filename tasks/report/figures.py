@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from html import escape
 
 from markupsafe import Markup
+
+from tasks.report.svg import line, short, svg, text, ticks
 
 WIDTH, PLOT_TOP, PLOT_LEFT, PLOT_RIGHT = 640, 14, 46, 12
 
@@ -45,17 +45,17 @@ def score_histogram(
                     f'<rect class="bar-{name}" x="{PLOT_LEFT + i * bar_w + 0.5:.1f}" y="{y:.1f}" '
                     f'width="{bar_w - 1:.1f}" height="{bar_h:.1f}"><title>{count} {name}</title></rect>'
                 )
-    parts.append(_line(PLOT_LEFT, middle, WIDTH - PLOT_RIGHT, middle, "axis"))
-    for tick in _ticks(low, high, 7):
-        parts.append(_text(x_of(tick), plot_bottom + 15, _short(tick), "tick", "middle"))
-    parts.append(_text((PLOT_LEFT + WIDTH - PLOT_RIGHT) / 2, height - 5, "CLIP score", "tick", "middle"))
-    parts.append(_line(line_x, PLOT_TOP - 6, line_x, plot_bottom, "threshold"))
+    parts.append(line(PLOT_LEFT, middle, WIDTH - PLOT_RIGHT, middle, "axis"))
+    for tick in ticks(low, high, 7):
+        parts.append(text(x_of(tick), plot_bottom + 15, short(tick), "tick", "middle"))
+    parts.append(text((PLOT_LEFT + WIDTH - PLOT_RIGHT) / 2, height - 5, "CLIP score", "tick", "middle"))
+    parts.append(line(line_x, PLOT_TOP - 6, line_x, plot_bottom, "threshold"))
     # The label stays on the side where there is room for it.
     anchor, shift = ("start", 6) if line_x < WIDTH * 0.7 else ("end", -6)
-    parts.append(_text(line_x + shift, PLOT_TOP + 6, f"threshold {_short(threshold)}", "label", anchor))
+    parts.append(text(line_x + shift, PLOT_TOP + 6, f"threshold {short(threshold)}", "label", anchor))
     for count, y in ((up, PLOT_TOP + 8), (0, middle), (down, plot_bottom - 8)):
-        parts.append(_text(PLOT_LEFT - 6, y + 4, str(count), "tick", "end"))
-    return _svg(height, "Histogram of CLIP scores, right captions above, wrong captions below", parts)
+        parts.append(text(PLOT_LEFT - 6, y + 4, str(count), "tick", "end"))
+    return svg(WIDTH, height, "Histogram of CLIP scores, right captions above, wrong captions below", parts)
 
 
 def loss_chart(points: Sequence[tuple[int, float]]) -> Markup:
@@ -80,18 +80,18 @@ def loss_chart(points: Sequence[tuple[int, float]]) -> Markup:
         return f"{x:.1f},{y:.1f}"
 
     parts = []
-    for tick in _ticks(low, high, 5):
+    for tick in ticks(low, high, 5):
         y = float(place(first, tick).split(",")[1])
-        parts.append(_line(PLOT_LEFT, y, WIDTH - PLOT_RIGHT, y, "grid"))
-        parts.append(_text(PLOT_LEFT - 6, y + 4, _short(tick), "tick", "end"))
-    for tick in _ticks(first, last, 7):
+        parts.append(line(PLOT_LEFT, y, WIDTH - PLOT_RIGHT, y, "grid"))
+        parts.append(text(PLOT_LEFT - 6, y + 4, short(tick), "tick", "end"))
+    for tick in ticks(first, last, 7):
         x = float(place(tick, low).split(",")[0])
-        parts.append(_text(x, height - 22, _short(tick), "tick", "middle"))
-    parts.append(_text((PLOT_LEFT + WIDTH - PLOT_RIGHT) / 2, height - 5, "step", "tick", "middle"))
+        parts.append(text(x, height - 22, short(tick), "tick", "middle"))
+    parts.append(text((PLOT_LEFT + WIDTH - PLOT_RIGHT) / 2, height - 5, "step", "tick", "middle"))
     for series, name in ((points, "raw"), (smooth, "smooth")):
         path = " ".join(place(step, loss) for step, loss in series)
         parts.append(f'<polyline class="curve-{name}" points="{path}"/>')
-    return _svg(height, "Training loss by step", parts)
+    return svg(WIDTH, height, "Training loss by step", parts)
 
 
 def bar_chart(rows: Sequence[tuple[str, float, str]], highlight: str | None = None) -> Markup:
@@ -103,10 +103,12 @@ def bar_chart(rows: Sequence[tuple[str, float, str]], highlight: str | None = No
         y = PLOT_TOP / 2 + i * row_h
         w = max(1.5, value / largest * (WIDTH - name_w - value_w))
         kind = "bar-accent" if name == highlight else "bar-plain"
-        parts.append(_text(name_w - 10, y + 16, name, "name", "end"))
+        parts.append(text(name_w - 10, y + 16, name, "name", "end"))
         parts.append(f'<rect class="{kind}" x="{name_w}" y="{y + 4}" width="{w:.1f}" height="16" rx="1.5"/>')
-        parts.append(_text(name_w + w + 8, y + 16, printed, "value", "start"))
-    return _svg(int(PLOT_TOP + len(rows) * row_h), "Bars: " + ", ".join(name for name, _, _ in rows), parts)
+        parts.append(text(name_w + w + 8, y + 16, printed, "value", "start"))
+    return svg(
+        WIDTH, int(PLOT_TOP + len(rows) * row_h), "Bars: " + ", ".join(name for name, _, _ in rows), parts
+    )
 
 
 def _bins(values: Sequence[float], low: float, high: float, num_bins: int) -> list[int]:
@@ -114,32 +116,3 @@ def _bins(values: Sequence[float], low: float, high: float, num_bins: int) -> li
     for value in values:
         counts[min(num_bins - 1, int((value - low) / (high - low) * num_bins))] += 1
     return counts
-
-
-def _ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) inside [low, high]."""
-    raw = (high - low) / about
-    power = 10 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
-    start = math.ceil(low / step)
-    return [i * step for i in range(start, math.floor(high / step) + 1)]
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> str:
-    return f'<line class="{name}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, words: str, name: str, anchor: str) -> str:
-    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
-
-
-def _svg(height: int, label: str, parts: Sequence[str]) -> Markup:
-    return Markup(
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">'
-        + "".join(parts)
-        + "</svg>"
-    )

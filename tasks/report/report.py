@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tasks.report.figures import bar_chart, loss_chart, score_histogram
+from tasks.report.page import duration, write_page
 from tasks.report.thumbnails import Thumbnail
 
 
@@ -39,34 +39,7 @@ class ReportMedia:
 
 def write_report(summary: Mapping[str, Any], media: ReportMedia, path: Path) -> Path:
     """Writes the page for a summary as demo.json holds it; the file appears whole or not at all."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    # StrictUndefined: a figure that is missing must break the report, not leave a blank in it.
-    environment = Environment(
-        loader=PackageLoader("tasks.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = duration
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
-    environment.filters["figure"] = lambda value: f"{value:.4g}"
-    page = environment.get_template("report.html").render(
-        s=summary, media=media, charts=_charts(summary, media)
-    )
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, path)
-    return path
-
-
-def duration(seconds: float) -> str:
-    """Returns seconds as a person says them: 8.2 s, 3 min 05 s."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s"
+    return write_page("report.html", path, s=summary, media=media, charts=_charts(summary, media))
 
 
 def _charts(summary: Mapping[str, Any], media: ReportMedia) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A moving picture with what is written under it."""
+    """A moving picture with what is written under it; where there is none, `missing` says why."""
 
-    image: str
+    image: str | None
     caption: str
     note: str = ""
     struck: bool = False
+    missing: str = ""
 
 
 def moving_thumbnail(frames_nhwc: np.ndarray, fps: float, max_px: int = 128) -> str:

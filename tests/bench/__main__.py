@@ -12,7 +12,7 @@ from importlib import import_module
 
 from flows.environment import prepare
 
-SECTIONS = ("steps", "unet", "loop", "memory", "seams", "decode", "decoding", "build", "reading")
+SECTIONS = ("steps", "unet", "loop", "memory", "seams", "decode", "decoding", "build", "reading", "scale")
 
 
 def main(names: list[str]) -> None:

@@ -1,0 +1,104 @@
+"""What was measured of clips and of their sources, with the settings of the filter that decide on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A value per clip: its name, what it says, the columns it is read from and the filter's settings for it."""
+
+    name: str
+    about: str
+    columns: tuple[str, ...]
+    settings: tuple[str, ...]
+    least: float | None = None
+    videos_only: bool = False
+    combine: Callable[..., np.ndarray] | None = None
+
+    def values(self, batch: pa.Table) -> np.ndarray:
+        """float64 (rows,), NaN where there is none."""
+        columns = [_floats(batch, column) for column in self.columns]
+        values = columns[0] if self.combine is None else self.combine(*columns)
+        if self.videos_only:
+            values = values[~_is_image(batch)]
+        return values
+
+    def thresholds(self, settings: Mapping[str, Any]) -> dict[str, float]:
+        """The settings that are on, by name."""
+        return {name: settings[name] for name in self.settings if isinstance(settings.get(name), int | float)}
+
+
+MEASURES = (
+    Measure("CLIP score", "cosine of frames and caption, mean", ("clip_score",), ("clip_threshold",)),
+    Measure(
+        "CLIP score, worst frame",
+        "cosine of the caption and the frame that fits it least",
+        ("clip_score_min",),
+        ("clip_min_threshold",),
+    ),
+    Measure(
+        "motion",
+        "change from frame to frame, grey levels; videos only",
+        ("motion",),
+        ("min_motion", "max_motion"),
+        0.0,
+        videos_only=True,
+    ),
+    Measure(
+        "jump",
+        "largest change over the median one; videos only",
+        ("jump",),
+        ("max_jump",),
+        0.0,
+        videos_only=True,
+    ),
+    Measure(
+        "frozen",
+        "share of steps between frames that change nothing; videos only",
+        ("frozen",),
+        ("max_frozen",),
+        0.0,
+        videos_only=True,
+    ),
+    Measure("brightness", "luma of the bright parts, 0 to 255", ("brightness",), ("min_brightness",), 0.0),
+    Measure("aesthetic", "score of the aesthetic head", ("aesthetic",), ("min_aesthetic",)),
+    Measure(
+        "source side",
+        "shorter side of the source, px",
+        ("source_width", "source_height"),
+        ("min_source_side_px",),
+        0.0,
+        combine=np.minimum,
+    ),
+    Measure(
+        "source duration",
+        "length of the source, s; videos only",
+        ("source_duration_s",),
+        ("min_source_duration_s",),
+        0.0,
+        videos_only=True,
+    ),
+)
+
+
+def _floats(batch: pa.Table, column: str) -> np.ndarray:
+    import pyarrow as pa
+
+    if column not in batch.column_names:
+        return np.full(batch.num_rows, np.nan)
+    return batch[column].cast(pa.float64()).to_numpy()
+
+
+def _is_image(batch: pa.Table) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    return pc.fill_null(pc.equal(batch["kind"], "images"), False).to_numpy()
