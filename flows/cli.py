@@ -8,20 +8,15 @@ and starts Prefect and Ray. Wrong requests end with one line and exit code 2.
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from flows.dataset_commands import dataset_app, print_json
+from flows.command import error_line, run_flow
+from flows.dataset_commands import LastProfileOption, dataset_app
 from flows.environment import prepare
-from tasks.errors import RequestError
 
 app = typer.Typer(
     help="From folders of images and videos to a trained and promoted text-to-video model (VidRD).",
@@ -46,71 +41,12 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:  # our own become one line, all others are raised again
-        message = _message(error)
+        message = error_line(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _message(error: Exception) -> str | None:
-    """The one line of an error that is the user's to mend; None for any other."""
-    from flows.profile import one_line
-    from flows.up import ServiceError
-    from storage.errors import StorageError
-    from tasks.errors import ItemError, RequestError
-
-    if isinstance(error, ValidationError):
-        return one_line(error)
-    if isinstance(error, RequestError | StorageError | ItemError | ServiceError):
-        return str(error)
-    # Importing vidrd_model costs seconds of torch, and what was never imported was never raised.
-    models = sys.modules.get("vidrd_model.errors")
-    if models is not None and isinstance(error, models.ModelError):
-        return str(error)
-    usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a value of a wrong type
-    return usage() if usage else None
-
-
-def _run(module_name: str, flow_name: str, params_name: str, **values: Any) -> None:
-    """Checks the request, runs the flow, prints its result as JSON; what is None keeps the flow's default."""
-    prepare()
-    # The terminal is for our own progress lines; what went on in detail is in the Prefect run.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    module = import_module(f"flows.{module_name}")
-    given = {name: value for name, value in values.items() if value is not None}
-    params = getattr(module, params_name)(**given)
-    module.check(params)
-    _start_prefect()
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(lambda record: not _is_told_in_one_line(record))
-    result = getattr(module, flow_name)(params)
-    print_json({name: value for name, value in result.items() if name != "curves"})  # those are in MLflow
-
-
-def _start_prefect() -> None:
-    """Reaches the Prefect server, starting one for this command where none is set up."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL
-
-    # The command's own server must not hear the terminal's Ctrl-C: it takes down how the interrupted run ended.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with get_client(sync_client=True) as client:
-            problem = client.api_healthcheck()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    if problem is not None:
-        raise RequestError(
-            f"PREFECT_API_URL: no Prefect server answers at {PREFECT_API_URL.value()} ({problem}); "
-            "start it, or unset the variable"
-        )
-
-
-def _is_told_in_one_line(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    return isinstance(error, Exception) and _message(error) is not None
 
 
 @app.command("build-dataset")
@@ -122,7 +58,10 @@ def build_dataset(
     clip_threshold: Annotated[
         float | None, typer.Option(metavar="-1..1", help="Captions that agree less are rejected.")
     ] = None,
-    profile: ProfileOption = "tiny",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop what came of sources that are no longer there.")
+    ] = False,
+    profile: LastProfileOption = None,
 ) -> None:
     """Corpora of images and videos to a tagged dataset.
 
@@ -131,13 +70,14 @@ def build_dataset(
     \b
     Example: vidrd build-dataset --corpora corpora.toml --dataset runs/datasets/mine
     """
-    _run(
+    run_flow(
         "build_dataset",
         "build_dataset",
         "BuildDatasetParams",
         corpora=corpora,
         dataset=dataset,
         clip_threshold=clip_threshold,
+        prune=prune,
         profile=profile,
     )
 
@@ -165,7 +105,7 @@ def retrain(
     \b
     Example: vidrd retrain --dataset runs/datasets/tiny --part temporal
     """
-    _run(
+    run_flow(
         "retrain",
         "retrain",
         "RetrainParams",
@@ -193,7 +133,7 @@ def evaluate(
     \b
     Example: vidrd evaluate --model models:/vidrd@candidate --reference my-videos --protocol quick
     """
-    _run(
+    run_flow(
         "evaluate",
         "evaluate",
         "EvaluateParams",
@@ -213,7 +153,7 @@ def promote(model: ModelOption = None, profile: ProfileOption = "tiny") -> None:
     \b
     Example: vidrd promote --model models:/vidrd@candidate
     """
-    _run("promote", "promote", "PromoteParams", model=model, profile=profile)
+    run_flow("promote", "promote", "PromoteParams", model=model, profile=profile)
 
 
 @app.command()
@@ -240,7 +180,7 @@ def generate(
     \b
     Example: vidrd generate "a red circle moving right" --clips 3 --seed 7 --out out.mp4
     """
-    _run(
+    run_flow(
         "generate",
         "generate",
         "GenerateParams",

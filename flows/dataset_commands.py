@@ -1,29 +1,29 @@
 """`vidrd dataset`: looking into a dataset folder and keeping it in order; JSON on stdout.
 
-Nothing here needs Prefect or Ray: these are commands on a folder, which take the same lock as a build where they
-write.
+All that write take the same lock as a build. Those that decode, score or encode are the flow build-dataset with
+another action; the others need neither Prefect nor Ray.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from flows.command import print_json, run_flow
 from tasks.errors import RequestError
 
 dataset_app = typer.Typer(help="Look into a dataset folder, and keep it in order.", rich_markup_mode=None)
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset folder.")]
+LastProfileOption = Annotated[
+    str | None, typer.Option(metavar="tiny|sd21", help="By default that of the dataset's last build.")
+]
 RefArgument = Annotated[str, typer.Argument(metavar="DIR[@TAG]", help="A dataset folder.")]
-
-
-def print_json(result: Any) -> None:
-    """What a command found or did, for eyes and machines."""
-    print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
 
 
 @dataset_app.command("info")
@@ -119,3 +119,132 @@ def compact(
     from storage.compaction import compact as join_files
 
     print_json(asdict(join_files(dataset, keep_days, newest_only)))
+
+
+@dataset_app.command("refilter")
+def refilter(
+    dataset: FolderArgument,
+    clip_threshold: Annotated[
+        float | None, typer.Option(metavar="-1..1", help="Captions that agree less are rejected.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any setting of the profile's [filter]; may repeat."
+        ),
+    ] = None,
+    profile: LastProfileOption = None,
+) -> None:
+    """Applies thresholds to a dataset as it stands.
+
+    Rows move between kept and rejected; only what was never encoded is decoded. The result is a new build.
+
+    \b
+    Example: vidrd dataset refilter runs/datasets/mine --clip-threshold 0.27 --set min_motion=1.5
+    """
+    _build_flow(
+        "refilter",
+        dataset,
+        profile,
+        clip_threshold=clip_threshold,
+        filter=dict(map(_assignment, setting or ())),
+    )
+
+
+@dataset_app.command("retry-quarantine")
+def retry_quarantine(
+    dataset: FolderArgument,
+    corpora: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Corpora file; by default the last build's.")
+    ] = None,
+    profile: LastProfileOption = None,
+) -> None:
+    """Tries the quarantined sources again, and no others.
+
+    \b
+    Example: vidrd dataset retry-quarantine runs/datasets/mine
+    """
+    _build_flow("retry-quarantine", dataset, profile, corpora=corpora)
+
+
+@dataset_app.command("report")
+def report(
+    dataset: RefArgument,
+    out: Annotated[Path, typer.Option(metavar="HTML", help="The page, one file without scripts.")],
+) -> None:
+    """Writes a page about a dataset, made from its tables alone.
+
+    What became of sources and clips, scores, samples, times, storage.
+
+    \b
+    Example: vidrd dataset report runs/datasets/tiny --out report.html
+    """
+    from flows.dataset_report import report as write_report
+
+    print_json(write_report(dataset, out))
+
+
+@dataset_app.command("plan")
+def plan(
+    corpora: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Corpora file; by default the tiny world.")
+    ] = None,
+    sources: Annotated[int | None, typer.Option(help="Sources to plan for [10000000].")] = None,
+    cpus: Annotated[int | None, typer.Option(help="Cores; by default as many as here.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs; by default one if there is one here.")] = None,
+    gpu_speedup: Annotated[
+        float | None, typer.Option(help="How much faster a planned GPU is than what the models run on here.")
+    ] = None,
+    cpu_price: Annotated[float | None, typer.Option(help="Of a core for an hour.")] = None,
+    gpu_price: Annotated[float | None, typer.Option(help="Of a GPU for an hour.")] = None,
+    profile: Annotated[str, typer.Option(metavar="tiny|sd21", help="Models, sizes and thresholds.")] = "tiny",
+) -> None:
+    """What a larger corpus would take: hours, machines, storage, money.
+
+    Runs the build's stages on a few sources and extrapolates; every assumption is in the answer.
+
+    \b
+    Example: vidrd dataset plan --corpora corpora.toml --sources 10000000 --cpus 64 --gpus 8 --gpu-speedup 400
+    """
+    from flows.dataset_plan import PlanParams
+    from flows.dataset_plan import plan as make_plan
+    from flows.environment import prepare
+    from tasks.plan.markdown import as_markdown
+
+    prepare()
+    asked = {
+        "corpora": corpora,
+        "sources": sources,
+        "cpus": cpus,
+        "gpus": gpus,
+        "gpu_speedup": gpu_speedup,
+        "cpu_price": cpu_price,
+        "gpu_price": gpu_price,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    result = make_plan(PlanParams(profile=profile, **given))
+    print(as_markdown(result), file=sys.stderr)
+    print_json(result)
+
+
+def _build_flow(action: str, dataset: Path, profile: str | None, **values: Any) -> None:
+    run_flow(
+        "build_dataset",
+        "build_dataset",
+        "BuildDatasetParams",
+        action=action,
+        dataset=dataset,
+        profile=profile,
+        **values,
+    )
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """`min_motion=1.5` as a name and a value, by JSON where it is some, else as text."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise RequestError(f"set: {text!r} is not NAME=VALUE")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value.strip()

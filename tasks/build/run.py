@@ -20,6 +20,7 @@ from tasks.build.recipe import Digests, Recipe
 from tasks.build.settle import settle
 from tasks.build.summary import BuildSummary
 from tasks.captions.scoring import scorer_files
+from tasks.clips.detectors import load_transnet
 from tasks.corpora.config import load_corpora
 from tasks.errors import RequestError
 from tasks.latents.encoder import latent_shape
@@ -198,6 +199,12 @@ def check_target(dataset_dir: Path, recipe: Recipe) -> LatentShape:
     clips = recipe.clips
     shape = latent_shape(recipe.model, clips.num_frames, clips.height, clips.width)
     scorer_files(recipe.clip)
+    if recipe.filter.min_aesthetic is not None and recipe.aesthetic.head is None:
+        raise RequestError(
+            "filter: min_aesthetic needs an aesthetic head; name its file as head in [aesthetic]"
+        )
+    if clips.shot_detector == "transnetv2":
+        load_transnet()  # says how to install it where it is not
     nearest = dataset_dir.absolute()
     while not nearest.exists():
         nearest = nearest.parent

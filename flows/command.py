@@ -1,0 +1,80 @@
+"""How a command of the terminal runs a flow: checked first, told in lines, ended with JSON or one line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Any
+
+from pydantic import ValidationError
+
+from flows.environment import prepare
+from tasks.errors import RequestError
+
+
+def print_json(result: Any) -> None:
+    """What a command found or did, for eyes and machines."""
+    print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
+
+
+def error_line(error: Exception) -> str | None:
+    """The one line of an error that is the user's to mend; None for any other."""
+    from flows.profile import one_line
+    from flows.up import ServiceError
+    from storage.errors import StorageError
+    from tasks.errors import ItemError, RequestError
+
+    if isinstance(error, ValidationError):
+        return one_line(error)
+    if isinstance(error, RequestError | StorageError | ItemError | ServiceError):
+        return str(error)
+    # Importing vidrd_model costs seconds of torch, and what was never imported was never raised.
+    models = sys.modules.get("vidrd_model.errors")
+    if models is not None and isinstance(error, models.ModelError):
+        return str(error)
+    usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a value of a wrong type
+    return usage() if usage else None
+
+
+def run_flow(module_name: str, flow_name: str, params_name: str, **values: Any) -> None:
+    """Checks the request, runs the flow, prints its result as JSON; what is None keeps the flow's default."""
+    prepare()
+    # The terminal is for our own progress lines; what went on in detail is in the Prefect run.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    module = import_module(f"flows.{module_name}")
+    given = {name: value for name, value in values.items() if value is not None}
+    params = getattr(module, params_name)(**given)
+    module.check(params)
+    _start_prefect()
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(lambda record: not _is_told_in_one_line(record))
+    result = getattr(module, flow_name)(params)
+    print_json({name: value for name, value in result.items() if name != "curves"})  # those are in MLflow
+
+
+def _start_prefect() -> None:
+    """Reaches the Prefect server, starting one for this command where none is set up."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    # The command's own server must not hear the terminal's Ctrl-C: it takes down how the interrupted run ended.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with get_client(sync_client=True) as client:
+            problem = client.api_healthcheck()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    if problem is not None:
+        raise RequestError(
+            f"PREFECT_API_URL: no Prefect server answers at {PREFECT_API_URL.value()} ({problem}); "
+            "start it, or unset the variable"
+        )
+
+
+def _is_told_in_one_line(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return isinstance(error, Exception) and error_line(error) is not None
