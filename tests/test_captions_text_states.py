@@ -71,6 +71,8 @@ def test_models_without_a_clip_text_encoder_are_refused(copied_model: Path) -> N
         TextEncoder(copied_model.parent)
     with pytest.raises(RequestError, match="is not a folder"):
         TextEncoder(copied_model / "nowhere")
+    with pytest.raises(RequestError, match="neither a folder nor a model on the hub"):
+        TextEncoder("no/hub/id")
 
 
 def test_states_beyond_float16_are_an_item_error(copied_model: Path) -> None:

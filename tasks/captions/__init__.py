@@ -1,1 +1,1 @@
-"""Do frames and caption agree? CLIP scores every clip, a threshold decides."""
+"""Captions of clips: written by a model, scored by CLIP, and kept as the states of a text encoder."""
