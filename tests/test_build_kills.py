@@ -56,7 +56,8 @@ def watch(done, total, note):
         gone.append(done)
 summary = build(Path(corpora), Path(dataset), keep_all(load_profile("tiny"), commit_rows=12), on_progress=watch)
 import json
-print(json.dumps({"gone_at": gone, "lost": summary.lost, "tag": summary.tag}))
+told = {"gone_at": gone, "lost": summary.lost, "tag": summary.tag}
+Path(dataset + ".json").write_text(json.dumps(told))
 ray.shutdown()
 cluster.shutdown()
 """
@@ -148,7 +149,7 @@ def test_a_machine_that_goes_mid_run_changes_nothing(folder, corpora, undisturbe
     environment["PYTHONPATH"] = str(PROJECT)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = json.loads((folder / "cluster.json").read_text())
     print(told)
     assert told["gone_at"] and told["tag"] == "build-0001"
     _check(folder / "cluster", undisturbed)
