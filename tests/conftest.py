@@ -5,11 +5,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from flows.environment import prepare
 from flows.profile import Profile, load_profile
+
+if TYPE_CHECKING:
+    from tasks.build.pool import Workers
 
 # Set before any test imports Prefect or MLflow: nothing a developer has set up is read or written.
 SESSION_HOME = Path(tempfile.mkdtemp(prefix="vidrd-tests-"))
@@ -32,6 +36,17 @@ def ray_session() -> Iterator[None]:
     ensure_ray(num_cpus=4)
     yield
     shutdown_ray()
+
+
+@pytest.fixture(scope="session")
+def workers(tiny_profile: Profile, ray_session: None) -> "Iterator[Workers]":
+    """One judge for all builds with the profile's models, because starting one takes a quarter of a minute."""
+    from tasks.build.pool import Workers
+    from tasks.build.recipe import Digests
+
+    recipe = tiny_profile.recipe()
+    with Workers(recipe, Digests.of(recipe)) as workers:
+        yield workers
 
 
 @pytest.fixture(scope="session")

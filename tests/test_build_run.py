@@ -16,7 +16,6 @@ from storage.dataset import ClipDataset
 from storage.errors import StorageError
 from storage.tables import open_table
 from tasks.build.pool import Workers
-from tasks.build.recipe import Digests
 from tasks.build.run import build
 from tasks.build.summary import BuildSummary
 from tasks.errors import RequestError
@@ -61,14 +60,6 @@ def corpora(folder):
 
 def run(corpora, dataset, profile: Profile, workers: Workers, threshold: float = -1.0) -> BuildSummary:
     return build(corpora, dataset, keep_all(profile, threshold=threshold), workers=workers)
-
-
-@pytest.fixture(scope="module")
-def workers(tiny_profile, ray_session):
-    """One judge for all builds: starting one takes a quarter of a minute."""
-    recipe = keep_all(tiny_profile)
-    with Workers(recipe, Digests.of(recipe)) as workers:
-        yield workers
 
 
 @pytest.fixture(scope="module")

@@ -37,14 +37,6 @@ def corpora(folder):
 
 
 @pytest.fixture(scope="module")
-def workers(tiny_profile, ray_session):
-    """One judge for all builds with the profile's models: starting one takes a quarter of a minute."""
-    recipe = keep_all(tiny_profile)
-    with Workers(recipe, Digests.of(recipe)) as workers:
-        yield workers
-
-
-@pytest.fixture(scope="module")
 def everything(folder, corpora, tiny_profile, workers) -> Path:
     """A dataset with all clips kept."""
     build(corpora, folder / "everything", keep_all(tiny_profile), workers=workers)

@@ -16,7 +16,7 @@ import s3fs
 from moto.server import ThreadedMotoServer
 
 from tasks.clips.from_source import clips_of
-from tasks.clips.pseudo_video import read_image
+from tasks.clips.images import read_image
 from tasks.clips.settings import ClipSettings
 from tasks.clips.video_io import encode
 from tasks.corpora.config import load_corpora

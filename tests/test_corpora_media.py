@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.clips.video_io import encode, frame_times, iter_frames
+from tasks.clips.reading import frame_times
+from tasks.clips.video_io import encode, iter_frames
 from tasks.corpora.file_slice import FileSlice
 from tasks.corpora.media import content_digest, media_name, open_media
 from tasks.corpora.records import MediaPlace

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.clips.pseudo_video import read_image
+from tasks.clips.images import read_image
 from tasks.corpora.media import content_digest, open_media
 from tasks.corpora.parquet_cell import read_cell
 from tasks.corpora.records import CaptionSpan, MediaPlace

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as checks
 from hypothesis import strategies as st
 
-from tasks.clips.pseudo_video import read_image
+from tasks.clips.images import read_image
 from tasks.corpora.media import open_media
 from tasks.corpora.records import CaptionSpan
 from tasks.errors import RequestError

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import settings as checks
 from hypothesis import strategies as st
 
-from tasks.clips.sampling import collect_frames
-from tasks.clips.video_io import encode, frame_times, iter_frames
+from tasks.clips.collecting import frames_at
+from tasks.clips.video_io import encode, iter_frames
 from tasks.filters.duplicates import find_duplicates, split_groups
 from tasks.filters.neighbours import Fingerprints, Looks, MeanFeatures, distance, hash_bands
 from tasks.filters.settings import FilterSettings
@@ -241,11 +241,8 @@ def film_clips(shared_dir: Path) -> dict[str, list[np.ndarray]]:
     clips: dict[str, list[np.ndarray]] = {}
     for name, starts in starts_s.items():
         path = shared_dir / "media" / "videos" / name
-        times_s = np.array(frame_times(path))
-        for start_s in starts:
-            wanted = [float(times_s[np.abs(times_s - start_s - step / 8).argmin()]) for step in range(8)]
-            frames = collect_frames(iter_frames(path, 128, 128), wanted, name)
-            clips.setdefault(name, []).append(np.stack(frames))
+        instants_s = [start_s + np.arange(8) / 8 for start_s in starts]
+        clips[name] = [taken.frames_nhwc for taken in frames_at(str(path), instants_s, 128, 128)]
     return clips
 
 

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import settings as checks
 from hypothesis import strategies as st
 
-from tasks.clips.sampling import collect_frames
-from tasks.clips.video_io import frame_times, iter_frames
+from tasks.clips.collecting import frames_at
 from tasks.filters.signals import FINGERPRINT_BYTES, ClipSignals, clip_signals
 from tasks.tiny_world.drawing import Scene, draw_clip
 
@@ -21,10 +20,8 @@ def moving(seed: int = 0, size: int = 64, num_frames: int = 8) -> np.ndarray:
 
 def film_signals(path: Path, start_s: float) -> ClipSignals:
     """Signals of the 8 frames at 4 fps that begin nearest to a time."""
-    times_s = np.array(frame_times(path))
-    nearest = [int(np.abs(times_s - start_s - step / 4).argmin()) for step in range(8)]
-    wanted_s = times_s[nearest].tolist()
-    return clip_signals(np.stack(collect_frames(iter_frames(path, 128, 128), wanted_s, path.name)))
+    (taken,) = frames_at(str(path), [start_s + np.arange(8) / 4], 128, 128)
+    return clip_signals(taken.frames_nhwc)
 
 
 def test_still_normal_and_jumpy_clips_differ() -> None:

@@ -84,7 +84,7 @@ def _from_long_video(source: SourceRecord, media: Media, settings: ClipSettings)
         shots += 1
         long_enough += bool(windows)
         captions = captions_for_span(source.captions, shot.start_s, shot.end_s)
-        if not captions:
+        if not captions and source.captions:  # of a source without any, each clip gets one from a model
             continue
         for window in windows:
             parameters = _frame_parameters(settings) | {
