@@ -18,7 +18,7 @@ from tests.build_world import BROKEN, all_rows, keep_all, small_world
 
 PROJECT = Path(__file__).parents[1]
 KILLS = 12
-WORKERS = ("ray::decode_source", "ray::ClipJudge", "ray::write_clip_rows")
+WORKERS = ("ray::decode_source", "ray::ClipJudge", "ray::RowWriter")
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""From finished sources to commits: Ray tasks write the rows, the driver commits them group by group."""
+"""From finished sources to commits: workers write the rows, the driver commits them group by group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.errors import StorageError
 from storage.writer import DatasetWriter, SourceGroup
 from tasks.build.items import Seconds, add_seconds, quarantine_row, source_row, timed
 from tasks.build.pipeline import FinishedSource
-from tasks.build.writing import write_clip_rows
+from tasks.build.pool import Pool
 
 ROWS_PER_WRITE = 256
 MAX_SOURCES = 4096  # in a group without rows: corpora of nothing but broken files are committed too
@@ -25,12 +25,11 @@ class Committer:
     The time it takes is added to `seconds`; `lost` are sources whose rows went down with a machine.
     """
 
-    def __init__(self, writer: DatasetWriter, seconds: Seconds, group_rows: int) -> None:
+    def __init__(self, pool: Pool, writer: DatasetWriter, seconds: Seconds, group_rows: int) -> None:
+        self._pool = pool
         self._writer = writer
         self._seconds = seconds
         self._group_rows = group_rows
-        # No CPU reserved: writing must not queue behind a decoder that may take an hour over its film.
-        self._write = ray.remote(num_cpus=0, max_retries=2)(write_clip_rows)
         self._collected: list[FinishedSource] = []
         self._rows = 0
         self._since_s = time.monotonic()
@@ -56,7 +55,7 @@ class Committer:
         self._commit_written()
         rows = [row for done in self._collected for row in (*done.kept, *done.rejected)]
         writes = [
-            self._write.remote(self._writer.dataset_dir, *rows[start : start + ROWS_PER_WRITE])
+            self._pool.write(self._writer.dataset_dir, rows[start : start + ROWS_PER_WRITE])
             for start in range(0, len(rows), ROWS_PER_WRITE)
         ]
         self._written = (self._collected, writes)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tasks.build.decoding import decode_source
 from tasks.build.judge import ClipJudge
 from tasks.build.recipe import Digests, Recipe
+from tasks.build.writing import RowWriter
 from tasks.cluster import ensure_ray
 from tasks.corpora.records import SourceRecord
 
 ITEMS_PER_JUDGE = 64
+JUDGES_PER_WRITER = 8
 OBJECTS_AHEAD = 8  # a step and a clip each: four clips that a decoder may be ahead
 DECODE_RETRIES = 2  # of a worker that dies; an error in the file itself is final
 
@@ -34,15 +38,14 @@ class Pool:
         # A judge takes a quarter of a minute to start: for little work one is sooner done than several.
         num_judges = min(num_judges, -(-items // ITEMS_PER_JUDGE))
         threads = None if gpus else max(1, cpus // num_judges)
-        judge_class = ray.remote(
-            # A worker that is killed comes back; one whose models cannot be loaded does not.
-            max_restarts=-1,
-            max_task_retries=3,
-            num_cpus=0,
-            num_gpus=build.judge_gpus if gpus else 0,
-            scheduling_strategy="SPREAD",
-        )(ClipJudge)
+        # A worker that is killed comes back; one whose models cannot be loaded does not.
+        options = {"max_restarts": -1, "max_task_retries": 3, "num_cpus": 0, "scheduling_strategy": "SPREAD"}
+        judge_class = ray.remote(**options, num_gpus=build.judge_gpus if gpus else 0)(ClipJudge)
         self.judges: list[Any] = [judge_class.remote(recipe, digests, threads) for _ in range(num_judges)]
+        # No CPU reserved: writing must not queue behind a decoder that may take an hour over its film.
+        writer_class = ray.remote(**options)(RowWriter)
+        self._writers: list[Any] = [writer_class.remote() for _ in range(-(-num_judges // JUDGES_PER_WRITER))]
+        self._writes = 0
         self.num_decoders = build.decoders or cpus
         self._decode = ray.remote(
             num_cpus=1, max_retries=DECODE_RETRIES, _generator_backpressure_num_objects=OBJECTS_AHEAD
@@ -54,12 +57,18 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         import ray
 
-        for judge in self.judges:
-            ray.kill(judge)
+        for actor in (*self.judges, *self._writers):
+            ray.kill(actor)
 
     def decode(self, source: SourceRecord, recipe: Recipe) -> Any:
         """Start to decode a source; gives the generator of its steps and clips."""
         return self._decode.remote(source, recipe.clips, recipe.build.videos)
+
+    def write(self, dataset_dir: Path, rows: Sequence[Any]) -> Any:
+        """Start to write rows, given as Ray refs, into fragments; gives the ref of `write_clip_rows`'s answer."""
+        writer = self._writers[self._writes % len(self._writers)]
+        self._writes += 1
+        return writer.write.remote(dataset_dir, *rows)
 
 
 class Workers:

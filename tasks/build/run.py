@@ -128,7 +128,7 @@ def _process(
     done = 0
     for _ in range(PASSES):
         with Pipeline(pool, recipe, known) as pipeline:
-            committer = Committer(writer, summary.seconds, recipe.build.commit_rows)
+            committer = Committer(pool, writer, summary.seconds, recipe.build.commit_rows)
             for finished in pipeline.run(iter(pending)):
                 pending.tried(finished.source.source_id)
                 committer.add(finished)

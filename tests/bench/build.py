@@ -42,7 +42,7 @@ def build(folder: Path, sources: int) -> None:
     corpora = write_tiny_world(folder / f"world-{sources}", 7, *parts, reference=1)
     ensure_ray()
     notes: list[tuple[float, int]] = []
-    with MemoryWatch(every_s=0.5) as memory:
+    with MemoryWatch(every_s=5.0) as memory:
         summary = build_dataset(
             corpora,
             folder / f"dataset-{sources}",
