@@ -1,4 +1,4 @@
-"""Attacks a build from outside: files that hang or kill their workers, a disk that fills up, captions that lack."""
+"""Attacks a build from outside: files that hang or kill their workers, a disk that fills up."""
 
 import os
 import signal
@@ -13,18 +13,12 @@ import pytest
 
 from storage.dataset import ClipDataset
 from storage.errors import StorageError
-from tasks.build.decoding import decode_source
-from tasks.build.items import DecodedClip
-from tasks.build.judge import ClipJudge
-from tasks.build.recipe import Digests, Recipe
+from tasks.build.recipe import Recipe
 from tasks.build.run import build
-from tasks.captions.settings import CaptionerSettings
 from tasks.clips.video_io import encode
-from tasks.corpora.records import MediaPlace, SourceRecord
 from tasks.tiny_world.drawing import Scene, draw_clip
 from tasks.tiny_world.media import write_image
 from tests.build_world import all_rows, keep_all, small_world
-from tests.test_captions_captioner import write_blip
 
 FILM_S = 240
 
@@ -134,39 +128,3 @@ def test_a_full_disk_loses_nothing(tmp_path, tiny_profile, workers):
         assert all_rows(disk / "d") == all_rows(tmp_path / "undisturbed")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_a_clip_without_a_caption_gets_one_from_the_model(tmp_path, tiny_profile):
-    write_image(tmp_path / "x.png", draw_clip(Scene("red", "circle", "up"), np.random.default_rng(1))[0])
-    source = SourceRecord(
-        "id", "x.png", MediaPlace(str(tmp_path / "x.png")), "c", "images", "CC0-1.0", (), "given", 1, 1
-    )
-    recipe = replace(
-        keep_all(tiny_profile),
-        captioner=CaptionerSettings(model=str(write_blip(tmp_path / "blip")), candidates=3, max_tokens=6),
-    )
-    judge = ClipJudge(recipe, Digests.of(recipe))
-    judged, row = judge.judge(recipe.filter, [None], *_decoded(source, recipe))
-    assert judged.verdicts[0].failure is None and judged.seconds["caption"] > 0
-    assert row["caption_origin"] == "model" and row["caption"] and row["latents"] is not None
-    (again, same) = judge.judge(recipe.filter, [None], *_decoded(source, recipe))
-    assert same["caption"] == row["caption"] and again.verdicts == judged.verdicts
-
-
-def _decoded(source: SourceRecord, recipe: Recipe) -> list[DecodedClip]:
-    return [step for step in decode_source(source, recipe.clips, ()) if isinstance(step, DecodedClip)]
-
-
-def test_sources_without_captions_wait_for_a_model(tmp_path, tiny_profile):
-    from storage.writer import DatasetWriter
-    from tasks.build.pending import Pending
-    from tasks.corpora.config import load_corpora
-
-    corpora = load_corpora(small_world(tmp_path / "world", images=2, short_videos=1, class_videos=1))
-    recipe = keep_all(tiny_profile)
-    with DatasetWriter(tmp_path / "d", (8, 4, 8, 8)) as writer:
-        problems = {source.uri: source.problem for source, _ in Pending(corpora, writer, recipe)}
-        assert "no caption" in str(problems["uncaptioned.jpg"])
-        with_model = replace(recipe, captioner=CaptionerSettings(model="a model"))
-        problems = {source.uri: source.problem for source, _ in Pending(corpora, writer, with_model)}
-        assert problems["uncaptioned.jpg"] is None

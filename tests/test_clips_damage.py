@@ -196,4 +196,4 @@ def test_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "cases/0/short-videos--link.mp4").symlink_to(tmp_path / "whole/h264.mp4")
     (tmp_path / "cases/0/images--nowhere.png").symlink_to(tmp_path / "gone.png")
     nowhere, link = _run(tmp_path / "cases")
-    assert nowhere["stage"] == "decode" and link["clips"] > 0
+    assert nowhere["stage"] == "read" and link["clips"] > 0

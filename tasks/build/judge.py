@@ -151,6 +151,8 @@ class ClipJudge:
     ) -> dict[str, Failure]:
         """Add the latents to the rows; the failures by clip_id."""
         failures: dict[str, Failure] = {}
+        if not rows:
+            return failures
         try:
             with timed(seconds, "encode", self._on_gpu):
                 encoded: list[Latents | ItemError] = self._encoder.encode(clips)
