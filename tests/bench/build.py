@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SIZES = (1000, 2000)
+SIZES = (100, 500, 1000, 2000)
 START_SOURCES = 64  # left out of the rate: until then workers load their models
 
 
