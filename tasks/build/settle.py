@@ -57,12 +57,11 @@ def settle(
         job = _job(row, placement, digests, places)
         if job is not None:
             settled.moved += (placement.reason is None) != (row["table"] == "clips")
-            settled.encoded += job.encode
             jobs.append(job)
     if jobs:
-        report(f"{settled.moved} clips change tables, {settled.encoded} are encoded")
-        done = _apply([job for job in jobs if job.encode], writer, recipe, workers, settled)
-        settled.encoded = done
+        to_encode = [job for job in jobs if job.encode]
+        report(f"{settled.moved} clips change tables, {len(to_encode)} are encoded")
+        settled.encoded = _apply(to_encode, writer, recipe, workers, settled)
         _apply([job for job in jobs if not job.encode], writer, recipe, workers, settled)
     return settled
 
