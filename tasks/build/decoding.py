@@ -19,33 +19,35 @@ from tasks.filters.signals import clip_signals
 def decode_source(
     source: SourceRecord, settings: ClipSettings, videos: Collection[str]
 ) -> Iterator[DecodeStep | DecodedClip]:
-    """Yield that it has begun, then a step and a clip in turns, then the last step: a driver need not see frames.
+    """Yield that it has begun, then a step and a clip in turns: a driver need not see frames.
 
-    `videos` are the kinds whose clips are kept as mp4.
+    The step before the last clip says so, hence clips are made one ahead of what is given away. A source that fails
+    ends with a step of its own. `videos` are the kinds whose clips are kept as mp4.
     """
     seconds: Seconds = {}
-    failure, digest, made = None, None, 0
+    digest = None
     yield DecodeStep()
     try:
         with timed(seconds, "digest"):
             digest = content_digest(source.place)
         clips = clips_of(source, settings)
-        while True:
-            with timed(seconds, "decode"):
-                clip = next(clips, None)
-            if clip is None:
-                break
-            decoded = _finish(clip, digest, source.kind in videos, seconds)
-            yield DecodeStep(clip.clip_id, seconds=seconds)
-            yield decoded
-            made += 1
-            seconds = {}
-        if made == 0:
+        clip = _next(clips, seconds)
+        if clip is None:
             raise ItemError("no clip could be made of it", stage="decode")
+        while clip is not None:
+            decoded = _finish(clip, digest, source.kind in videos, seconds)
+            clip = _next(clips, seconds)
+            yield DecodeStep(decoded.clip.clip_id, clip is None, digest, seconds)
+            yield decoded
+            seconds = {}
     except Exception as error:
         # One bad file must not end the run, whichever library it trips: it is quarantined with the error.
-        failure = Failure.of(error, stage="decode")
-    yield DecodeStep(ended=True, source_digest=digest, seconds=seconds, failure=failure)
+        yield DecodeStep(None, True, digest, seconds, Failure.of(error, stage="decode"))
+
+
+def _next(clips: Iterator[Clip], seconds: Seconds) -> Clip | None:
+    with timed(seconds, "decode"):
+        return next(clips, None)
 
 
 def _finish(clip: Clip, digest: str, keep_video: bool, seconds: Seconds) -> DecodedClip:

@@ -52,7 +52,7 @@ class DecodedClip:
 
 @dataclass(frozen=True)
 class DecodeStep:
-    """What a decoder says: that it has begun, what the next clip is (`clip_id`), or that it is done (`ended`)."""
+    """What a decoder says: that it has begun, which clip follows (`clip_id`), and whether it is the last (`ended`)."""
 
     clip_id: str | None = None
     ended: bool = False

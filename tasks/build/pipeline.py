@@ -144,17 +144,16 @@ class Pipeline:
             return self._lose(generator, source)
         source.since_s = time.monotonic()
         add_seconds(self.seconds, step.seconds)
-        if step.ended:
-            del self._decoding[generator]
-            return source.end(step)
+        # A decoder that was started again tells its first clips twice.
         if step.clip_id is not None:
             clip = next(generator)
-            if (
-                step.clip_id not in source.clip_ids
-            ):  # a decoder that was started again tells its first clips twice
+            if step.clip_id not in source.clip_ids:
                 source.clip_ids.add(step.clip_id)
                 source.unjudged += 1
                 self._batch.append((source, step.clip_id, clip))
+        if step.ended:
+            del self._decoding[generator]
+            return source.end(step)
         return []
 
     def _take_verdicts(self, judged_ref: Any) -> list[FinishedSource]:

@@ -122,8 +122,7 @@ def _decode(source: SourceRecord, recipe: Recipe, judging: _Judging) -> SourceCo
         add_seconds(cost.decoder_s, step.seconds)
         if step.clip_id is not None:
             judging.add(cost, next(steps))
-        elif step.ended:
-            cost.failed = step.failure is not None
+        cost.failed = step.failure is not None
     return cost
 
 
