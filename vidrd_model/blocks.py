@@ -15,6 +15,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from vidrd_model.attention import FeedForward, SelfAttention, TempAttention, TextAttention, TextStates
+from vidrd_model.dropout import KeyedDropout
 from vidrd_model.temporal_layers import (
     PooledGroupNorm,
     TempConv,
@@ -50,7 +51,7 @@ class ResnetBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.time_emb_proj = nn.Linear(options.time_width, out_channels)
         self.norm2 = PooledGroupNorm(options.groups, out_channels, eps=options.eps)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = KeyedDropout(options.dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidrd_model.attention import TempAttention
+from vidrd_model.dropout import KeyedDropout
 
 TEMPORAL_MARK = "temp_"
 """Every parameter of a temporal layer, and no other, has this in its name."""
@@ -50,7 +51,7 @@ class TempConv(nn.Module):
             raise ValueError(f"Temp-Conv needs a multiple of 32 channels, got {channels}")
         layers: list[nn.Module] = []
         for _ in range(num_layers):
-            layers += [nn.GroupNorm(32, channels), nn.SiLU(), nn.Dropout(dropout), FrameConv(channels)]
+            layers += [nn.GroupNorm(32, channels), nn.SiLU(), KeyedDropout(dropout), FrameConv(channels)]
         self.convs = nn.Sequential(*layers)
         self.zero_output()
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from vidrd_model.attention import KeyValue, TextAttention, TextStates
 from vidrd_model.blocks import BlockOptions, DownBlock, MidBlock, UpBlock
+from vidrd_model.dropout import number_dropouts, with_present_keys
 from vidrd_model.errors import ModelError
 from vidrd_model.image_models import load_image_part, take_image_weights
 from vidrd_model.temporal_layers import (
@@ -135,6 +136,7 @@ class TemporalUNet(ModelMixin, ConfigMixin):
         self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
         for slot, attention in enumerate(self._text_attentions()):
             attention.slot = slot
+        number_dropouts(self)
         self.gradient_checkpointing = False
 
     @classmethod
@@ -212,7 +214,7 @@ class TemporalUNet(ModelMixin, ConfigMixin):
 
     def _run(self, block: nn.Module, *args: Any) -> Any:
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            return self._gradient_checkpointing_func(block, *args)
+            return self._gradient_checkpointing_func(with_present_keys(block), *args)
         return block(*args)
 
 

@@ -14,6 +14,7 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin  # noqa: F401
 from torch import nn
 
+from vidrd_model.dropout import number_dropouts, with_present_keys
 from vidrd_model.image_models import load_image_part, take_image_weights
 from vidrd_model.temporal_layers import (
     TEMPORAL_MARK,
@@ -87,6 +88,7 @@ class TemporalVAE(AutoencoderKL):
                 if temp_conv
                 else None
             )
+        number_dropouts(self)
 
     @classmethod
     def from_image_vae(cls, image_vae: AutoencoderKL | str | Path) -> TemporalVAE:
@@ -178,7 +180,7 @@ class TemporalVAE(AutoencoderKL):
     def _run(self, block: Any, x: torch.Tensor, num_frames: int) -> torch.Tensor:
         run = _mid_block if block is self.decoder.mid_block else _up_block
         if self.decoder.gradient_checkpointing and torch.is_grad_enabled():
-            return self.decoder._gradient_checkpointing_func(run, block, x, num_frames)
+            return self.decoder._gradient_checkpointing_func(with_present_keys(run), block, x, num_frames)
         return run(block, x, num_frames)
 
 
