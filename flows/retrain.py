@@ -47,7 +47,7 @@ class RetrainParams(BaseModel):
 def check(params: RetrainParams) -> None:
     """Raises RequestError or StorageError with one line when the request cannot be carried out."""
     from storage.dataset import ClipDataset
-    from tasks.training.data import split_clips
+    from tasks.training.splits import split_clips
 
     profile = load_profile(params.profile)
     dataset = ClipDataset.open(_dataset_ref(params))
@@ -89,7 +89,7 @@ def retrain(params: RetrainParams = RetrainParams()) -> dict:  # noqa: B008 (Pre
     results: dict[str, TrainingResult] = {}
     with registry.start_run("retrain", tags) as run:
         for part in _parts(params):
-            results[part] = _train(part, params, profile, dataset, model, work_dir / part / "model", run)
+            results[part] = _train(part, params, profile, dataset, model, work_dir / part, run)
             model = str(results[part].folder)
         version = registry.register(Path(model), run, {**tags, "git_commit": git_commit()})
     shutil.rmtree(work_dir)
@@ -136,7 +136,7 @@ def _train(
     profile: Profile,
     dataset: ClipDataset,
     model: str,
-    out_dir: Path,
+    work_dir: Path,
     run: Run,
 ) -> TrainingResult:
     """Trains one part and logs its settings, curves and held-out figures under the part's name."""
@@ -145,16 +145,18 @@ def _train(
 
     # With the tag: a build that finishes meanwhile must not change what the workers read.
     dataset_ref = f"{dataset.folder.absolute()}@{dataset.tag}"
-    out_dir.parent.mkdir()
+    work_dir.mkdir()
     with stage_progress(f"retrain {part}") as on_progress:
         if part == "temporal":
             temporal = _temporal_settings(params, profile)
             run.log_params({part: temporal.model_dump()})
-            result = train_temporal(dataset_ref, model, out_dir, temporal, on_progress)
+            result = train_temporal(
+                dataset_ref, model, work_dir, temporal, profile.sampling, on_progress=on_progress
+            )
         else:
             decoder = _decoder_settings(params, profile)
             run.log_params({part: decoder.model_dump()})
-            result = train_decoder(dataset_ref, model, out_dir, decoder, on_progress)
+            result = train_decoder(dataset_ref, model, work_dir, decoder, on_progress=on_progress)
     for name, values in result.curves.items():
         run.log_curve(f"{part}.{name}", list(enumerate(values)))
     for whose, figures in result.heldout.items():

@@ -73,6 +73,11 @@ class ClipDataset:
         """Frames, channels, height and width of one clip's latents."""
         return tuple(self._table("clips").schema.field("latents").type.shape)
 
+    @property
+    def has_latents_std(self) -> bool:
+        """Whether every clip has the deviation of its latents beside their mean."""
+        return self._table("clips").count_rows("latents_std IS NULL") == 0
+
     def __len__(self) -> int:
         return self._table("clips").count_rows()
 
@@ -121,6 +126,14 @@ class ClipDataset:
         """The scaled latents of these clips: float16 (b, N, 4, h, w)."""
         column = self.take(row_indices, ["latents"])["latents"]
         return column.combine_chunks().to_numpy_ndarray()
+
+    @property
+    def text_encoder(self) -> str | None:
+        """The digest of the text encoder whose states the build stored; None where it stored none."""
+        if TEXTS not in self.build.versions:
+            return None
+        first = self._table(TEXTS).to_table(columns=["text_encoder"], limit=1)["text_encoder"].to_pylist()
+        return first[0] if first else None
 
     def text_states(self, captions: Sequence[str]) -> np.ndarray | None:
         """The text encoder's states of captions, float16 (k, tokens, width); None where the build stored none.

@@ -1,7 +1,6 @@
 """Corpora at addresses: every layout in a real S3 server's bucket and in memory, and what can go wrong there."""
 
 import io
-import logging
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import s3fs
-from moto.server import ThreadedMotoServer
 
 from tasks.clips.from_source import clips_of
 from tasks.clips.images import read_image
@@ -24,32 +22,6 @@ from tasks.corpora.media import content_digest, open_media
 from tasks.corpora.records import CaptionSpan, MediaPlace
 from tasks.errors import ItemError, RequestError
 from tests.corpus_records import problems, read_records, write_image
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an empty bucket; fsspec's file systems are made anew, with the test's environment."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    s3fs.S3FileSystem.clear_instance_cache()
-    fs = fsspec.filesystem("s3")
-    fs.mkdir("bucket")
-    yield "s3://bucket"
-    fs.rm("bucket", recursive=True)
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(params=["s3", "memory"])

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler
+from diffusers import DDPMScheduler
 
-from tasks.training.data import global_batch
+from storage.dataset import ClipDataset
+from tasks.generation.settings import SamplingSettings
 from tasks.training.decoder_trainee import DecoderTrainee
+from tasks.training.sampler import ClipSampler
 from tasks.training.settings import DecoderSettings, TemporalSettings
 from tasks.training.temporal_trainee import TemporalTrainee
 from tests.training_dataset import write_training_dataset
@@ -20,13 +22,20 @@ def dataset(tmp_path_factory, tiny_profile) -> Path:
 
 
 def temporal_trainee(dataset: Path, model: str, **settings) -> TemporalTrainee:
-    return TemporalTrainee(str(dataset), model, TemporalSettings(heldout_samples=6, **settings))
+    chosen = TemporalSettings(heldout_samples=6, **settings)
+    trainee = TemporalTrainee(str(dataset), model, chosen, SamplingSettings())
+    trainee.prepare(torch.device("cpu"))
+    return trainee
+
+
+def first_batch(trainee, batch_size: int):
+    return trainee.reader.read([ClipSampler(trainee.train_clips, 0).batch(0, batch_size)])[0]
 
 
 @pytest.mark.parametrize("name", ["temporal", "paper", "all"])
 def test_only_the_named_set_gets_gradients(dataset, tiny_profile, name):
     trainee = temporal_trainee(dataset, tiny_profile.model, trainable=name)
-    trainee.loss(trainee.model, global_batch(trainee.train_clips, 0, 0, 2)).backward()
+    trainee.losses(trainee.model, first_batch(trainee, 2), 0).mean().backward()
     with_gradient = {key for key, p in trainee.model.named_parameters() if p.grad is not None}
     marks = {"temporal": ("temp_",), "paper": ("temp_", "attn1", "attn2"), "all": ("",)}[name]
     assert with_gradient == {
@@ -34,24 +43,24 @@ def test_only_the_named_set_gets_gradients(dataset, tiny_profile, name):
     }
 
 
-def test_a_v_model_is_trained_on_v(dataset, tiny_profile, tmp_path):
-    trainee = temporal_trainee(dataset, tiny_profile.model)
+@pytest.mark.parametrize("target", ["epsilon", "v_prediction"])
+def test_a_model_is_trained_on_what_its_scheduler_says(dataset, tiny_profile, target):
+    trainee = temporal_trainee(dataset, tiny_profile.model, caption_dropout=0.0)
+    trainee.scheduler = DDPMScheduler.from_config(trainee.scheduler.config, prediction_type=target)
     trainee.model.eval()
-    clips = [item.clip for item in global_batch(trainee.train_clips, 0, 0, 1)]
-    steps_b, noise = torch.tensor([700]), torch.randn(1, 4, 8, 8, 8)
-    clean = torch.tensor(trainee.dataset.latents([clips[0].row])).transpose(1, 2).float()
-    signal = trainee.scheduler.alphas_cumprod[700] ** 0.5
+    batch = first_batch(trainee, 2)
+    clips = [item.clip for item in batch.clips]
+    latents_bnchw = torch.tensor(ClipDataset.open(dataset).latents([clip.row for clip in clips]))
+    clean, noise = latents_bnchw.transpose(1, 2).float(), batch.noise_bcnhw
+    signal = trainee.scheduler.alphas_cumprod[batch.timesteps_b][:, None, None, None, None] ** 0.5
     spread = (1 - signal**2) ** 0.5
     with torch.no_grad():
-        text = trainee.pipe.encode_prompt([clips[0].caption])
-        predicted = trainee.model(signal * clean + spread * noise, steps_b, text).sample
-        of_epsilon = trainee._errors(trainee.model, clips, [clips[0].caption], steps_b, noise)
-        trainee.scheduler = type(trainee.scheduler).from_config(
-            DDIMScheduler.from_config(trainee.scheduler.config, prediction_type="v_prediction").config
-        )
-        of_v = trainee._errors(trainee.model, clips, [clips[0].caption], steps_b, noise)
-    torch.testing.assert_close(of_epsilon[0], F.mse_loss(predicted, noise))
-    torch.testing.assert_close(of_v[0], F.mse_loss(predicted, signal * noise - spread * clean))
+        text = trainee.pipe.encode_prompt([clip.caption for clip in clips])
+        predicted = trainee.model(signal * clean + spread * noise, batch.timesteps_b, text).sample
+        losses_b = trainee.losses(trainee.model, batch, 0)
+    wanted = noise if target == "epsilon" else signal * noise - spread * clean
+    by_hand_b = F.mse_loss(predicted, wanted, reduction="none").flatten(1).mean(1)
+    torch.testing.assert_close(losses_b, by_hand_b)
 
 
 def test_heldout_figures_belong_to_the_sample_not_to_the_batch(dataset, tiny_profile):
@@ -68,8 +77,9 @@ def test_heldout_figures_belong_to_the_sample_not_to_the_batch(dataset, tiny_pro
 
 def test_the_decoder_trains_temporal_layers_only(dataset, tiny_profile):
     trainee = DecoderTrainee(str(dataset), tiny_profile.model, DecoderSettings(heldout_samples=4))
+    trainee.prepare(torch.device("cpu"))
     assert trainee.heldout_size == 4
-    trainee.loss(trainee.model, global_batch(trainee.train_clips, 0, 0, 2)).backward()
+    trainee.losses(trainee.model, first_batch(trainee, 2), 0).mean().backward()
     with_gradient = {key for key, p in trainee.model.named_parameters() if p.grad is not None}
     assert with_gradient and all(".temp_" in key and ".decoder." in key for key in with_gradient)
     with torch.no_grad():

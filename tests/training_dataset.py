@@ -10,13 +10,23 @@ from storage.writer import DatasetWriter, SourceGroup
 from tasks.clips.video_io import encode_lossless_ish
 from tasks.latents.encoder import encoder_digest
 from tasks.tiny_world.drawing import draw_clip, random_scene
-from vidrd_model import TemporalVAE
+from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
 
 
 def write_training_dataset(
-    folder: Path, model_dir: Path, train: int = 24, val: int = 8, images: int = 4, encoder: str | None = None
+    folder: Path,
+    model_dir: Path,
+    train: int = 24,
+    val: int = 8,
+    images: int = 4,
+    encoder: str | None = None,
+    deviation: float | None = None,
+    broken: str | None = None,
 ) -> Path:
-    """Write `train` + `val` moving clips with their pixels and `images` training clips without; finish it."""
+    """Write `train` + `val` moving clips with their pixels and `images` training clips without; finish it.
+
+    `deviation` is stored for all latents; those of the clip `broken` are not numbers.
+    """
     encoder = encoder or encoder_digest(model_dir)
     vae = TemporalVAE.from_pretrained(model_dir, subfolder="vae").eval()
     rng = np.random.default_rng(0)
@@ -29,6 +39,11 @@ def write_training_dataset(
         rows.append(
             _clip_row(number, scene.caption, split, encoder, _encode(vae, frames_nhwc), frames_nhwc, still)
         )
+    for row in rows:
+        if deviation is not None:
+            row["latents_std"] = np.full_like(row["latents"], deviation)
+        if row["clip_id"] == broken:
+            row["latents"] = np.full_like(row["latents"], np.nan)
     shape = rows[0]["latents"].shape
     with DatasetWriter(folder, shape) as writer:
         writer.commit(SourceGroup([], [], write_rows(folder, "clips", rows), []))
@@ -86,3 +101,21 @@ def _clip_row(
         "latents_std": None,
         "video": None if still else encode_lossless_ish(frames_nhwc, 8.0),
     }
+
+
+def write_small_model(folder: Path, model_dir: str | Path) -> Path:
+    """The tiny model with a UNet narrow enough that a training step takes a few milliseconds."""
+    pipe = VidRDPipeline.from_pretrained(model_dir)
+    text = pipe.unet.config.cross_attention_dim
+    torch.manual_seed(0)
+    pipe.unet = TemporalUNet(
+        block_out_channels=[32, 32],
+        layers_per_block=1,
+        cross_attention_dim=text,
+        attention_head_dim=[1, 1],
+        down_block_types=["CrossAttnDownBlock2D", "DownBlock2D"],
+        up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"],
+        sample_size=8,
+    )
+    pipe.save_pretrained(folder)
+    return folder

@@ -3,41 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage.dataset import ClipDataset
 from tasks.progress import OnProgress
-from tasks.training.data import split_clips
-from tasks.training.result import TrainingResult, check_new_folder, save_trained
+from tasks.training.result import TrainingResult, save_trained
 from tasks.training.run import run_training
 from tasks.training.settings import DecoderSettings
+from tasks.training.splits import split_clips
+
+if TYPE_CHECKING:
+    from tasks.training.watcher import TrainingWatcher
 
 
 def train_decoder(
     dataset_ref: str,
     base_model_dir: str | Path,
-    out_dir: Path,
+    work_dir: Path,
     settings: DecoderSettings,
+    checkpoints: str | None = None,
+    watcher: TrainingWatcher | None = None,
     on_progress: OnProgress | None = None,
 ) -> TrainingResult:
     """Fine-tune the temporal decoder of a model folder on the videos of a dataset, `DIR[@TAG]`.
 
-    Writes the whole model to `out_dir`; on single frames it decodes exactly what the base model does. Raises
-    RequestError when the dataset keeps too few videos or Ray too few processors.
+    Writes the whole model to `work_dir/model`; on single frames it decodes exactly what the base model does. Called
+    again on the same work folder it goes on where it was cut off; `checkpoints` as in `run_training`. Raises
+    RequestError when the dataset keeps too few videos, Ray has too few processors, or the training cannot go on.
     """
-    check_new_folder(out_dir)
+    finished = TrainingResult.read(work_dir)
+    if finished is not None:
+        return finished
     dataset = ClipDataset.open(dataset_ref)
     split = split_clips(dataset, videos_only=True)
-    config = {"dataset": str(dataset_ref), "model": str(base_model_dir), "settings": settings.model_dump()}
-    outcome = run_training(_worker, config, settings, out_dir.parent, "decoder", on_progress)
+    config = decoder_config(dataset_ref, base_model_dir, settings)
+    outcome = run_training(config, settings, work_dir, checkpoints, watcher, on_progress)
     weights = {name.removeprefix("vae."): weight for name, weight in outcome.weights.items()}
-    save_trained(base_model_dir, out_dir, "vae", weights, decode_window=dataset.latent_shape[0])
-    return TrainingResult.from_outcome(outcome, out_dir, split)
+    window = dataset.latent_shape[0]
+    save_trained(base_model_dir, work_dir / "model", "vae", weights, decode_window=window)
+    result = TrainingResult.from_outcome(outcome, work_dir / "model", split)
+    result.write(work_dir)
+    return result
 
 
-def _worker(config: dict[str, Any]) -> None:
-    from tasks.training.decoder_trainee import DecoderTrainee
-    from tasks.training.engine import train
-
-    settings = DecoderSettings(**config["settings"])
-    train(DecoderTrainee(config["dataset"], config["model"], settings), settings)
+def decoder_config(dataset_ref: str, base_model_dir: str | Path, settings: DecoderSettings) -> dict[str, Any]:
+    """What a worker is told."""
+    return {
+        "part": "decoder",
+        "dataset": str(dataset_ref),
+        "model": str(base_model_dir),
+        "settings": settings.model_dump(),
+    }

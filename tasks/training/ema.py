@@ -47,7 +47,7 @@ def restored(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def load_weights(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, torch.Tensor]) -> None:
-    """Copy values into the parameters of the same names."""
+def load_weights(parameters: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
+    """Copy values into the tensors of the same names."""
     for name, value in weights.items():
         parameters[name].copy_(value)

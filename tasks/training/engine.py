@@ -1,215 +1,253 @@
-"""The training loop of a Ray Train worker: the same for the temporal layers and for the decoder."""
+"""The training loop: the same for the temporal layers and for the decoder, on one worker or many."""
 
 from __future__ import annotations
 
 import math
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
+import resource
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import ray.train
 import torch
-import torch.distributed as dist
-from ray.train.torch import get_device, prepare_model
 from torch import nn
 
-from tasks.training.data import ClipRow, EpochClip, global_batch, seeded_generator
-from tasks.training.ema import Ema, load_weights, restored
+from tasks.errors import RequestError
+from tasks.training.batches import Batch
+from tasks.training.checkpoints import CheckpointStore
+from tasks.training.distributed import Group, synchronized
+from tasks.training.ema import Ema, restored
+from tasks.training.loading import BatchLoader
+from tasks.training.optimizers import make_optimizer, set_lr
+from tasks.training.sampler import ClipSampler
 from tasks.training.settings import TrainingSettings
+from tasks.training.snapshot import restore, snapshot
+from tasks.training.trainee import Figures, Trainee
+from vidrd_model.dropout import dropout_keys
 from vidrd_model.temporal_layers import TEMPORAL_MARK
 
-STATE_FILE = "state.pt"
 
-Figures = dict[str, float]
+class Reports(Protocol):
+    """Where a worker tells how it goes; only the first one is heard."""
 
-
-class Trainee(Protocol):
-    """What is trained: a model whose frozen parameters want no gradient, its loss, its held-out figures."""
-
-    train_clips: list[ClipRow]
-    heldout_size: int
-
-    @property
-    def model(self) -> nn.Module:
-        """The module whose parameters are trained; calling it is what several workers do together."""
+    def started(self, step: int) -> None:
+        """The first step that is done now."""
         ...
 
-    def to(self, device: torch.device) -> None:
-        """Move everything to a device."""
+    def figures(self, points: Sequence[tuple[int, Figures]]) -> None:
+        """Figures of steps."""
         ...
 
-    def loss(self, model: nn.Module, batch: Sequence[EpochClip]) -> torch.Tensor:
-        """The mean loss of a batch; `model` is `self.model`, wrapped for several workers."""
+    def video(self, step: int, name: str, mp4: bytes) -> None:
+        """A sample video after so many steps."""
         ...
-
-    def heldout_figures(self, samples: Sequence[int]) -> Sequence[Figures]:
-        """The figures, `loss` among them, of each of the given held-out samples."""
-        ...
-
-    def reset_temporal_layers(self) -> None:
-        """Give the model fresh temporal layers, which change nothing."""
-        ...
-
-
-def _no_curves() -> dict[str, list[float]]:
-    return {"loss": [], "lr": [], "gradient_norm": []}
 
 
 @dataclass
 class Progress:
-    """What a checkpoint keeps beside weights and optimizer."""
+    """What a checkpoint keeps beside weights and optimizer; curves have one value per step."""
 
     step: int = 0
-    curves: dict[str, list[float]] = field(default_factory=_no_curves)
+    bad_steps: int = 0
+    skipped: list[int] = field(default_factory=list)
     heldout: dict[str, Figures] = field(default_factory=dict)
-
-
-def train(trainee: Trainee, settings: TrainingSettings) -> None:
-    """Train inside a Ray Train worker, from its last checkpoint if it has one; the last report is the result.
-
-    The last checkpoint's `ema` holds the trained weights, averaged; the last report the curves and the
-    held-out figures of `fresh`, `base` (the weights at the start) and `candidate` (the average at the end).
-    """
-    context = ray.train.get_context()
-    rank, workers = context.get_world_rank(), context.get_world_size()
-    if not settings.use_gpu:
-        # Ray gives a worker one thread, whatever the machine has.
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // context.get_local_world_size()))
-    trainee.to(get_device())
-    trained = {name: p for name, p in trainee.model.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(trained.values(), lr=settings.lr, weight_decay=settings.weight_decay)
-    ema = Ema(trained, settings.ema_decay)
-    progress = _resume(trained, ema, optimizer)
-    if not progress.heldout:
-        progress.heldout["fresh"] = _heldout_of_image_model(trainee, rank, workers)
-        progress.heldout["base"] = _heldout(trainee, rank, workers)
-    model = prepare_model(
-        trainee.model, move_to_device=False, parallel_strategy_kwargs={"broadcast_buffers": False}
+    curves: dict[str, list[float]] = field(
+        default_factory=lambda: {"loss": [], "lr": [], "gradient_norm": []}
     )
-    while progress.step < settings.steps:
-        _step(model, trainee, settings, progress, optimizer, trained, rank, workers)
-        ema.update(progress.step - 1)
-        if progress.step < settings.steps:
-            _report_now_and_then(settings, progress, trained, ema, optimizer, rank)
-    with ema.applied():
-        progress.heldout["candidate"] = _heldout(trainee, rank, workers)
-    _report(progress, _state(progress, trained, ema, optimizer), rank)
 
 
-def lr_factor(step: int, warmup_steps: int, steps: int) -> float:
-    """Linear warm-up over `warmup_steps`, then half a cosine down to zero at `steps`."""
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
+class Training:
+    """One worker's part of a training; `run` trains from the store's newest checkpoint to the end.
+
+    The last checkpoint's `ema` holds the trained weights, averaged; its progress the curves and the held-out figures
+    of `fresh`, `base` (the weights at the start) and `candidate` (the average at the end).
+    """
+
+    def __init__(self, trainee: Trainee, settings: TrainingSettings, group: Group) -> None:
+        self.trainee, self.settings, self.group = trainee, settings, group
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        trainee.prepare(group.device)
+        self.trained = {name: p for name, p in trainee.model.named_parameters() if p.requires_grad}
+        self.optimizer = make_optimizer(self.trained.values(), settings)
+        self.ema = Ema(self.trained, settings.ema_decay)
+        self.progress = Progress()
+        self._bad_clips: list[str] = []
+        self.sampler = ClipSampler(trainee.train_clips, settings.seed, settings.mix)
+
+    def run(self, store: CheckpointStore, reports: Reports) -> None:
+        """Train to the end; RequestError, on every worker, when too many steps in a row came to nothing."""
+        saved = store.load_newest(self.group.device)
+        if saved is not None:
+            self.progress = Progress(**saved.pop("progress"))
+            restore(saved, self.trained, self.ema, self.optimizer, self.trainee, self.group)
+        reports.started(self.progress.step)
+        if not self.progress.heldout:
+            self.progress.heldout = {"fresh": self._heldout_of_image_model(), "base": self._heldout()}
+        if "candidate" in self.progress.heldout:
+            return
+        self._train(store, reports)
+        self.progress.heldout["candidate"] = self._average_heldout()
+        self._save(store)
+        store.wait()
+
+    def steps(self, first_step: int) -> BatchLoader:
+        """The batches of this worker from a step on."""
+        return BatchLoader(
+            self.trainee.reader, self.sampler, self.settings, first_step, self.group.rank, self.group.size
+        )
+
+    def step(self, model: nn.Module, micro_batches: Sequence[Batch]) -> Figures:
+        """One step over a worker's share of a batch; a loss or gradient that is not finite leaves the weights alone."""
+        settings, progress = self.settings, self.progress
+        self.trainee.model.train()
+        lr = set_lr(self.optimizer, settings, progress.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = [self._backward(model, batch, batch is micro_batches[-1]) for batch in micro_batches]
+        gradient_norm = nn.utils.clip_grad_norm_(self.trained.values(), settings.max_grad_norm)
+        total = self.group.sum(torch.cat(losses).double().sum())
+        loss, norm = total.item() / settings.batch_size, float(_whole(gradient_norm))
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.optimizer.step()
+            self.ema.update(progress.step)
+            progress.bad_steps = 0
+            more = self.trainee.after_step(self.group, progress.step)
+        else:
+            self._note_bad_step(micro_batches, losses)
+            more = {}
+        figures = {"loss": loss, "lr": lr, "gradient_norm": norm}
+        for name, value in figures.items():
+            progress.curves[name].append(value)
+        progress.step += 1
+        return figures | more
+
+    def _train(self, store: CheckpointStore, reports: Reports) -> None:
+        settings, progress = self.settings, self.progress
+        if settings.compile:
+            self.trainee.model.compile()
+        model = self.group.wrap(self.trainee.model)
+        points: list[tuple[int, Figures]] = []
+        loader = self.steps(progress.step)
+        clock = _Clock(loader)
+        self._sample(reports)
+        for micro_batches in loader:
+            figures = self.step(model, [batch.to(self.group.device) for batch in micro_batches])
+            points.append((progress.step - 1, figures))
+            clock.tick()
+            done = progress.step == settings.steps
+            if done or progress.step % settings.log_every == 0:
+                figures.update(clock.figures(), memory_gib=_peak_memory_gib(self.group.device))
+            if settings.validate_every and progress.step % settings.validate_every == 0 and not done:
+                figures.update({f"heldout.{name}": value for name, value in self._average_heldout().items()})
+            if done or progress.step % settings.log_every == 0:
+                reports.figures(points)
+                points = []
+            if progress.step % settings.checkpoint_every == 0 and not done:
+                self._save(store)
+            self._sample(reports)
+            if progress.bad_steps >= settings.max_bad_steps:
+                raise RequestError(self._what_was_bad())
+
+    def _average_heldout(self) -> Figures:
+        with self.ema.applied():
+            return self._heldout()
+
+    def _backward(self, model: nn.Module, batch: Batch, is_last: bool) -> torch.Tensor:
+        # Ranks have equally many clips, so the mean of their means is the batch's.
+        share = self.settings.batch_size // self.group.size
+        with synchronized(model, is_last), dropout_keys(batch.keys_b):
+            losses_b = self.trainee.losses(model, batch, self.progress.step)
+            (losses_b.sum() / share).backward()
+        return losses_b.detach().float()
+
+    def _note_bad_step(self, micro_batches: Sequence[Batch], losses: Sequence[torch.Tensor]) -> None:
+        """Count it, and name the clips whose own loss is not finite, or all where only the gradient is not."""
+        ids = [item.clip.clip_id for batch in micro_batches for item in batch.clips]
+        bad = [
+            clip_id
+            for clip_id, loss in zip(ids, torch.cat(list(losses)).tolist(), strict=True)
+            if not math.isfinite(loss)
+        ]
+        named = [clip_id for share in self.group.gather(bad) for clip_id in share]
+        self._bad_clips = named or [clip_id for share in self.group.gather(ids) for clip_id in share]
+        self.progress.bad_steps += 1
+        self.progress.skipped.append(self.progress.step)
+
+    def _what_was_bad(self) -> str:
+        ids = ", ".join(self._bad_clips[:16])
+        return (
+            f"the loss was not finite in {self.progress.bad_steps} steps in a row, up to step {self.progress.step - 1} "
+            f"(clips {ids}); lower lr, or look at these clips"
+        )
+
+    @torch.no_grad()
+    def _heldout(self) -> Figures:
+        """Mean held-out figures over all samples; every rank computes its share."""
+        self.trainee.model.eval()
+        share = self.trainee.heldout_figures(
+            range(self.group.rank, self.trainee.heldout_size, self.group.size)
+        )
+        everything = [sample for figures in self.group.gather(list(share)) for sample in figures]
+        return {name: sum(sample[name] for sample in everything) / len(everything) for name in everything[0]}
+
+    def _heldout_of_image_model(self) -> Figures:
+        temporal = {name: p for name, p in self.trainee.model.named_parameters() if TEMPORAL_MARK in name}
+        with restored(temporal):
+            self.trainee.reset_temporal_layers()
+            return self._heldout()
+
+    @torch.no_grad()
+    def _sample(self, reports: Reports) -> None:
+        every = getattr(self.settings, "sample_every", None)
+        if not every or self.progress.step % every:
+            return
+        self.trainee.model.eval()
+        with self.ema.applied():
+            # A sharded model can only be run by all workers together.
+            together = self.settings.sharding == "fsdp"
+            videos = self.trainee.sample_videos() if together or self.group.rank == 0 else {}
+        for name, mp4 in videos.items():
+            reports.video(self.progress.step, name, mp4)
+
+    def _save(self, store: CheckpointStore) -> None:
+        state = snapshot(self.trained, self.ema, self.optimizer, self.trainee, self.group)
+        if self.group.rank == 0:
+            store.save(self.progress.step, state | {"progress": asdict(self.progress)})
 
 
-def _step(
-    model: nn.Module,
-    trainee: Trainee,
-    settings: TrainingSettings,
-    progress: Progress,
-    optimizer: torch.optim.Optimizer,
-    trained: Mapping[str, nn.Parameter],
-    rank: int,
-    workers: int,
-) -> None:
-    batch = global_batch(trainee.train_clips, settings.seed, progress.step, settings.batch_size)
-    # Layers with dropout draw from the global generator: seeded here, a restart repeats what it drew.
-    torch.manual_seed(seeded_generator(settings.seed, "layers", progress.step, rank).initial_seed())
-    trainee.model.train()
-    lr = settings.lr * lr_factor(progress.step, settings.warmup_steps, settings.steps)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    # Ranks take every workers-th clip and equally many, so the mean of their means is the batch's.
-    loss = trainee.loss(model, batch[rank::workers])
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    gradient_norm = nn.utils.clip_grad_norm_(trained.values(), settings.max_grad_norm)
-    mean_loss = _mean_over_ranks(loss.detach())
-    if not (math.isfinite(mean_loss) and math.isfinite(gradient_norm)):
-        ids = ", ".join(item.clip.clip_id for item in batch)
-        raise FloatingPointError(f"the loss of step {progress.step} is not finite; its clips are {ids}")
-    optimizer.step()
-    for name, value in (("loss", mean_loss), ("lr", lr), ("gradient_norm", float(gradient_norm))):
-        progress.curves[name].append(value)
-    progress.step += 1
+class _Clock:
+    """Steps per second and the share of time spent waiting for data, since it was last asked."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self._loader = loader
+        self._steps = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Leave out what has passed, which was no training."""
+        self._since_s, self._waited_s, self._steps = time.perf_counter(), self._loader.waited_s, 0
+
+    def tick(self) -> None:
+        self._steps += 1
+
+    def figures(self) -> Figures:
+        """`steps_per_s` and `data_wait`, a share of the time."""
+        seconds = max(time.perf_counter() - self._since_s, 1e-9)
+        figures = {
+            "steps_per_s": self._steps / seconds,
+            "data_wait": (self._loader.waited_s - self._waited_s) / seconds,
+        }
+        self.restart()
+        return figures
 
 
-@torch.no_grad()
-def _heldout(trainee: Trainee, rank: int, workers: int) -> Figures:
-    """Mean held-out figures over all samples; every rank computes its share."""
-    trainee.model.eval()
-    figures = trainee.heldout_figures(range(rank, trainee.heldout_size, workers))
-    shares: list[Any] = [None] * workers
-    if workers > 1:
-        dist.all_gather_object(shares, figures)
-    else:
-        shares = [figures]
-    everything = [sample for share in shares for sample in share]
-    return {name: sum(sample[name] for sample in everything) / len(everything) for name in everything[0]}
+def _whole(norm: torch.Tensor) -> torch.Tensor:
+    """The norm of sharded gradients is itself a part of a sum."""
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
-def _heldout_of_image_model(trainee: Trainee, rank: int, workers: int) -> Figures:
-    temporal = {name: p for name, p in trainee.model.named_parameters() if TEMPORAL_MARK in name}
-    with restored(temporal):
-        trainee.reset_temporal_layers()
-        return _heldout(trainee, rank, workers)
-
-
-def _mean_over_ranks(value: torch.Tensor) -> float:
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(value)
-        value /= dist.get_world_size()
-    return value.item()
-
-
-def _report_now_and_then(
-    settings: TrainingSettings,
-    progress: Progress,
-    trained: Mapping[str, nn.Parameter],
-    ema: Ema,
-    optimizer: torch.optim.Optimizer,
-    rank: int,
-) -> None:
-    if progress.step % settings.checkpoint_every == 0:
-        _report(progress, _state(progress, trained, ema, optimizer), rank)
-    elif progress.step % settings.log_every == 0:
-        ray.train.report({"step": progress.step, "loss": progress.curves["loss"][-1]})
-
-
-def _report(progress: Progress, state: dict[str, Any], rank: int) -> None:
-    """Report everything so far with a checkpoint, which rank 0 writes."""
-    metrics = {**asdict(progress), "loss": progress.curves["loss"][-1]}
-    if rank != 0:
-        ray.train.report(metrics, checkpoint=None)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        torch.save(state, Path(folder, STATE_FILE))
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
-
-
-def _state(
-    progress: Progress, trained: Mapping[str, nn.Parameter], ema: Ema, optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
-    return {
-        "progress": asdict(progress),
-        "trained": {name: parameter.detach() for name, parameter in trained.items()},
-        "ema": ema.weights,
-        "optimizer": optimizer.state_dict(),
-    }
-
-
-def _resume(trained: Mapping[str, nn.Parameter], ema: Ema, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load this run's last checkpoint, which exists when Ray Train restarts the workers after a failure."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return Progress()
-    with checkpoint.as_directory() as folder:
-        state = torch.load(Path(folder, STATE_FILE), map_location=get_device(), weights_only=True)
-    load_weights(trained, state["trained"])
-    ema.weights = state["ema"]
-    optimizer.load_state_dict(state["optimizer"])
-    return Progress(**state["progress"])
+def _peak_memory_gib(device: torch.device) -> float:
+    """What this worker held at most: of the GPU, or without one of main memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
-from tasks.errors import RequestError
-from tasks.training.data import ClipSplit
+from storage.json_files import write_json
+from tasks.training.splits import ClipSplit
 
 if TYPE_CHECKING:
     import torch
 
     from tasks.training.run import Outcome
+
+RESULT_FILE = "result.json"
 
 
 @dataclass(frozen=True)
@@ -24,15 +28,15 @@ class TrainingResult:
 
     `curves` has one value per step of `loss`, `lr` and `gradient_norm`; `heldout` maps `fresh` (fresh
     temporal layers), `base` (the weights at the start) and `candidate` (the result) to their figures, `loss`
-    among them.
+    among them; `skipped` are the steps whose loss was not finite.
     """
 
     folder: Path
-    run_name: str
     steps: int
     seconds: float
     curves: dict[str, list[float]]
     heldout: dict[str, dict[str, float]]
+    skipped: list[int]
     heldout_source: str
     train_clips: int
     heldout_clips: int
@@ -43,29 +47,36 @@ class TrainingResult:
         """The result of a run on Ray that was written to `folder`."""
         return cls(
             folder=folder,
-            run_name=outcome.run_name,
-            steps=outcome.metrics["step"],
+            steps=outcome.progress["step"],
             seconds=round(outcome.seconds, 2),
-            curves=outcome.metrics["curves"],
-            heldout=outcome.metrics["heldout"],
+            curves=outcome.progress["curves"],
+            heldout=outcome.progress["heldout"],
+            skipped=outcome.progress["skipped"],
             heldout_source=split.heldout_source,
             train_clips=len(split.train),
             heldout_clips=len(split.heldout),
             trained_parameters=sum(weight.numel() for weight in outcome.weights.values()),
         )
 
+    @classmethod
+    def read(cls, work_dir: Path) -> Self | None:
+        """What an earlier call has finished in a work folder, or None."""
+        path = work_dir / RESULT_FILE
+        if not path.is_file():
+            return None
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return replace(cls(**values), folder=Path(values["folder"]))
+
+    def write(self, work_dir: Path) -> None:
+        """Say that it is finished, for a call that comes after a crash."""
+        write_json(work_dir / RESULT_FILE, asdict(self) | {"folder": str(self.folder)})
+
     def summary(self) -> dict[str, Any]:
         """Plain JSON without the curves; `first_loss` and `last_loss` are means over a tenth of the steps."""
         figures = {name: value for name, value in asdict(self).items() if name not in ("curves", "folder")}
-        losses = self.curves["loss"]
+        losses = [loss for loss in self.curves["loss"] if math.isfinite(loss)]
         count = max(1, len(losses) // 10)
         return figures | {"first_loss": fmean(losses[:count]), "last_loss": fmean(losses[-count:])}
-
-
-def check_new_folder(out_dir: Path) -> None:
-    """Raise RequestError when a model folder is already there: a training never overwrites one."""
-    if out_dir.exists():
-        raise RequestError(f"{out_dir}: exists already; a training writes a new model folder")
 
 
 def save_trained(
@@ -80,6 +91,7 @@ def save_trained(
     load_weights(dict(trained.named_parameters()), weights)
     trained.register_to_config(**settings)
     partial = out_dir.with_name(f".{out_dir.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    for folder in (partial, out_dir):  # of a call that was cut off
+        shutil.rmtree(folder, ignore_errors=True)
     pipe.save_pretrained(partial)
     partial.rename(out_dir)

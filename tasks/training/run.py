@@ -1,13 +1,14 @@
-"""One training as a run of Ray Train: workers, restarts, checkpoints and progress."""
+"""One training as a run of Ray Train: workers, restarts, and what it ends with."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,60 +20,127 @@ from tasks.training.settings import TrainingSettings
 if TYPE_CHECKING:
     import torch
 
+    from tasks.training.watcher import TrainingWatcher
+
+
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its last report, the averaged weights of its last checkpoint, and how long it took."""
+    """How a run ended: its progress, the averaged weights, and how long this part of it took."""
 
-    run_name: str
-    metrics: dict[str, Any]
+    progress: dict[str, Any]
     weights: dict[str, torch.Tensor]
     seconds: float
 
 
 def run_training(
-    worker: Callable[[dict[str, Any]], None],
     config: dict[str, Any],
     settings: TrainingSettings,
-    work_dir: Path,
-    name: str,
+    folder: Path,
+    checkpoints: str | None = None,
+    watcher: TrainingWatcher | None = None,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
-    """Run `worker(config)` on every worker and wait; checkpoints lie under `work_dir` until the run is over.
+    """Train what `config` says (see `worker.work`) on Ray; a run that was cut off goes on from its checkpoints.
 
-    On several machines `work_dir` has to be a folder that all of them see.
+    They lie under `checkpoints`, a folder or an fsspec address, else in `folder`, which on several machines has to be
+    one that all of them see. Raises RequestError when the cluster is too small or the training cannot go on.
     """
     started_s = time.monotonic()
     _prepare_ray_train()
     ensure_ray()  # before Ray is imported: it reads its settings then
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+
+    from tasks.training.checkpoints import CheckpointStore
+
+    part = config["part"]
+    _check_resources(settings, part)
+    digest = config_digest(config, settings)
+    place = (
+        f"{checkpoints.rstrip('/')}/{digest[:12]}-{part}"
+        if checkpoints
+        else str(folder.absolute() / "checkpoints")
+    )
+    store = CheckpointStore(place, digest, settings.keep_checkpoints)
+    store.take_failure()
+    problem = _fit(config | {"digest": digest, "checkpoints": place}, settings, folder, watcher, on_progress)
+    reason = store.take_failure() or problem
+    if reason is not None:
+        raise RequestError(f"{part}: {reason}")
+    saved = store.load_newest()
+    assert saved is not None and "candidate" in saved["progress"]["heldout"]
+    return Outcome(saved["progress"], saved["ema"], time.monotonic() - started_s)
+
+
+def remove_checkpoints(config: dict[str, Any], settings: TrainingSettings, checkpoints: str) -> None:
+    """Remove what a finished training left at an address."""
+    from tasks.training.checkpoints import CheckpointStore
+
+    digest = config_digest(config, settings)
+    CheckpointStore(f"{checkpoints.rstrip('/')}/{digest[:12]}-{config['part']}", digest, 1).remove()
+
+
+def config_digest(config: dict[str, Any], settings: TrainingSettings) -> str:
+    """What tells one training from another: all that its result depends on."""
+    matters = {name: value for name, value in config.items() if name != "settings"} | settings.that_matter()
+    lines = (f"{name}={value!r}" for name, value in sorted(matters.items()))
+    return blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+
+
+def _fit(
+    config: dict[str, Any],
+    settings: TrainingSettings,
+    folder: Path,
+    watcher: TrainingWatcher | None,
+    on_progress: OnProgress | None,
+) -> str | None:
+    """Run the workers to their end; a line if they died too often.
+
+    Ray's own checkpoints are not used: a crash while Ray writes the list of them would lose all.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import LoggingConfig
+    from ray.train.v2.api.exceptions import TrainingFailedError
 
-    from tasks.training.progress import progress_callbacks
+    from tasks.training.reports import heard_by
+    from tasks.training.worker import work
 
-    _check_resources(settings, name)
     # Ray Train silently continues a run whose name it has seen.
-    run_name = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    storage = work_dir.absolute() / "ray-train"
-    with progress_callbacks(on_progress, settings.steps) as callbacks:
+    run_name = f"{config['part']}-{uuid.uuid4().hex[:8]}"
+    storage = folder.absolute() / "ray-train"
+    with heard_by(watcher, on_progress, settings.steps) as queue:
         trainer = TorchTrainer(
-            worker,
-            train_loop_config=config,
+            work,
+            train_loop_config=config | {"queue": queue},
             scaling_config=ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
             run_config=RunConfig(
                 name=run_name,
                 storage_path=str(storage),
-                checkpoint_config=CheckpointConfig(num_to_keep=1),
                 failure_config=FailureConfig(max_failures=settings.max_failures),
                 logging_config=LoggingConfig(log_level="ERROR"),
-                callbacks=callbacks,
             ),
         )
-        result = trainer.fit()
-    weights = _averaged_weights(result.checkpoint)
-    shutil.rmtree(storage / run_name, ignore_errors=True)
-    return Outcome(run_name, result.metrics, weights, time.monotonic() - started_s)
+        try:
+            trainer.fit()
+        except TrainingFailedError as error:
+            _log.warning("the training failed", exc_info=True)
+            return _in_one_line(error, settings)
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+    return None
+
+
+def _in_one_line(error: Exception, settings: TrainingSettings) -> str:
+    """Which worker died of what; the first failure is the cause of the others'."""
+    failures = getattr(error, "worker_failures", None) or {0: error}
+    rank, failure = next(iter(failures.items()))
+    last_line = str(failure).strip().splitlines()[-1].strip()
+    return (
+        f"worker {rank} failed {settings.max_failures + 1} times, at last with {last_line or type(failure).__name__}; "
+        "the same command goes on from the last checkpoint"
+    )
 
 
 def _prepare_ray_train() -> None:
@@ -83,7 +151,7 @@ def _prepare_ray_train() -> None:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 
-def _check_resources(settings: TrainingSettings, name: str) -> None:
+def _check_resources(settings: TrainingSettings, part: str) -> None:
     """Ray Train would wait for ever for processors that the cluster does not have."""
     import ray
 
@@ -91,13 +159,4 @@ def _check_resources(settings: TrainingSettings, name: str) -> None:
     there = int(ray.cluster_resources().get(kind, 0))
     if there < settings.num_workers:
         wanted = f"{settings.num_workers} workers need one {kind} each"
-        raise RequestError(f"{name}.num_workers: {wanted}, Ray has {there}")
-
-
-def _averaged_weights(checkpoint: Any) -> dict[str, torch.Tensor]:
-    import torch
-
-    from tasks.training.engine import STATE_FILE
-
-    with checkpoint.as_directory() as folder:
-        return torch.load(Path(folder, STATE_FILE), map_location="cpu", weights_only=True)["ema"]
+        raise RequestError(f"{part}.num_workers: {wanted}, Ray has {there}")

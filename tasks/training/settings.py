@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tasks.corpora.corpus import Kind
+
 Trainable = Literal["temporal", "paper", "all"]
+Mix = Mapping[Kind, float]
+
+# What says how the work is done, not what comes out of it: a training may go on with other values.
+_WITHOUT_EFFECT = frozenset(
+    {
+        "num_workers",
+        "use_gpu",
+        "threads",
+        "loader_workers",
+        "log_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "max_failures",
+    }
+)
 
 
 class TrainingSettings(BaseModel):
@@ -16,25 +34,60 @@ class TrainingSettings(BaseModel):
 
     steps: int = Field(ge=1)
     batch_size: int = Field(8, ge=1, description="clips per step, over all workers")
+    micro_batch: int | None = Field(
+        None, ge=1, description="clips that a worker has in work at once; none: its whole share of the batch"
+    )
     lr: float = Field(1e-4, gt=0, description="the highest learning rate, reached after the warm-up")
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.999, ge=0, lt=1, description="0 keeps the last weights")
+    optimizer: Literal["adamw", "adamw8bit"] = Field("adamw", description="adamw8bit: the extra optim8bit")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: computes and keeps frozen weights so; trained ones stay float32"
+    )
     gradient_checkpointing: bool = False
+    compile: bool = Field(False, description="torch.compile: minutes at the start for faster steps")
+    sharding: Literal["ddp", "fsdp"] = Field("ddp", description="fsdp: for models too large for one GPU")
     num_workers: int = Field(2, ge=1)
     use_gpu: bool = Field(False, description="one GPU per worker")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads per worker; none: its share of the cores"
+    )
+    loader_workers: int = Field(
+        0, ge=0, description="processes per worker that read ahead; 0: it reads itself"
+    )
     seed: int = Field(0, ge=0)
+    mix: Mix | None = Field(
+        None, description="shares of images, short-videos and long-videos; none: as many as there are"
+    )
     log_every: int = Field(10, ge=1, description="steps between two progress reports")
-    checkpoint_every: int = Field(200, ge=1, description="steps between two checkpoints; one more at the end")
-    max_failures: int = Field(1, ge=0, description="restarts from the last checkpoint when a worker dies")
+    validate_every: int | None = Field(
+        None,
+        ge=1,
+        description="steps between two looks at the held-out clips; none: at the start and the end",
+    )
     heldout_samples: int = Field(128, ge=1)
+    checkpoint_every: int = Field(200, ge=1, description="steps between two checkpoints; one more at the end")
+    keep_checkpoints: int = Field(2, ge=1, description="the newest so many stay")
+    max_failures: int = Field(3, ge=0, description="restarts from the last checkpoint when workers die")
+    max_bad_steps: int = Field(
+        10, ge=1, description="steps in a row whose loss is not finite, after which the training ends"
+    )
 
     @model_validator(mode="after")
     def _batch_divides(self) -> Self:
         if self.batch_size % self.num_workers:
             raise ValueError(f"batch_size {self.batch_size} is no multiple of num_workers {self.num_workers}")
+        if self.mix is not None and not (
+            all(share >= 0 for share in self.mix.values()) and sum(self.mix.values()) > 0
+        ):
+            raise ValueError("mix: shares must be 0 or more, and one of them more than 0")
         return self
+
+    def that_matter(self) -> dict[str, Any]:
+        """The settings on which the result depends."""
+        return {name: value for name, value in self.model_dump().items() if name not in _WITHOUT_EFFECT}
 
 
 class TemporalSettings(TrainingSettings):
@@ -43,6 +96,20 @@ class TemporalSettings(TrainingSettings):
     steps: int = Field(10_000, ge=1)
     trainable: Trainable = Field("temporal", description="paper: with self- and cross-attention too")
     caption_dropout: float = Field(0.1, ge=0, le=1, description="share of clips that lose their caption")
+    text_states: Literal["encode", "stored"] = Field(
+        "encode", description="stored: those that a build with text_states wrote, in float16"
+    )
+    snr_gamma: float | None = Field(
+        None, gt=0, description="min-SNR weighting; 5 is usual; none: no weighting"
+    )
+    offset_noise: float = Field(0.0, ge=0, description="strength of a constant added to the noise of a clip")
+    noise_alpha: float = Field(
+        0.0, ge=0, description="progressive noise prior: how much a frame's noise shares with the one before"
+    )
+    sample_every: int | None = Field(None, ge=1, description="steps between two sets of sample videos")
+    sample_prompts: list[str] = Field(
+        [], description="prompts of the sample videos; none: captions of two held-out clips"
+    )
 
 
 class DecoderSettings(TrainingSettings):

@@ -1,98 +1,167 @@
-"""The UNet as a trainee: what feeds it, and its loss."""
+"""The UNet as a trainee: its loss, its held-out samples and its sample videos."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 
 import torch
-import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from torch import nn
 
 from storage.dataset import ClipDataset
+from tasks.captions.text_states import text_encoder_digest
+from tasks.clips.video_io import encode
+from tasks.errors import RequestError
+from tasks.generation.settings import SamplingSettings
 from tasks.training.base_model import load_base
-from tasks.training.data import ClipRow, EpochClip, pick_heldout, seeded_generator, split_clips
-from tasks.training.engine import Figures
+from tasks.training.objective import clip_losses, compose_noise, noisy_and_target, snr_weight
+from tasks.training.precision import computing_in, store_frozen
+from tasks.training.sampler import seeded_generator
 from tasks.training.settings import TemporalSettings
+from tasks.training.splits import ClipRow, pick_heldout, split_clips
+from tasks.training.temporal_batches import TemporalBatch, TemporalReader
+from tasks.training.trainee import Figures, Trainee
+
+SAMPLE_PROMPTS = 2
+_SAMPLE_SEED = 7
 
 
-class TemporalTrainee:
-    """The UNet, what feeds it, and its loss (epsilon or v, as the model's scheduler says)."""
+class TemporalTrainee(Trainee):
+    """The UNet, what feeds it, and its loss (epsilon or v, as the model's scheduler says).
 
-    def __init__(self, dataset_ref: str, model_dir: str, settings: TemporalSettings) -> None:
-        self.settings = settings
-        self.dataset = ClipDataset.open(dataset_ref)
-        split = split_clips(self.dataset)
+    `sampling` says how sample videos are made. Raises RequestError when the dataset lacks what the settings ask for.
+    """
+
+    def __init__(
+        self, dataset_ref: str, model_dir: str, settings: TemporalSettings, sampling: SamplingSettings
+    ) -> None:
+        self.settings, self.sampling = settings, sampling
+        dataset = ClipDataset.open(dataset_ref)
+        if settings.text_states == "stored" and dataset.text_encoder != text_encoder_digest(model_dir):
+            raise RequestError(
+                f"text_states: {dataset_ref} holds no states of this model's text encoder; build it with text_states, "
+                "or set text_states to encode"
+            )
+        split = split_clips(dataset)
         self.train_clips = split.train
-        self.heldout_clips = pick_heldout(split.heldout, settings.heldout_samples)
-        self.heldout_size = len(self.heldout_clips)
+        self._heldout_clips = pick_heldout(split.heldout, settings.heldout_samples)
+        self.heldout_size = len(self._heldout_clips)
+        self._sample_prompts = settings.sample_prompts or [
+            clip.caption for clip in pick_heldout(split.heldout, min(SAMPLE_PROMPTS, len(split.heldout)))
+        ]
+        self._dataset = dataset
         self.pipe = load_base(model_dir)
-        self.pipe.vae = None
+        if settings.sample_every is None:
+            self.pipe.vae = None
         self.scheduler = DDPMScheduler.from_config(self.pipe.scheduler.config)
-        self.model = self.pipe.unet
-        self.model.set_trainable(settings.trainable)
+        self.reader = TemporalReader(dataset_ref, settings, self.scheduler.config.num_train_timesteps)
+        self.model = self.unet = self.pipe.unet
+        self.unet.set_trainable(settings.trainable)
         if settings.gradient_checkpointing:
-            self.model.enable_gradient_checkpointing()
+            self.unet.enable_gradient_checkpointing()
         self.device = torch.device("cpu")
 
-    def to(self, device: torch.device) -> None:
-        """Move the UNet and the text encoder."""
-        self.pipe.to(device)
+    def prepare(self, device: torch.device) -> None:
+        """Move the UNet and the text encoder, frozen weights in the settings' precision."""
         self.device = device
+        self.scheduler.alphas_cumprod = self.scheduler.alphas_cumprod.to(device)
+        self.pipe.text_encoder.requires_grad_(False)
+        for model in (self.model, self.pipe.text_encoder, self.pipe.vae):
+            if model is not None:
+                store_frozen(model, self.settings.precision)
+        self.pipe.to(device)
+        self.pipe.set_progress_bar_config(disable=True)
+        with torch.no_grad():
+            self._no_text_1td = self.pipe.encode_prompt([""])
 
-    def loss(self, model: nn.Module, batch: Sequence[EpochClip]) -> torch.Tensor:
-        """Mean squared error over a batch; step, noise and caption dropout belong to (seed, epoch, clip)."""
-        seed, steps = self.settings.seed, self.scheduler.config.num_train_timesteps
-        captions, timesteps, noise = [], [], []
-        for item in batch:
-            generator = seeded_generator(seed, item.epoch, item.clip.clip_id)
-            timesteps.append(torch.randint(steps, (), generator=generator))
-            dropped = torch.rand((), generator=generator) < self.settings.caption_dropout
-            captions.append("" if dropped else item.clip.caption)
-            noise.append(self._noise(generator))
-        clips = [item.clip for item in batch]
-        return self._errors(model, clips, captions, torch.stack(timesteps), torch.stack(noise)).mean()
+    def losses(self, model: nn.Module, batch: TemporalBatch, step: int) -> torch.Tensor:
+        """The mean squared error of each clip, weighted by the settings' min-SNR, (b,)."""
+        settings, scheduler = self.settings, self.scheduler
+        noise_bcnhw = compose_noise(
+            batch.noise_bcnhw, batch.offset_bc, settings.noise_alpha, settings.offset_noise
+        )
+        text_btd = self._encode(batch.captions) if batch.text_btd is None else self._stored(batch)
+        weight_b = snr_weight(
+            batch.timesteps_b, scheduler.alphas_cumprod, scheduler.config.prediction_type, settings.snr_gamma
+        )
+        return self._losses(model, batch.latents_bcnhw, noise_bcnhw, batch.timesteps_b, text_btd, weight_b)
 
     def heldout_figures(self, samples: Sequence[int]) -> list[Figures]:
-        """The loss of each sample; sample i always has the same clip, step and noise."""
+        """The unweighted loss of each sample; sample i always has the same clip, step and noise."""
         figures: list[Figures] = []
         for start in range(0, len(samples), self.settings.batch_size):
             part = samples[start : start + self.settings.batch_size]
-            clips = [self.heldout_clips[i] for i in part]
-            noise = torch.stack([self._noise(seeded_generator("held-out", i)) for i in part])
-            timesteps = torch.tensor([self._heldout_step(i) for i in part])
-            errors = self._errors(self.model, clips, [clip.caption for clip in clips], timesteps, noise)
-            figures += [{"loss": error} for error in errors.tolist()]
+            clips = [self._heldout_clips[i] for i in part]
+            latents_bcnhw = self._heldout_latents(clips)
+            noise = [
+                torch.randn(latents_bcnhw.shape[1:], generator=seeded_generator("held-out", i)) for i in part
+            ]
+            timesteps_b = torch.tensor([self._heldout_step(i) for i in part])
+            text_btd = self._encode([clip.caption for clip in clips])
+            losses_b = self._losses(
+                self.model,
+                latents_bcnhw.to(self.device),
+                torch.stack(noise).to(self.device),
+                timesteps_b.to(self.device),
+                text_btd,
+                torch.ones(len(clips), device=self.device),
+            )
+            figures += [{"loss": loss} for loss in losses_b.tolist()]
         return figures
+
+    def sample_videos(self) -> dict[str, bytes]:
+        """One clip for each of the sample prompts, always from the same noise."""
+        videos = {}
+        for number, prompt in enumerate(self._sample_prompts):
+            with computing_in(self.settings.precision, self.device):
+                frames = self.pipe(prompt, seed=_SAMPLE_SEED, **self.sampling.pipeline_arguments()).frames
+            file = BytesIO()
+            encode(file, frames[0], self.sampling.fps, options={"crf": "18"})
+            videos[f"{number}.mp4"] = file.getvalue()
+        return videos
 
     def reset_temporal_layers(self) -> None:
         """Make the UNet the image model that it was."""
-        self.model.reset_temporal_layers(0)
+        self.unet.reset_temporal_layers(0)
 
-    def _errors(
+    def _losses(
         self,
         model: nn.Module,
-        clips: Sequence[ClipRow],
-        captions: Sequence[str],
-        timesteps_b: torch.Tensor,
+        latents_bcnhw: torch.Tensor,
         noise_bcnhw: torch.Tensor,
+        timesteps_b: torch.Tensor,
+        text_btd: torch.Tensor,
+        weight_b: torch.Tensor,
     ) -> torch.Tensor:
-        """The mean squared error of each clip, (b,)."""
-        latents_bnchw = torch.tensor(self.dataset.latents([clip.row for clip in clips]))
-        latents_bcnhw = latents_bnchw.transpose(1, 2).float().to(self.device)
-        noise_bcnhw, timesteps_b = noise_bcnhw.to(self.device), timesteps_b.to(self.device)
-        text_btd = self.pipe.encode_prompt(captions)
-        noisy_bcnhw = self.scheduler.add_noise(latents_bcnhw, noise_bcnhw, timesteps_b)
-        if self.scheduler.config.prediction_type == "v_prediction":
-            target_bcnhw = self.scheduler.get_velocity(latents_bcnhw, noise_bcnhw, timesteps_b)
-        else:
-            target_bcnhw = noise_bcnhw
-        predicted_bcnhw = model(noisy_bcnhw, timesteps_b, text_btd).sample
-        return F.mse_loss(predicted_bcnhw.float(), target_bcnhw, reduction="none").mean(dim=(1, 2, 3, 4))
+        """The weighted mean squared error of each clip, (b,)."""
+        scheduler = self.scheduler
+        noisy_bcnhw, target_bcnhw = noisy_and_target(
+            latents_bcnhw,
+            noise_bcnhw,
+            timesteps_b,
+            scheduler.alphas_cumprod,
+            scheduler.config.prediction_type,
+        )
+        with computing_in(self.settings.precision, self.device):
+            predicted_bcnhw = model(noisy_bcnhw, timesteps_b, text_btd).sample
+        return clip_losses(predicted_bcnhw, target_bcnhw, weight_b)
 
-    def _noise(self, generator: torch.Generator) -> torch.Tensor:
-        n, c, h, w = self.dataset.latent_shape
-        return torch.randn((c, n, h, w), generator=generator)
+    @torch.no_grad()
+    def _encode(self, captions: Sequence[str]) -> torch.Tensor:
+        states: torch.Tensor = self.pipe.encode_prompt(captions)
+        return states
+
+    def _stored(self, batch: TemporalBatch) -> torch.Tensor:
+        """The stored states, with those of no text where the caption is dropped."""
+        assert batch.text_btd is not None
+        dropped_b = torch.tensor([not caption for caption in batch.captions], device=self.device)
+        text_btd = batch.text_btd.to(self._no_text_1td.dtype)
+        return torch.where(dropped_b[:, None, None], self._no_text_1td, text_btd)
+
+    def _heldout_latents(self, clips: Sequence[ClipRow]) -> torch.Tensor:
+        latents_bnchw = torch.tensor(self._dataset.latents([clip.row for clip in clips]))
+        return latents_bnchw.transpose(1, 2).float()
 
     def _heldout_step(self, sample: int) -> int:
         """Steps spread evenly over the schedule, in an order that has nothing to do with the clips'."""

@@ -1,32 +1,81 @@
-"""Attacks what must not depend on workers or restarts: order, noise, the held-out set, averages, rates."""
+"""Attacks what must not depend on workers or restarts: order, mix, noise, the held-out set, averages."""
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from storage.dataset import ClipDataset
 from tasks.errors import RequestError
-from tasks.training.data import ClipRow, global_batch, pick_heldout, seeded_generator, split_clips
 from tasks.training.ema import Ema
+from tasks.training.sampler import MIX_BLOCK, ClipSampler, seeded_generator
 from tasks.training.settings import DecoderSettings, TemporalSettings
+from tasks.training.splits import ClipRow, ClipRows, pick_heldout, split_clips
 from tests.dataset_rows import clip_row, commit
 
 CLIPS = [ClipRow(row, f"clip-{row}", "") for row in range(10)]
 
 
+def batches(seed: int, batch_size: int, steps: int) -> list:
+    sampler = ClipSampler(CLIPS, seed)
+    return [item for step in range(steps) for item in sampler.batch(step, batch_size)]
+
+
 def test_every_epoch_shows_every_clip_once_in_another_order():
-    stream = [item for step in range(10) for item in global_batch(CLIPS, seed=3, step=step, batch_size=4)]
+    stream = batches(seed=3, batch_size=4, steps=10)
     epochs = [[item.clip.row for item in stream if item.epoch == epoch] for epoch in range(4)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1]
-    assert stream != [item for step in range(10) for item in global_batch(CLIPS, 4, step, 4)]
+    assert stream != batches(4, 4, 10)
+
+
+@given(st.integers(0, 99), st.integers(1, 7), st.integers(0, 50), st.integers(1, 4))
+def test_a_step_is_the_same_wherever_a_training_begins_and_shared_out_whole(seed, batch_size, step, workers):
+    stream = batches(seed, batch_size, step + 1)
+    batch = ClipSampler(CLIPS, seed).batch(step, batch_size)
+    assert batch == stream[-batch_size:]
+    shares = [batch[rank::workers] for rank in range(workers)]
+    assert sorted(item.clip.row for share in shares for item in share) == sorted(
+        item.clip.row for item in batch
+    )
 
 
 def test_a_batch_may_be_larger_than_the_dataset():
-    batch = global_batch(CLIPS, seed=0, step=0, batch_size=25)
+    batch = ClipSampler(CLIPS, seed=0).batch(0, 25)
     assert [sum(item.epoch == epoch for item in batch) for epoch in range(3)] == [10, 10, 5]
+
+
+def rows_of_kinds(**counts: int) -> ClipRows:
+    kinds = [kind.replace("_", "-") for kind, count in counts.items() for _ in range(count)]
+    numbers = list(range(len(kinds)))
+    return ClipRows(
+        pa.table({"row": numbers, "clip_id": map(str, numbers), "caption": map(str, numbers), "kind": kinds})
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 99), st.floats(0.05, 1), st.floats(0, 1), st.integers(1, 60), st.integers(1, 60))
+def test_a_mix_holds_its_shares_and_every_kind_has_epochs_of_its_own(seed, images, films, few, many):
+    rows = rows_of_kinds(images=few, long_videos=many)
+    sampler = ClipSampler(rows, seed, {"images": images, "long-videos": films})
+    stream = [item for step in range(2 * MIX_BLOCK // 8) for item in sampler.batch(step, 8)]
+    of_images = [item for item in stream if item.clip.kind == "images"]
+    assert len(of_images) == pytest.approx(2 * MIX_BLOCK * images / (images + films), abs=2)
+    first_epoch = [item.clip.row for item in of_images if item.epoch == 0]
+    assert len(first_epoch) == len(set(first_epoch)) == min(few, len(of_images))
+    assert [item.epoch for item in of_images] == sorted(item.epoch for item in of_images)
+
+
+def test_a_mix_with_a_kind_that_is_not_there_is_refused():
+    with pytest.raises(RequestError, match="no clips of long-videos"):
+        ClipSampler(rows_of_kinds(images=3), 0, {"images": 1, "long-videos": 1})
+    ClipSampler(rows_of_kinds(images=3), 0, {"images": 1, "long-videos": 0})
+    with pytest.raises(ValueError, match="mix"):
+        TemporalSettings(mix={"images": 0})
 
 
 def test_a_key_always_draws_the_same_and_another_key_something_else():
@@ -69,7 +118,7 @@ def test_else_training_clips_are_held_out_and_not_trained_on(tmp_path):
     assert "hold-out" in split.heldout_source
     rows = {clip.row for clip in split.train}, {clip.row for clip in split.heldout}
     assert not rows[0] & rows[1] and len(rows[0] | rows[1]) == 20 and len(rows[1]) == 8
-    assert split == split_clips(dataset, videos_only=True)
+    assert list(split.train) == list(split_clips(dataset, videos_only=True).train)
 
 
 def test_a_dataset_with_nothing_to_train_on_is_refused(tmp_path):
@@ -96,6 +145,6 @@ def test_the_average_follows_the_weights_and_steps_aside():
 
 
 def test_the_batch_must_divide_among_the_workers():
-    for settings in (TemporalSettings, DecoderSettings):
+    for kind in (TemporalSettings, DecoderSettings):
         with pytest.raises(ValueError, match="no multiple of num_workers"):
-            settings(batch_size=3, num_workers=2)
+            kind(batch_size=3, num_workers=2)

@@ -1,0 +1,160 @@
+"""Checkpoints of one training: written whole or not at all, while the training goes on; local or at an address.
+
+`step-00000200.pt` is the state, `step-00000200.json` its digest, written last: without it, or when the state does not
+fit it, the checkpoint does not count and an older one serves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import RequestError
+
+_PREFIX = "step-"
+_FAILURE = "failure.json"
+_CHUNK_BYTES = 16 * 2**20
+
+
+class CheckpointStore:
+    """The checkpoints in a folder or at an fsspec address, of the training that `config_digest` stands for.
+
+    The newest `keep` stay. Raises RequestError when the place holds those of another training.
+    """
+
+    def __init__(self, place: str, config_digest: str, keep: int) -> None:
+        from fsspec.core import url_to_fs
+
+        self._fs, self._root = url_to_fs(place, use_listings_cache=False)
+        self._place, self._config_digest, self._keep = place, config_digest, keep
+        self._is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else ())
+        if self._is_local:
+            self._fs.makedirs(self._root, exist_ok=True)
+        self._writer = ThreadPoolExecutor(max_workers=1)
+        self._under_way: Future[None] | None = None
+
+    def steps(self) -> list[int]:
+        """The steps of the checkpoints that count, ascending."""
+        try:
+            names = [name.rsplit("/", 1)[-1] for name in self._fs.ls(self._root, detail=False)]
+        except FileNotFoundError:  # a bucket knows no empty folder
+            return []
+        found = (name.removeprefix(_PREFIX).removesuffix(".json") for name in names if name.endswith(".json"))
+        return sorted(int(number) for number in found if number.isdigit())
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Start to write a state, which must not change meanwhile; waits for the one before, and raises its error."""
+        self.wait()
+        self._under_way = self._writer.submit(self._write, step, state)
+
+    def wait(self) -> None:
+        """Wait until what was given to `save` lies there for good."""
+        if self._under_way is not None:
+            self._under_way.result()
+            self._under_way = None
+
+    def load_newest(self, map_location: Any = "cpu") -> dict[str, Any] | None:
+        """The newest state that is whole, or None; RequestError when it is that of another training."""
+        for step in reversed(self.steps()):
+            try:
+                about = json.loads(self._fs.cat_file(self._path(step, "json")))
+            except (ValueError, FileNotFoundError):
+                continue
+            if about["config"] != self._config_digest:
+                raise RequestError(f"{self._place}: holds checkpoints of a training with other settings")
+            state = self._read(step, about["digest"], map_location)
+            if state is not None:
+                return state
+        return None
+
+    def fail(self, reason: str) -> None:
+        """Say for good why this training cannot go on, for those who wait for it."""
+        self._put(_FAILURE, json.dumps({"reason": reason}).encode())
+
+    def take_failure(self) -> str | None:
+        """What `fail` said, which is then forgotten; None when nothing was."""
+        reason = self.failure()
+        if reason is not None:
+            self._fs.rm_file(f"{self._root}/{_FAILURE}")
+        return reason
+
+    def failure(self) -> str | None:
+        """What `fail` said."""
+        try:
+            return str(json.loads(self._fs.cat_file(f"{self._root}/{_FAILURE}"))["reason"])
+        except FileNotFoundError:
+            return None
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        if self._fs.exists(self._root):
+            self._fs.rm(self._root, recursive=True)
+
+    def _write(self, step: int, state: Mapping[str, Any]) -> None:
+        import torch
+
+        folder = self._root if self._is_local else None
+        handle, partial = tempfile.mkstemp(prefix=".partial-", dir=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(dict(state), file)
+                file.flush()
+                os.fsync(file.fileno())
+            about = {"config": self._config_digest, "digest": _digest(Path(partial))}
+            if self._is_local:
+                os.replace(partial, self._path(step, "pt"))
+            else:
+                self._fs.put_file(partial, self._path(step, "pt"))
+        finally:
+            Path(partial).unlink(missing_ok=True)
+        self._put(f"{_PREFIX}{step:08d}.json", json.dumps(about).encode())
+        for old in self.steps()[: -self._keep]:
+            # First what makes it count, so that a crash in between leaves no half of it.
+            for suffix in ("json", "pt"):
+                self._fs.rm_file(self._path(old, suffix))
+
+    def _put(self, name: str, data: bytes) -> None:
+        """Write a small file whole or not at all; one object of a bucket is that by itself."""
+        path = f"{self._root}/{name}"
+        if not self._is_local:
+            self._fs.pipe_file(path, data)
+            return
+        partial = Path(f"{path}.partial")
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+    def _read(self, step: int, digest: str, map_location: Any) -> dict[str, Any] | None:
+        import torch
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(self._path(step, "pt"))
+            try:
+                if not self._is_local:
+                    path = Path(folder, "state.pt")
+                    self._fs.get_file(self._path(step, "pt"), str(path))
+                if _digest(path) != digest:
+                    return None
+            except FileNotFoundError:
+                return None
+            state: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+            return state
+
+    def _path(self, step: int, suffix: str) -> str:
+        return f"{self._root}/{_PREFIX}{step:08d}.{suffix}"
+
+
+def _digest(path: Path) -> str:
+    digest = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

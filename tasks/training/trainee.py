@@ -1,0 +1,58 @@
+"""What the engine asks of that which is trained."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from tasks.training.batches import Reader
+from tasks.training.distributed import Group
+from tasks.training.splits import ClipRows
+
+Figures = dict[str, float]
+
+
+class Trainee(ABC):
+    """A model whose frozen parameters want no gradient, its data, its loss, its held-out figures."""
+
+    model: nn.Module
+    """The module whose parameters are trained; calling it is what several workers do together."""
+    train_clips: ClipRows
+    heldout_size: int
+    reader: Reader
+
+    @abstractmethod
+    def prepare(self, device: torch.device) -> None:
+        """Move everything to a device, in the precision of the settings."""
+
+    @abstractmethod
+    def losses(self, model: nn.Module, batch: Any, step: int) -> torch.Tensor:
+        """The loss of each clip, (b,); `model` is `self.model`, wrapped for several workers."""
+
+    @abstractmethod
+    def heldout_figures(self, samples: Sequence[int]) -> Sequence[Figures]:
+        """The figures, `loss` among them, of each of the given held-out samples."""
+
+    @abstractmethod
+    def reset_temporal_layers(self) -> None:
+        """Give the model fresh temporal layers, which change nothing."""
+
+    def after_step(self, group: Group, step: int) -> Figures:
+        """What is left to do after the optimizer's step, and figures to log with it."""
+        return {}
+
+    def sample_videos(self) -> dict[str, bytes]:
+        """An mp4 by name for each of a few fixed prompts and seeds, made with the weights as they are."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What has been learned beside the model's parameters."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        assert not state

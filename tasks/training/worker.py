@@ -1,0 +1,73 @@
+"""What every worker of a training does on Ray Train."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import ray.train
+import torch
+from ray.train.torch import get_device
+
+from tasks.errors import RequestError
+from tasks.training.checkpoints import CheckpointStore
+from tasks.training.distributed import Group
+from tasks.training.engine import Training
+from tasks.training.reports import QueuedReports
+from tasks.training.settings import DecoderSettings, TemporalSettings, TrainingSettings
+from tasks.training.trainee import Trainee
+
+
+def work(config: dict[str, Any]) -> None:
+    """Train the part that the config names, from the newest checkpoint; why it cannot go on stands in the store."""
+    settings = settings_of(config)
+    context = ray.train.get_context()
+    group = Group(context.get_world_rank(), context.get_world_size(), get_device())
+    store = CheckpointStore(config["checkpoints"], config["digest"], settings.keep_checkpoints)
+    if store.failure() is not None:
+        return
+    if not settings.use_gpu and not settings.threads:
+        # Ray gives a worker one thread, whatever the machine has.
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // context.get_local_world_size()))
+    reports = QueuedReports(config["queue"] if group.rank == 0 else None)
+    try:
+        Training(trainee_of(config), settings, group).run(store, reports)
+    except RequestError as error:  # every worker comes to it in the same step
+        if group.rank == 0:
+            store.fail(str(error))
+    except torch.OutOfMemoryError as error:
+        # One worker alone: the others wait for it until Ray ends them all.
+        store.fail(what_to_change(settings, str(error)))
+        raise
+
+
+def settings_of(config: dict[str, Any]) -> TrainingSettings:
+    """The settings of the part that a config names."""
+    kind = TemporalSettings if config["part"] == "temporal" else DecoderSettings
+    return kind(**config["settings"])
+
+
+def trainee_of(config: dict[str, Any]) -> Trainee:
+    """The trainee of the part that a config names."""
+    from tasks.generation.settings import SamplingSettings
+    from tasks.training.decoder_trainee import DecoderTrainee
+    from tasks.training.temporal_trainee import TemporalTrainee
+
+    settings, place = settings_of(config), (config["dataset"], config["model"])
+    if isinstance(settings, TemporalSettings):
+        return TemporalTrainee(*place, settings, SamplingSettings(**config["sampling"]))
+    assert isinstance(settings, DecoderSettings)
+    return DecoderTrainee(*place, settings)
+
+
+def what_to_change(settings: TrainingSettings, error: str) -> str:
+    """One line for those whose model does not fit."""
+    share = settings.batch_size // settings.num_workers
+    here = min(settings.micro_batch or share, share)
+    advice = [f"micro_batch below {here}"] if here > 1 else []
+    advice += [] if settings.gradient_checkpointing else ["gradient_checkpointing = true"]
+    advice += [] if settings.precision == "bfloat16" else ['precision = "bfloat16"']
+    advice += [] if settings.optimizer == "adamw8bit" else ['optimizer = "adamw8bit"']
+    advice += [] if settings.sharding == "fsdp" else ['sharding = "fsdp"']
+    first_line = error.strip().splitlines()[0]
+    return f"out of memory ({first_line}); try {', then '.join(advice) or 'smaller clips or a larger GPU'}"

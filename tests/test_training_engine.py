@@ -1,0 +1,201 @@
+"""Attacks the training loop in this process: restarts, accumulation, what is not finite, averages, what it tells."""
+
+import copy
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from tasks.errors import RequestError
+from tasks.generation.settings import SamplingSettings
+from tasks.training.checkpoints import CheckpointStore
+from tasks.training.distributed import Group
+from tasks.training.engine import Training
+from tasks.training.settings import TemporalSettings
+from tasks.training.temporal_trainee import TemporalTrainee
+from tests.training_dataset import write_small_model, write_training_dataset
+
+STEPS = 12
+SAMPLING = SamplingSettings(num_inference_steps=2, prompt_frames=4)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tiny_profile) -> Path:
+    return write_small_model(tmp_path_factory.mktemp("model") / "m", tiny_profile.model)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, tiny_profile) -> Path:
+    return write_training_dataset(tmp_path_factory.mktemp("clips") / "d", Path(tiny_profile.model), 12, 8, 1)
+
+
+class Told:
+    """Keeps what a training says; can end it after so many steps, as a power cut would."""
+
+    def __init__(self, ends_after: int | None = None) -> None:
+        self.begun: list[int] = []
+        self.points: list[tuple[int, dict[str, float]]] = []
+        self.videos: dict[tuple[int, str], bytes] = {}
+        self._ends_after = ends_after
+
+    def started(self, step: int) -> None:
+        self.begun.append(step)
+
+    def figures(self, points) -> None:
+        self.points += points
+        if self._ends_after is not None and self.points[-1][0] + 1 >= self._ends_after:
+            raise KeyboardInterrupt
+
+    def video(self, step: int, name: str, mp4: bytes) -> None:
+        self.videos[step, name] = mp4
+
+
+def settings(**changes) -> TemporalSettings:
+    fixed = {"steps": STEPS, "batch_size": 4, "num_workers": 1, "threads": 1, "warmup_steps": 3, "lr": 1e-3}
+    quick = {"heldout_samples": 4, "log_every": 1, "checkpoint_every": 5, "ema_decay": 0.9}
+    return TemporalSettings(**(fixed | quick | changes))
+
+
+def training(dataset: Path, model: Path, **changes) -> Training:
+    chosen = settings(**changes)
+    return Training(TemporalTrainee(str(dataset), str(model), chosen, SAMPLING), chosen, Group())
+
+
+def run(dataset: Path, model: Path, store: Path, told: Told | None = None, **changes) -> Training:
+    done = training(dataset, model, **changes)
+    done.run(CheckpointStore(str(store), "config", 2), told or Told())
+    return done
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset, model, tmp_path_factory) -> Training:
+    return run(dataset, model, tmp_path_factory.mktemp("store") / "s")
+
+
+def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(dataset, model, undisturbed, tmp_path):
+    told = Told(ends_after=8)
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, model, tmp_path / "s", told)
+    assert told.begun == [0]
+    again = Told()
+    resumed = run(dataset, model, tmp_path / "s", again)
+    assert again.begun == [5] and [step for step, _ in again.points] == list(range(5, STEPS))
+    assert resumed.progress == undisturbed.progress
+    for name, weight in undisturbed.ema.weights.items():
+        assert torch.equal(weight, resumed.ema.weights[name])
+        assert torch.equal(undisturbed.trained[name], resumed.trained[name])
+
+
+def test_one_that_is_finished_only_says_so(dataset, model, tmp_path):
+    first = run(dataset, model, tmp_path / "s", steps=2)
+    told = Told()
+    assert run(dataset, model, tmp_path / "s", told, steps=2).progress == first.progress
+    assert told.begun == [2] and not told.points
+
+
+def test_micro_batches_add_up_to_the_batch(dataset, model, undisturbed, tmp_path):
+    parted = run(dataset, model, tmp_path / "s", micro_batch=1)
+    assert parted.progress.curves["loss"] == pytest.approx(undisturbed.progress.curves["loss"], abs=1e-5)
+    assert parted.progress.curves["gradient_norm"] == pytest.approx(
+        undisturbed.progress.curves["gradient_norm"], rel=1e-3
+    )
+
+
+def test_frozen_weights_stay_bit_for_bit_and_the_average_follows_the_trained(dataset, model, undisturbed):
+    before = training(dataset, model)
+    for name, parameter in before.trainee.model.named_parameters():
+        after = dict(undisturbed.trainee.model.named_parameters())[name]
+        assert torch.equal(parameter, after) is (name not in undisturbed.trained), name
+    moved = {name: (p - before.trained[name]).norm() for name, p in undisturbed.trained.items()}
+    behind = {name: (p - undisturbed.ema.weights[name]).norm() for name, p in undisturbed.trained.items()}
+    assert all(0 < behind[name] < moved[name] for name in moved if moved[name] > 1e-6)
+    assert undisturbed.progress.heldout["candidate"] != undisturbed.progress.heldout["base"]
+
+
+def test_what_the_settings_ask_for_is_told(dataset, model, tmp_path):
+    told = Told()
+    done = run(dataset, model, tmp_path / "s", told, steps=4, log_every=2, validate_every=2, sample_every=2)
+    figures = dict(told.points)
+    assert [step for step, _ in told.points] == [0, 1, 2, 3]
+    assert all({"loss", "lr", "gradient_norm"} <= figures[step].keys() for step in range(4))
+    for step in (1, 3):
+        assert figures[step]["steps_per_s"] > 0 and 0 <= figures[step]["data_wait"] < 1
+        assert 0.1 < figures[step]["memory_gib"] < 100
+    assert math.isfinite(figures[1]["heldout.loss"]) and "heldout.loss" not in figures[3]
+    assert set(told.videos) == {(step, f"{n}.mp4") for step in (0, 2, 4) for n in (0, 1)}
+    assert told.videos[0, "0.mp4"] != told.videos[4, "0.mp4"]
+    assert [figures[step]["loss"] for step in range(4)] == done.progress.curves["loss"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"snr_gamma": 0.5},
+        {"offset_noise": 0.3},
+        {"noise_alpha": 1.0},
+        {"caption_dropout": 1.0},
+        {"seed": 1},
+        {"mix": {"images": 1.0, "short-videos": 1.0}},
+    ],
+    ids=str,
+)
+def test_every_setting_of_the_loss_changes_it(dataset, model, undisturbed, tmp_path, changes):
+    losses = run(dataset, model, tmp_path / "s", steps=2, **changes).progress.curves["loss"]
+    assert all(math.isfinite(loss) for loss in losses)
+    assert losses != undisturbed.progress.curves["loss"][:2]
+
+
+def test_half_of_the_precision_is_nearly_the_same(dataset, model, undisturbed, tmp_path):
+    half = run(dataset, model, tmp_path / "s", precision="bfloat16")
+    assert half.progress.curves["loss"] == pytest.approx(undisturbed.progress.curves["loss"], rel=0.02)
+    assert all(p.dtype == torch.float32 for p in half.trained.values())
+
+
+def test_checkpointing_changes_nothing(dataset, model, undisturbed, tmp_path):
+    saving = run(dataset, model, tmp_path / "s", gradient_checkpointing=True, steps=STEPS)
+    assert saving.progress.curves["loss"] == pytest.approx(undisturbed.progress.curves["loss"], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def poisoned(tmp_path_factory, tiny_profile) -> Path:
+    """A dataset in which one clip's latents are not finite, as a fault on a disk or in an encoder leaves them."""
+    folder = tmp_path_factory.mktemp("poisoned") / "d"
+    return write_training_dataset(folder, Path(tiny_profile.model), 12, 8, 0, broken="clip-0003")
+
+
+def test_a_step_that_is_not_finite_is_left_out_and_the_training_goes_on(poisoned, model, tmp_path):
+    done = run(poisoned, model, tmp_path / "s", batch_size=2, steps=6)
+    assert done.progress.step == 6 and len(done.progress.skipped) == 1  # an epoch: the clip comes once
+    (skipped,) = done.progress.skipped
+    losses = done.progress.curves["loss"]
+    assert [math.isfinite(loss) for loss in losses] == [step != skipped for step in range(6)]
+    assert all(weight.isfinite().all() for weight in done.trained.values())
+    assert done._bad_clips == ["clip-0003"]
+
+
+def test_too_many_of_them_end_it_and_name_the_clips(poisoned, model, tmp_path):
+    with pytest.raises(RequestError, match=r"not finite in 2 steps in a row.*clip-0003"):
+        run(poisoned, model, tmp_path / "s", batch_size=12, max_bad_steps=2)
+
+
+def test_stored_text_states_are_asked_for_where_there_are_none(dataset, model):
+    with pytest.raises(RequestError, match="text_states"):
+        training(dataset, model, text_states="stored")
+
+
+def test_the_state_in_a_checkpoint_does_not_change_while_it_is_written(dataset, model, tmp_path):
+    from tasks.training.snapshot import snapshot
+
+    going = training(dataset, model)
+    batches = iter(going.steps(0))
+    going.step(going.trainee.model, next(batches))
+    taken = snapshot(going.trained, going.ema, going.optimizer, going.trainee, going.group)
+    before = copy.deepcopy(taken)
+    going.step(going.trainee.model, next(batches))
+    for name, weight in before["trained"].items():
+        assert torch.equal(weight, taken["trained"][name])
+    for number, state in before["optimizer"]["state"].items():
+        assert all(
+            torch.equal(value, taken["optimizer"]["state"][number][key]) for key, value in state.items()
+        )
