@@ -6,7 +6,9 @@ tokens are views.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from vidrd_model.attention import FeedForward, SelfAttention, TempAttention, TextAttention, TextStates
-from vidrd_model.dropout import KeyedDropout
+from vidrd_model.dropout import KeyedDropout, with_present_keys
 from vidrd_model.temporal_layers import (
     PooledGroupNorm,
     TempConv,
@@ -142,7 +144,24 @@ class SpatialTransformer(nn.Module):
         return x_bcnhw + unfold_frames(folded, b)
 
 
-class _Stage(nn.Module):
+class _Checkpointed(nn.Module):
+    """A block whose layers keep nothing but their input for the backward pass, when checkpointing is on.
+
+    Layer by layer, not the block as a whole: what is recomputed at a time is less, and the layers' outputs on the way
+    down are kept as skips in any case.
+    """
+
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable[..., Any]
+
+    def run(self, layer: Callable[..., torch.Tensor], *args: Any) -> torch.Tensor:
+        """Calls `layer`."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(with_present_keys(layer), *args)
+        return layer(*args)
+
+
+class _Stage(_Checkpointed):
     """Resnets, each followed by its Temp-Conv and, where the stage has attention, its transformer."""
 
     def __init__(self, channels: list[tuple[int, int]], heads: int | None, depth: int, options: BlockOptions):
@@ -183,7 +202,7 @@ class DownBlock(_Stage):
         """The block's output and the skips for the way up."""
         skips = []
         for index in range(len(self.resnets)):
-            x_bcnhw = self.layer(index, x_bcnhw, time_bd, text)
+            x_bcnhw = self.run(self.layer, index, x_bcnhw, time_bd, text)
             skips.append(x_bcnhw)
         if self.downsamplers is not None:
             x_bcnhw = _per_frame(self.downsamplers[0], x_bcnhw, x_bcnhw.shape[0])
@@ -191,7 +210,7 @@ class DownBlock(_Stage):
         return x_bcnhw, skips
 
 
-class MidBlock(nn.Module):
+class MidBlock(_Checkpointed):
     """The lowest resolution: resnet, Temp-Conv, transformer, resnet, Temp-Conv."""
 
     def __init__(self, channels: int, heads: int, depth: int, options: BlockOptions):
@@ -206,12 +225,17 @@ class MidBlock(nn.Module):
 
     def forward(self, x_bcnhw, time_bd, text) -> torch.Tensor:
         """b c n h w to the same shape."""
-        for index, resnet in enumerate(self.resnets):
-            if index == 1:
-                x_bcnhw = self.attentions[0](x_bcnhw, text)
-            x_bcnhw = resnet(x_bcnhw, time_bd)
-            if self.temp_convs is not None:
-                x_bcnhw = self.temp_convs[index](x_bcnhw)
+        for index in range(len(self.resnets)):
+            x_bcnhw = self.run(self.layer, index, x_bcnhw, time_bd, text)
+        return x_bcnhw
+
+    def layer(self, index: int, x_bcnhw: torch.Tensor, time_bd: torch.Tensor, text: TextStates):
+        """Runs one of the two layers; the transformer begins the second."""
+        if index == 1:
+            x_bcnhw = self.attentions[0](x_bcnhw, text)
+        x_bcnhw = self.resnets[index](x_bcnhw, time_bd)
+        if self.temp_convs is not None:
+            x_bcnhw = self.temp_convs[index](x_bcnhw)
         return x_bcnhw
 
 
@@ -232,11 +256,15 @@ class UpBlock(_Stage):
     def forward(self, x_bcnhw, skips, time_bd, text, out_size: tuple[int, int]) -> torch.Tensor:
         """Consumes `skips` (last first) and, below the top, grows to `out_size`."""
         for index, skip in enumerate(reversed(skips)):
-            x_bcnhw = self.layer(index, torch.cat([x_bcnhw, skip], dim=1), time_bd, text)
+            x_bcnhw = self.run(self.joining_layer, index, x_bcnhw, skip, time_bd, text)
         if self.upsamplers is not None:
             grown = self.upsamplers[0](fold_frames(x_bcnhw), output_size=out_size)
             x_bcnhw = unfold_frames(grown, x_bcnhw.shape[0])
         return x_bcnhw
+
+    def joining_layer(self, index: int, x_bcnhw: torch.Tensor, skip_bcnhw: torch.Tensor, *rest: Any):
+        """Runs layer `index` on what comes from below and its skip; joined here, both are kept but once."""
+        return self.layer(index, torch.cat([x_bcnhw, skip_bcnhw], dim=1), *rest)
 
 
 def _per_frame(module: nn.Module, x_bcnhw: torch.Tensor, num_videos: int) -> torch.Tensor:

@@ -16,7 +16,7 @@ from torch import nn
 
 from vidrd_model.attention import KeyValue, TextAttention, TextStates
 from vidrd_model.blocks import BlockOptions, DownBlock, MidBlock, UpBlock
-from vidrd_model.dropout import number_dropouts, with_present_keys
+from vidrd_model.dropout import number_dropouts
 from vidrd_model.errors import ModelError
 from vidrd_model.image_models import load_image_part, take_image_weights
 from vidrd_model.temporal_layers import (
@@ -137,7 +137,6 @@ class TemporalUNet(ModelMixin, ConfigMixin):
         for slot, attention in enumerate(self._text_attentions()):
             attention.slot = slot
         number_dropouts(self)
-        self.gradient_checkpointing = False
 
     @classmethod
     def from_image_unet(cls, image_unet: UNet2DConditionModel | str | Path, **settings: Any) -> TemporalUNet:
@@ -195,14 +194,14 @@ class TemporalUNet(ModelMixin, ConfigMixin):
 
         skips = [x]
         for block in self.down_blocks:
-            x, more = self._run(block, x, time_bd, encoder_hidden_states)
+            x, more = block(x, time_bd, encoder_hidden_states)
             skips += more
-        x = self._run(self.mid_block, x, time_bd, encoder_hidden_states)
+        x = self.mid_block(x, time_bd, encoder_hidden_states)
         skips_per_block = self.config.layers_per_block + 1
         for block in self.up_blocks:
             taken, skips = skips[-skips_per_block:], skips[:-skips_per_block]
             out_size = tuple(skips[-1].shape[-2:]) if skips else tuple(x.shape[-2:])
-            x = self._run(block, x, taken, time_bd, encoder_hidden_states, out_size)
+            x = block(x, taken, time_bd, encoder_hidden_states, out_size)
 
         x = self.conv_out(fold_frames(F.silu(self.conv_norm_out(x))))
         out = unfold_frames(x, videos).contiguous()
@@ -211,11 +210,6 @@ class TemporalUNet(ModelMixin, ConfigMixin):
     def _embed_time(self, timestep: torch.Tensor | float | int, sample: torch.Tensor) -> torch.Tensor:
         steps = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])
         return self.time_embedding(self.time_proj(steps).to(sample.dtype))
-
-    def _run(self, block: nn.Module, *args: Any) -> Any:
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            return self._gradient_checkpointing_func(with_present_keys(block), *args)
-        return block(*args)
 
 
 def _per_level(value: int | tuple[int, ...] | list[int], levels: int, name: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -173,30 +174,39 @@ class TemporalVAE(AutoencoderKL):
     def _decode_frames(self, z: torch.Tensor, num_frames: int) -> torch.Tensor:
         decoder = self.decoder
         x = decoder.conv_in(z if self.post_quant_conv is None else self.post_quant_conv(z))
-        for block in (decoder.mid_block, *decoder.up_blocks):
-            x = self._run(block, x, num_frames)
-        return decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))
+        for index in range(len(decoder.mid_block.resnets)):
+            x = self._run(_mid_layer, decoder.mid_block, index, x)
+        for block in decoder.up_blocks:
+            for index in range(len(block.resnets)):
+                x = self._run(_up_layer, block, index, x, num_frames)
+            for upsampler in block.upsamplers or ():
+                x = self._run(upsampler, x)
+        return self._run(_output_layer, decoder, x)
 
-    def _run(self, block: Any, x: torch.Tensor, num_frames: int) -> torch.Tensor:
-        run = _mid_block if block is self.decoder.mid_block else _up_block
+    def _run(self, layer: Callable[..., torch.Tensor], *args: Any) -> torch.Tensor:
+        """Calls a layer; with checkpointing on, it keeps nothing but its input for the backward pass."""
         if self.decoder.gradient_checkpointing and torch.is_grad_enabled():
-            return self.decoder._gradient_checkpointing_func(with_present_keys(run), block, x, num_frames)
-        return run(block, x, num_frames)
+            return self.decoder._gradient_checkpointing_func(with_present_keys(layer), *args)
+        return layer(*args)
 
 
-def _mid_block(block: Any, x: torch.Tensor, _: int) -> torch.Tensor:
-    return block(x)
+def _mid_layer(block: Any, index: int, x: torch.Tensor) -> torch.Tensor:
+    # Not the block's own forward pass, which checkpoints some of its layers a second time.
+    if index and block.attentions[index - 1] is not None:
+        x = block.attentions[index - 1](x)
+    return block.resnets[index](x, None)
 
 
-def _up_block(block: Any, x: torch.Tensor, num_frames: int) -> torch.Tensor:
-    for index, resnet in enumerate(block.resnets):
-        x = resnet(x, None)
-        if block.temp_convs is not None and num_frames > 1:
-            videos = x.shape[0] // num_frames
-            x = fold_frames(block.temp_convs[index](unfold_frames(x, videos)))
-    for upsampler in block.upsamplers or ():
-        x = upsampler(x)
+def _up_layer(block: Any, index: int, x: torch.Tensor, num_frames: int) -> torch.Tensor:
+    x = block.resnets[index](x, None)
+    if block.temp_convs is not None and num_frames > 1:
+        videos = x.shape[0] // num_frames
+        x = fold_frames(block.temp_convs[index](unfold_frames(x, videos)))
     return x
+
+
+def _output_layer(decoder: Any, x: torch.Tensor) -> torch.Tensor:
+    return decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))
 
 
 def _tile_starts(length: int, size: int, overlap: int) -> list[int]:

@@ -12,7 +12,19 @@ from importlib import import_module
 
 from flows.environment import prepare
 
-SECTIONS = ("steps", "unet", "loop", "memory", "seams", "decode", "decoding", "build", "reading", "scale")
+SECTIONS = (
+    "steps",
+    "unet",
+    "train_step",
+    "loop",
+    "memory",
+    "seams",
+    "decode",
+    "decoding",
+    "build",
+    "reading",
+    "scale",
+)
 
 
 def main(names: list[str]) -> None:
