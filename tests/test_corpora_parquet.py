@@ -141,6 +141,24 @@ def test_a_missing_or_unclear_column_is_refused(tmp_path: Path, columns: dict, m
     assert f"{path}: " in str(caught.value) and said in str(caught.value)
 
 
+def test_where_a_model_writes_captions_no_column_is_needed_but_a_named_one_is(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.parquet", {"image": [b"x", b"y", b"z"]})
+    records = _read(path, captions_needed=False)
+    assert problems(records) == {f"t.parquet#{row}": None for row in range(3)}
+    assert not any(record.captions for record in records.values())
+    with open_media(records["t.parquet#2"].place) as media:
+        assert not isinstance(media, str) and media.read() == b"z"
+    with pytest.raises(RequestError, match="has no column 'title'"):
+        _read(path, captions_needed=False, caption_column="title")
+    write_image(tmp_path / "a.png")
+    path = _write(tmp_path / "t.parquet", {"path": ["a.png"], "licence": ["CC-BY"]})
+    (record,) = _read(path, captions_needed=False).values()
+    assert (record.uri, record.licence, record.problem) == ("a.png", "CC-BY", None)
+    path = _write(tmp_path / "t.parquet", {"image": [b"x", b"y"], "caption": ["one", None]})
+    one, none = _read(path, captions_needed=False).values()
+    assert one.captions == (CaptionSpan("one"),) and none.problem is None
+
+
 def test_damaged_tables_are_problems_that_name_them(tmp_path: Path) -> None:
     whole = _write(tmp_path / "b.parquet", {"image": [b"x"] * 4, "caption": ["one"] * 4})
     content = whole.read_bytes()

@@ -51,7 +51,7 @@ def build(
     goes on from there.
     """
     shape = check_target(dataset_dir, recipe)
-    corpora = load_corpora(corpora_path)
+    corpora = load_corpora(corpora_path, recipe.captions_needed)
     digests = Digests.of(recipe)
     report = on_progress or _silent
     summary = BuildSummary(
