@@ -17,21 +17,11 @@ from tasks.clips.settings import ClipSettings
 from tasks.clips.shots import Shot, shots_of
 from tasks.clips.video_io import encode
 from tasks.errors import RequestError
-from tasks.tiny_world.drawing import Scene, draw_clip, draw_image, random_scene
+from tasks.tiny_world.drawing import draw_image, random_scene
+from tests.drawn_films import cut_scenes
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 FILMS = ClipSettings(shot_threshold=3.0, shot_min_content=15.0)
-
-
-def _scenes(lengths: list[int], seed: int, speed: float = 1.0) -> list[np.ndarray]:
-    """The frames of scenes of these lengths, neighbours unlike each other."""
-    rng = np.random.default_rng(seed)
-    scenes: list[Scene] = []
-    while len(scenes) < len(lengths):
-        scene = random_scene(rng)
-        if not scenes or (scene.colour != scenes[-1].colour and scene.shape != scenes[-1].shape):
-            scenes.append(scene)
-    return [draw_clip(scene, rng, length) for scene, length in zip(scenes, lengths, strict=True)]
 
 
 def _small_frames(path: Path) -> Iterator[tuple[float, np.ndarray]]:
@@ -48,7 +38,7 @@ def _shots(path: Path, frames_nhwc: np.ndarray, settings: ClipSettings | None = 
 @pytest.mark.parametrize("seed", range(12))
 def test_hard_cuts_are_found_exactly(tmp_path: Path, seed: int) -> None:
     lengths = np.random.default_rng([1, seed]).integers(8, 13, 6).tolist()
-    shots = _shots(tmp_path / "film.mp4", np.concatenate(_scenes(lengths, seed)))
+    shots = _shots(tmp_path / "film.mp4", np.concatenate(cut_scenes(lengths, seed)))
     starts = np.cumsum([0, *lengths]).tolist()
     assert [(shot.first, shot.stop) for shot in shots] == list(itertools.pairwise(starts))
     assert [(shot.start_s, shot.end_s) for shot in shots] == [
@@ -65,7 +55,7 @@ def test_a_real_film_with_several_shots() -> None:
 
 
 def test_short_shots_are_dropped_and_long_ones_come_in_pieces(tmp_path: Path) -> None:
-    shots = _shots(tmp_path / "film.mp4", np.concatenate(_scenes([10, 3, 10], 0)))
+    shots = _shots(tmp_path / "film.mp4", np.concatenate(cut_scenes([10, 3, 10], 0)))
     assert [shot.first for shot in shots] == [0, 13]
     still = np.full((64, 64, 3), 30, np.uint8)
     held = shots_of(((i / 8, still) for i in range(100)), ClipSettings(max_shot_s=2.0))
