@@ -16,7 +16,7 @@ from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
 from tasks.corpora.tree import MISSING
 
-_ROWS = 2
+_ROWS = 3
 """Raised when the same source and settings would give other rows: everything is then made anew."""
 
 
