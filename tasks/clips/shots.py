@@ -1,4 +1,4 @@
-"""Splits a stream of small frames into shots, in one pass: cuts part them, fades and dissolves go, flashes are marked."""
+"""Splits a stream of small frames into shots, in one pass: cuts part them, fades and dissolves go, flashes are odd."""
 
 from __future__ import annotations
 
