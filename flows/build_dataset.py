@@ -67,7 +67,7 @@ def check(params: BuildDatasetParams) -> None:
     if params.action != "refilter":
         corpora = _known_corpora(params, profile)
         if corpora is not None:
-            load_corpora(corpora)
+            load_corpora(corpora, _recipe(params, profile).captions_needed)
         elif profile.name != "tiny":
             raise RequestError(f"corpora: missing; the profile {profile.name} has no corpora of its own")
     check_target(_dataset_dir(params, profile), _recipe(params, profile))

@@ -71,7 +71,8 @@ def verify(
 def remove(
     dataset: FolderArgument,
     source_id: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="A source, as in the column source_id; may repeat.")
+        list[str] | None,
+        typer.Option(metavar="ID|URI", help="A source by its source_id or its exact source_uri; may repeat."),
     ] = None,
     licence: Annotated[
         list[str] | None, typer.Option(metavar="L", help="All sources of this licence; may repeat.")

@@ -68,8 +68,8 @@ def plan(params: PlanParams) -> dict[str, Any]:
         params.gpu_price,
     )
     corpora_path = params.corpora or _tiny_world()
-    corpora = load_corpora(corpora_path)
-    measured = measure(corpora, profile.recipe())
+    recipe = profile.recipe()
+    measured = measure(load_corpora(corpora_path, recipe.captions_needed), recipe)
     result = extrapolate(measured, params.sources, machines)
     return {
         "profile": profile.name,

@@ -14,7 +14,7 @@ import numpy as np
 from storage.builds import Build, finished_builds, tables_there
 from storage.errors import StorageError
 from storage.schema import TEXTS
-from storage.tables import open_table, table_exists, table_path
+from storage.tables import open_table, table_exists, table_path, with_numbers
 
 if TYPE_CHECKING:
     import lance
@@ -216,8 +216,7 @@ def _metadata(
     wanted = {name for name in columns if name != "row"}
     filtered = {name for name, value in (("split", split), ("kind", kinds)) if value is not None}
     # One column at least, or the scan has no rows to count. The filter comes after the row numbers.
-    data = table.to_table(columns=sorted(wanted | filtered) or ["clip_id"])
-    data = data.append_column("row", pa.array(np.arange(data.num_rows, dtype=np.int64)))
+    data = with_numbers(table.to_table(columns=sorted(wanted | filtered) or ["clip_id"]))
     if split is not None:
         data = data.filter(pc.equal(data["split"], split))
     if kinds is not None:

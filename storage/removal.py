@@ -36,21 +36,24 @@ class RemovalReport:
 
 def remove(
     dataset_dir: Path,
-    source_ids: Sequence[str] = (),
+    sources: Sequence[str] = (),
     licences: Sequence[str] = (),
     corpora: Sequence[str] = (),
     purge: bool = False,
     reason: str = "",
 ) -> RemovalReport:
-    """Take down the sources of any of these ids, licences or corpora, and tag the dataset without them.
+    """Take down these sources and those of any of these licences or corpora, and tag the dataset without them.
 
-    With `purge` earlier builds go entirely and nothing of the rows is left in any file. Cut off, it is
-    finished by running it again. StorageError, and nothing changed, when a value matches nothing.
+    A source is named by its source_id or its source_uri. With `purge` earlier builds go entirely and nothing of the
+    rows is left in any file. Cut off, it is finished by running it again. StorageError, and nothing changed, when a
+    value matches nothing or a uri is that of several sources.
     """
-    wish = Removal(tuple(source_ids), tuple(licences), tuple(corpora), now(), reason, purge)
-    if not (source_ids or licences or corpora):
+    if not (sources or licences or corpora):
         raise StorageError(f"{dataset_dir}: name the sources, licences or corpora to remove")
     with DatasetWriter.reopen(dataset_dir) as writer, writing(dataset_dir):
+        # Ids alone go on record: a uri may tell what was to be forgotten, and two corpora may share it later.
+        source_ids = _source_ids(dataset_dir, sources)
+        wish = Removal(source_ids, tuple(licences), tuple(corpora), now(), reason, purge)
         found = _Found.search(dataset_dir, wish, purge)
         earlier = next((rule for rule in removed_rules(dataset_dir).removals if rule.asks_for(wish)), None)
         if earlier is None:
@@ -81,6 +84,40 @@ def _purge(dataset_dir: Path) -> list[str]:
     for table in tables_there(dataset_dir):
         clean(dataset_dir, table, keep_days=0.0)
     return purged
+
+
+def _source_ids(dataset_dir: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """The sources that ids and uris mean, as ids; what is neither is given back as it is.
+
+    What is no longer there may be in earlier builds: a removal that was cut off is asked for in the same words.
+    """
+    meant = _sources_named(dataset_dir, newest_versions(dataset_dir), set(names))
+    for build in reversed(finished_builds(dataset_dir)):
+        if not build.purged and (unknown := set(names) - meant.keys()):
+            with suppress(StorageError):  # that a build cannot be read is no news of these sources
+                meant |= _sources_named(dataset_dir, build.versions, unknown)
+    for name, corpus_of in meant.items():
+        if len(corpus_of) > 1:
+            sources = ", ".join(f"{source_id} in {corpus}" for source_id, corpus in corpus_of.items())
+            raise StorageError(
+                f"{dataset_dir}: {name!r} is the uri of several sources, name one by id: {sources}"
+            )
+    return tuple(dict.fromkeys(next(iter(meant.get(name, {name: ""}))) for name in names))
+
+
+def _sources_named(dataset_dir: Path, versions: dict[str, int], names: set[str]) -> dict[str, dict[str, str]]:
+    """For each of these names that the ledger knows, the source of that id or else those of that uri, by corpus."""
+    by_id: dict[str, dict[str, str]] = {}
+    by_uri: dict[str, dict[str, str]] = {}
+    columns = ["source_id", "source_uri", "corpus"]
+    ledger = open_table(dataset_dir, "sources", versions["sources"])
+    for batch in ledger.to_batches(columns=columns) if names else ():
+        for source_id, uri, corpus in zip(*(batch[name].to_pylist() for name in columns), strict=True):
+            if source_id in names:
+                by_id[source_id] = {source_id: corpus}
+            if uri in names:
+                by_uri.setdefault(uri, {})[source_id] = corpus
+    return by_uri | by_id
 
 
 @dataclass
@@ -152,7 +189,9 @@ def _refuse_unknown(dataset_dir: Path, wish: Removal, found: _Found) -> None:
     )
     for column, name, value in asked:
         if (column, value) not in found.values:
-            raise StorageError(f"{dataset_dir}: holds nothing of {name} {value!r}; nothing was removed")
+            unfinished = [str(rule) for rule in removed_rules(dataset_dir).removals if not rule.finished]
+            hint = f"; still to be finished: the removal of {', '.join(unfinished)}" if unfinished else ""
+            raise StorageError(f"{dataset_dir}: holds nothing of {name} {value!r}; nothing was removed{hint}")
 
 
 def _drop_unused_texts(dataset_dir: Path) -> None:

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from storage.dataset import ClipDataset
 from storage.errors import StorageError
-from storage.tables import open_table
+from storage.tables import open_table, with_numbers
 
 if TYPE_CHECKING:
     import lance
@@ -33,9 +31,8 @@ def batches(
     first = 0
     with _reading(source.uri):
         for batch in source.to_batches(columns=there, batch_size=batch_rows):
-            numbers = pa.array(np.arange(first, first + batch.num_rows, dtype=np.int64))
+            yield with_numbers(pa.Table.from_batches([batch]), first)
             first += batch.num_rows
-            yield pa.Table.from_batches([batch]).append_column("row", numbers)
 
 
 def rows_at(

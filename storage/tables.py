@@ -132,17 +132,22 @@ def column_values(dataset_dir: Path, table: str, column: str) -> set[Any]:
     return values
 
 
-def numbered_rows(
-    dataset_dir: Path, table: str, columns: Sequence[str], version: int | None = None
-) -> "pa.Table":
+def numbered_rows(dataset_dir: Path, table: str, columns: Sequence[str]) -> "pa.Table":
     """Columns of all rows in table order, with their numbers `row` and the `version` these hold for."""
     import numpy as np
     import pyarrow as pa
 
-    dataset = open_table(dataset_dir, table, version)
-    data = dataset.to_table(columns=list(columns))
-    data = data.append_column("row", pa.array(np.arange(data.num_rows, dtype=np.int64)))
+    dataset = open_table(dataset_dir, table)
+    data = with_numbers(dataset.to_table(columns=list(columns)))
     return data.append_column("version", pa.array(np.full(data.num_rows, dataset.version, np.int64)))
+
+
+def with_numbers(rows: "pa.Table", first: int = 0) -> "pa.Table":
+    """Rows read in table order, with their numbers `row` in the table, by which they are taken; int64."""
+    import numpy as np
+    import pyarrow as pa
+
+    return rows.append_column("row", pa.array(np.arange(first, first + rows.num_rows, dtype=np.int64)))
 
 
 def _commit(dataset: "lance.LanceDataset", fragments: Fragments, dropped: Sequence[int]) -> None:

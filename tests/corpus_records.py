@@ -12,11 +12,15 @@ from tasks.corpora.records import SourceRecord
 
 
 def read_records(
-    path: Path | str, kind: str = "images", layout: str = "folder", **more: Any
+    path: Path | str,
+    kind: str = "images",
+    layout: str = "folder",
+    captions_needed: bool = True,
+    **more: Any,
 ) -> dict[str, SourceRecord]:
     """The records of a corpus by their uris, in the order in which they came."""
     table = {"name": "c", "kind": kind, "format": layout, "path": path, "licence": "CC0-1.0", **more}
-    records = list(read_sources(Corpus.model_validate(table)))
+    records = list(read_sources(Corpus.model_validate(table), captions_needed))
     assert len({record.source_id for record in records}) == len(records)
     return {record.uri: record for record in records}
 

@@ -12,6 +12,7 @@ from tasks.build.judge import ClipJudge
 from tasks.build.recipe import Digests, Recipe
 from tasks.captions.settings import CaptionerSettings
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord
+from tasks.errors import RequestError
 from tasks.tiny_world.drawing import Scene, draw_clip
 from tasks.tiny_world.media import write_image
 from tests.build_world import keep_all, small_world
@@ -73,3 +74,20 @@ def test_sources_without_captions_wait_for_a_model(tmp_path, tiny_profile):
         with_model = replace(recipe, captioner=CaptionerSettings(model="a model"))
         problems = {source.uri: source.problem for source, _ in Pending(corpora, writer, with_model)}
         assert problems["uncaptioned.jpg"] is None
+
+
+def test_a_table_without_captions_is_refused_unless_a_model_writes_them(tmp_path, tiny_profile):
+    from tasks.build.run import build
+
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/manifest.tsv").write_text("file\na.png\n")
+    corpora = tmp_path / "corpora.toml"
+    table = '[[corpus]]\nname = "c"\nkind = "images"\nformat = "folder"\nlicence = "x"\npath = "photos"\n'
+    corpora.write_text(table)
+    recipe = keep_all(tiny_profile)
+    with pytest.raises(RequestError, match=r"manifest\.tsv: has no column 'caption'"):
+        build(corpora, tmp_path / "d", recipe)
+    assert not (tmp_path / "d").exists()
+    captioner = CaptionerSettings(model=str(write_blip(tmp_path / "blip")), candidates=1, max_tokens=4)
+    summary = build(corpora, tmp_path / "d", replace(recipe, captioner=captioner))
+    assert summary.read == 1 and summary.quarantined_by_stage == {"read": 1}  # only for want of the file

@@ -102,6 +102,7 @@ def test_a_row_whose_source_is_gone_stays_rejected_and_is_named(everything, tmp_
         r["latents"] is None for r in left.values()
     )
     assert set(summary.unavailable) == {row["clip_id"] for row in left.values()}
+    assert summary.moved == summary.encoded == len(rows) - len(left)
     assert any("no longer the file" in error for error in summary.unavailable.values())
     assert {k: v for k, v in rows.items() if v["reason"] is None}.items() <= all_rows(everything).items()
 

@@ -14,7 +14,8 @@ from tasks.clips.settings import ClipSettings
 from tasks.clips.video_io import encode, iter_frames
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
 from tasks.errors import ItemError
-from tasks.tiny_world.drawing import Scene, draw_clip, random_scene
+from tasks.tiny_world.drawing import Scene, draw_clip
+from tests.drawn_films import cut_scenes
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 
@@ -38,15 +39,9 @@ def _source(path: Path, kind: str, *captions: CaptionSpan, problem: str | None =
     )
 
 
-def _film(path: Path, lengths: list[int], seed: int = 0) -> list[float]:
+def _film(path: Path, lengths: list[int]) -> list[float]:
     """Writes a film of scenes of these lengths in frames; the times in seconds at which they start."""
-    rng = np.random.default_rng(seed)
-    scenes: list[Scene] = []
-    while len(scenes) < len(lengths):
-        scene = random_scene(rng)
-        if not scenes or (scene.colour != scenes[-1].colour and scene.shape != scenes[-1].shape):
-            scenes.append(scene)
-    encode(path, np.concatenate([draw_clip(s, rng, n) for s, n in zip(scenes, lengths, strict=True)]), 8.0)
+    encode(path, np.concatenate(cut_scenes(lengths)), 8.0)
     return [start / 8.0 for start in np.cumsum([0, *lengths[:-1]])]
 
 

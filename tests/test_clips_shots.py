@@ -1,15 +1,19 @@
-"""Shots: cuts are found exactly, and no fade and no flash gets into a clip."""
+"""Shots: cuts are found exactly, and no fade, no dissolve and no flash gets into a clip."""
 
 import itertools
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from tasks.clips.detectors import cut_detector, load_transnet
+from tasks.clips.dissolves import DissolveFinder
+from tasks.clips.images import read_image
 from tasks.clips.pseudo_video import draw_motion, render
 from tasks.clips.reading import iter_decoded
 from tasks.clips.resizing import Resizer
@@ -17,21 +21,11 @@ from tasks.clips.settings import ClipSettings
 from tasks.clips.shots import Shot, shots_of
 from tasks.clips.video_io import encode
 from tasks.errors import RequestError
-from tasks.tiny_world.drawing import Scene, draw_clip, draw_image, random_scene
+from tasks.tiny_world.drawing import draw_image, random_scene
+from tests.drawn_films import cut_scenes
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 FILMS = ClipSettings(shot_threshold=3.0, shot_min_content=15.0)
-
-
-def _scenes(lengths: list[int], seed: int, speed: float = 1.0) -> list[np.ndarray]:
-    """The frames of scenes of these lengths, neighbours unlike each other."""
-    rng = np.random.default_rng(seed)
-    scenes: list[Scene] = []
-    while len(scenes) < len(lengths):
-        scene = random_scene(rng)
-        if not scenes or (scene.colour != scenes[-1].colour and scene.shape != scenes[-1].shape):
-            scenes.append(scene)
-    return [draw_clip(scene, rng, length) for scene, length in zip(scenes, lengths, strict=True)]
 
 
 def _small_frames(path: Path) -> Iterator[tuple[float, np.ndarray]]:
@@ -48,7 +42,7 @@ def _shots(path: Path, frames_nhwc: np.ndarray, settings: ClipSettings | None = 
 @pytest.mark.parametrize("seed", range(12))
 def test_hard_cuts_are_found_exactly(tmp_path: Path, seed: int) -> None:
     lengths = np.random.default_rng([1, seed]).integers(8, 13, 6).tolist()
-    shots = _shots(tmp_path / "film.mp4", np.concatenate(_scenes(lengths, seed)))
+    shots = _shots(tmp_path / "film.mp4", np.concatenate(cut_scenes(lengths, seed)))
     starts = np.cumsum([0, *lengths]).tolist()
     assert [(shot.first, shot.stop) for shot in shots] == list(itertools.pairwise(starts))
     assert [(shot.start_s, shot.end_s) for shot in shots] == [
@@ -64,8 +58,74 @@ def test_a_real_film_with_several_shots() -> None:
     assert [round(shot.start_s, 2) for shot in shots] == [0.0, 1.2, 3.04, 5.48, 7.48]
 
 
+def _cross_fade(path: Path, first: str, second: str, length_s: float) -> None:
+    """The first 3 s of one real film, the last `length_s` of them dissolving into another."""
+    inputs = [
+        argument for name in (first, second) for argument in ("-t", "3", "-i", str(SHARED_MEDIA / name))
+    ]
+    same = "scale=320:240,fps=24,format=yuv420p,settb=1/24,setsar=1"
+    blend = f"xfade=transition=fade:duration={length_s}:offset={3 - length_s}"
+    graph = f"[0:v]{same}[a];[1:v]{same}[b];[a][b]{blend}"
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        *inputs,
+        "-filter_complex",
+        graph,
+        "-an",
+        str(path),
+    ]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("settings", [ClipSettings(), FILMS], ids=["drawn", "films"])
+@pytest.mark.parametrize(
+    ("first", "second", "length_s"),
+    [
+        ("videos/carphone_pristine.mp4", "videos/bigbuckbunny.mp4", 0.5),
+        ("videos/torchcodec_nasa_13013.mp4", "videos/carphone_pristine.mp4", 1.0),
+        ("videos/bigbuckbunny.mp4", "videos/torchcodec_nasa_13013.mp4", 1.4),
+    ],
+)
+def test_a_dissolve_of_real_films_gets_into_no_shot(
+    tmp_path: Path, settings: ClipSettings, first: str, second: str, length_s: float
+) -> None:
+    if not SHARED_MEDIA.exists():
+        pytest.skip("../shared/media is not here")
+    _cross_fade(tmp_path / "film.mp4", first, second, length_s)
+    before, after = shots_of(_small_frames(tmp_path / "film.mp4"), settings)
+    begun_s, mixture_s = 3 - length_s, 0.1 * length_s
+    assert before.start_s == 0 and begun_s - 0.3 < before.end_s <= begun_s + mixture_s
+    assert 3 - mixture_s <= after.start_s < 3.3
+
+
+def test_a_dissolve_that_a_real_film_has() -> None:
+    if not SHARED_MEDIA.exists():
+        pytest.skip("../shared/media is not here")
+    before, after, last = shots_of(_small_frames(SHARED_MEDIA / "videos/torchcodec_nasa_13013.mp4"), FILMS)
+    # From 5.04 to 6.04 s two pictures that stand still are mixed, to be seen frame by frame.
+    assert before.start_s == 0 and 4.9 < before.end_s <= 5.08
+    assert 6.0 <= after.start_s < 6.2 and round(after.end_s, 2) == last.start_s == 8.08
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_camera_that_moves_over_real_pictures_dissolves_nothing(seed: int) -> None:
+    if not SHARED_MEDIA.exists():
+        pytest.skip("../shared/media is not here")
+    paths = [path for path in (SHARED_MEDIA / "images").iterdir() if path.suffix in (".jpg", ".png")]
+    assert len(paths) > 5
+    settings = ClipSettings(pseudo_video_min_window=0.4)
+    for number, path in enumerate(sorted(paths)):
+        picture = read_image(str(path))
+        motion = draw_motion(np.random.default_rng([seed, number]), picture.shape[1::-1], settings)
+        frames = render(picture, motion, (12, 24, 36)[seed], 64, 64)
+        finder = DissolveFinder()
+        assert not [n for i, frame in enumerate(frames) for n in finder.push(i, i / FPS, frame)]
+
+
 def test_short_shots_are_dropped_and_long_ones_come_in_pieces(tmp_path: Path) -> None:
-    shots = _shots(tmp_path / "film.mp4", np.concatenate(_scenes([10, 3, 10], 0)))
+    shots = _shots(tmp_path / "film.mp4", np.concatenate(cut_scenes([10, 3, 10], 0)))
     assert [shot.first for shot in shots] == [0, 13]
     still = np.full((64, 64, 3), 30, np.uint8)
     held = shots_of(((i / 8, still) for i in range(100)), ClipSettings(max_shot_s=2.0))

@@ -87,3 +87,5 @@ def test_a_table_without_captions_is_refused_before_any_work(folder: Path) -> No
     with pytest.raises(RequestError, match="no column 'caption'"):
         _load(folder, TABLE)
     assert len(_load(folder, TABLE + 'caption_column = "title"\n')) == 1
+    (folder / "corpora.toml").write_text(TABLE)
+    assert len(load_corpora(folder / "corpora.toml", captions_needed=False)) == 1

@@ -1,6 +1,9 @@
 """Parquet corpora: bytes in cells as Hugging Face writes them, files beside the table, damaged tables."""
 
 import io
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,9 @@ from tasks.corpora.parquet_cell import read_cell
 from tasks.corpora.records import CaptionSpan, MediaPlace
 from tasks.errors import ItemError, RequestError
 from tests.corpus_records import problems, read_records, write_image
+from tests.damaged_tables import flipped, footer_start
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def _png(folder: Path, shade: int) -> bytes:
@@ -135,6 +141,24 @@ def test_a_missing_or_unclear_column_is_refused(tmp_path: Path, columns: dict, m
     assert f"{path}: " in str(caught.value) and said in str(caught.value)
 
 
+def test_where_a_model_writes_captions_no_column_is_needed_but_a_named_one_is(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.parquet", {"image": [b"x", b"y", b"z"]})
+    records = _read(path, captions_needed=False)
+    assert problems(records) == {f"t.parquet#{row}": None for row in range(3)}
+    assert not any(record.captions for record in records.values())
+    with open_media(records["t.parquet#2"].place) as media:
+        assert not isinstance(media, str) and media.read() == b"z"
+    with pytest.raises(RequestError, match="has no column 'title'"):
+        _read(path, captions_needed=False, caption_column="title")
+    write_image(tmp_path / "a.png")
+    path = _write(tmp_path / "t.parquet", {"path": ["a.png"], "licence": ["CC-BY"]})
+    (record,) = _read(path, captions_needed=False).values()
+    assert (record.uri, record.licence, record.problem) == ("a.png", "CC-BY", None)
+    path = _write(tmp_path / "t.parquet", {"image": [b"x", b"y"], "caption": ["one", None]})
+    one, none = _read(path, captions_needed=False).values()
+    assert one.captions == (CaptionSpan("one"),) and none.problem is None
+
+
 def test_damaged_tables_are_problems_that_name_them(tmp_path: Path) -> None:
     whole = _write(tmp_path / "b.parquet", {"image": [b"x"] * 4, "caption": ["one"] * 4})
     content = whole.read_bytes()
@@ -166,3 +190,61 @@ def test_cells_that_cannot_be_read_are_item_errors(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ItemError, match=r"t\.parquet: no such file"), open_media(place):
         pass
+
+
+def _damaged_tables(*arguments: object) -> tuple[int, list[str]]:
+    """Runs `tests.damaged_tables`: its exit code and what it printed."""
+    command = [sys.executable, "-m", "tests.damaged_tables", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stdout.splitlines()
+
+
+def _outcomes(folder: Path) -> list[dict]:
+    """What came of each table of a folder; the process that reads them has to survive."""
+    code, lines = _damaged_tables(folder)
+    assert code == 0, lines[-1:]
+    outcomes = [json.loads(line) for line in lines[1::2]]
+    assert len(outcomes) == len(list(folder.iterdir()))
+    return outcomes
+
+
+def test_a_footer_that_ends_the_process_which_asks_it_is_read_to_no_harm(tmp_path: Path) -> None:
+    whole = _write(tmp_path / "t.parquet", {"image": [b"x"] * 4, "caption": ["one"] * 4}).read_bytes()
+    (tmp_path / "fatal").mkdir()
+    bit = 0
+    for _ in range(4):
+        code, lines = _damaged_tables("--flip", tmp_path / "t.parquet", bit)
+        if code == 0:
+            break
+        bit = int(lines[-1]) + 1
+        (tmp_path / f"fatal/{bit}.parquet").write_bytes(flipped(whole, bit - 1))
+    if not bit:
+        pytest.skip("this Arrow survives every flipped bit of a footer")
+    for outcome in _outcomes(tmp_path / "fatal"):
+        assert outcome["opened"] < 4 and outcome["said"]
+
+
+def test_tables_with_flipped_bits_harm_nothing_but_their_rows(tmp_path: Path) -> None:
+    texts = [f"caption {row % 7}" for row in range(60)]
+    cells = [bytes([row]) * row for row in range(1, 61)]
+    kinds: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"image": cells, "caption": texts}, {}),
+        ({"image": cells, "caption": texts}, {"compression": "none", "use_dictionary": False}),
+        ({"image": [{"bytes": cell, "path": "x"} for cell in cells], "caption": [texts[:2]] * 60}, {}),
+        ({"image": cells, "caption": texts}, {"compression": "zstd", "data_page_version": "2.0"}),
+    ]
+    (tmp_path / "damaged").mkdir()
+    for number, (columns, how) in enumerate(kinds):
+        pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=20, **how)
+        whole = (tmp_path / "t.parquet").read_bytes()
+        (tmp_path / f"damaged/{number}-whole.parquet").write_bytes(whole)
+        for seed in range(100):
+            rng = np.random.default_rng([number, seed])
+            first, stop = (footer_start(whole), len(whole)) if seed % 2 else (0, footer_start(whole))
+            bits = rng.integers(8 * first, 8 * stop, 1 + seed % 4)
+            (tmp_path / f"damaged/{number}-{seed}.parquet").write_bytes(flipped(whole, *bits.tolist()))
+    outcomes = _outcomes(tmp_path / "damaged")
+    assert sum(outcome == {"listed": 60, "opened": 60, "said": []} for outcome in outcomes) >= len(kinds)
+    for outcome in outcomes:
+        assert outcome["said"] or outcome["listed"] == outcome["opened"]
+        assert all(said and "\n" not in said for said in outcome["said"])

@@ -112,6 +112,28 @@ def test_csv_reads_webvid(tmp_path: Path) -> None:
     assert records["p1/12.mp4"].captions == (CaptionSpan("clip 12"),)
 
 
+@pytest.mark.parametrize(
+    ("layout", "name", "table", "uri"),
+    [
+        ("folder", "manifest.tsv", "file\tlicence\na.mp4\tCC-BY\n", "a.mp4"),
+        ("csv", "list.csv", "file,licence\na.mp4,CC-BY\n", "a.mp4"),
+        ("csv", "webvid.csv", "videoid,licence,page_dir\na,CC-BY,\n", "a.mp4"),
+    ],
+)
+def test_where_a_model_writes_captions_no_column_is_needed_but_a_named_one_is(
+    tmp_path: Path, layout: str, name: str, table: str, uri: str
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / name).write_text(table)
+    path = tmp_path if layout == "folder" else tmp_path / name
+    (record,) = read_records(path, "short-videos", layout, captions_needed=False).values()
+    assert (record.uri, record.licence, record.captions, record.problem) == (uri, "CC-BY", (), None)
+    with pytest.raises(RequestError, match=r"has no column '(caption|name)' \(found: "):
+        read_records(path, "short-videos", layout)
+    with pytest.raises(RequestError, match="has no column 'title'"):
+        read_records(path, "short-videos", layout, captions_needed=False, caption_column="title")
+
+
 def test_captions_are_kept_as_given(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         write_image(tmp_path / name)

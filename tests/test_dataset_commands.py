@@ -40,7 +40,7 @@ def test_verify_repair_and_its_exit_codes(folder, capsys):
 
 
 def test_remove_and_what_info_says_then(folder, capsys):
-    options = ["--source-id", "a", "--source-id", "c", "--reason", "asked for"]
+    options = ["--source-id", "a", "--source-id", "c.mp4", "--reason", "asked for"]
     code, report = run(capsys, "remove", str(folder), *options)
     assert code == 0 and report["rows"]["clips"] == 2 and clip_ids(folder) == ["b-0"]
     builds = run(capsys, "info", str(folder))[1]["builds"]

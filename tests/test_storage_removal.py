@@ -118,7 +118,7 @@ def test_a_licence_is_taken_down_and_earlier_builds_keep_it(folder):
 
 
 def test_rules_are_by_id_licence_and_corpus(folder):
-    remove(folder, source_ids=["gone"], corpora=["other"])
+    remove(folder, sources=["gone"], corpora=["other"])
     rules = removed_rules(folder)
     assert rules.is_removed("gone", "CC0-1.0", "walks") and rules.is_removed("new", "CC0-1.0", "other")
     assert not rules.is_removed("gone2", "CC-BY-NC", "walks") and not rules.is_removed("x", None, "walks")
@@ -127,8 +127,33 @@ def test_rules_are_by_id_licence_and_corpus(folder):
     assert not removed_rules(folder.parent)
 
 
+def test_a_source_is_named_by_its_uri_too(folder):
+    assert remove(folder, sources=["gone.mp4", "gone2"]).sources == 2
+    (removal,) = removed_rules(folder).removals
+    assert removal.source_ids == ("gone", "gone2")
+    assert clip_ids(folder) == ["rest-0", "stays-0"]
+    assert remove(folder, sources=["broken.mp4"]).rows["quarantine"] == 1
+    # Only earlier builds still know these.
+    report = remove(folder, sources=["gone.mp4", "gone2.mp4"], purge=True)
+    assert len(report.purged) == 6 - 1 and removed_rules(folder).removals[-1].purge
+    with pytest.raises(StorageError, match=r"nothing of source 'gone\.mp4'"):
+        remove(folder, sources=["gone.mp4"])
+
+
+def test_a_uri_of_several_sources_removes_none(folder):
+    other = {"source_uri": "gone.mp4", "corpus": "runs"}
+    commit(folder, [clip_row("other", **other)], sources=[source_row("other") | other])
+    with pytest.raises(
+        StorageError, match=r"'gone\.mp4' is the uri of several .* gone in walks, other in runs"
+    ) as raised:
+        remove(folder, sources=["stays", "gone.mp4"])
+    assert "\n" not in str(raised.value) and not removed_rules(folder)
+    remove(folder, sources=["other"])
+    assert "gone-1" in clip_ids(folder) and "other-0" not in clip_ids(folder)
+
+
 def test_a_removed_source_that_is_committed_again_goes_again(folder):
-    remove(folder, source_ids=["gone"])
+    remove(folder, sources=["gone"])
     with DatasetWriter(folder, SHAPE) as writer:
         assert not writer.knows("gone")
     commit(folder, [clip_row("gone", **NC)], sources=[source_row("gone") | NC])  # by one that asked no rules
@@ -146,7 +171,7 @@ def test_a_removed_source_that_is_committed_again_goes_again(folder):
     ("wish", "named"),
     [
         ({"corpora": ["walks", "wolks"]}, "corpus 'wolks'"),
-        ({"source_ids": ["nobody"]}, "source 'nobody'"),
+        ({"sources": ["nobody"]}, "source 'nobody'"),
         ({"licences": ["GPL"], "purge": True}, "licence 'GPL'"),
         ({}, "name the sources"),
     ],
@@ -162,9 +187,9 @@ def test_what_matches_nothing_is_named_and_nothing_changes(folder, wish, named):
 
 def test_a_removal_waits_for_no_build_and_needs_a_dataset(folder, tmp_path):
     with DatasetWriter(folder, SHAPE), pytest.raises(StorageError, match="another"):
-        remove(folder, source_ids=["gone"])
+        remove(folder, sources=["gone"])
     with pytest.raises(StorageError, match="is not a dataset"):
-        remove(tmp_path / "nowhere", source_ids=["gone"])
+        remove(tmp_path / "nowhere", sources=["gone"])
     assert not (tmp_path / "nowhere").exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -12,11 +12,11 @@ from storage.removed import removed_rules
 from storage.writer import DatasetWriter, Signature
 from tasks.build.recipe import Recipe
 from tasks.corpora.corpus import Corpus
-from tasks.corpora.readers import NO_CAPTION, read_sources
+from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
 from tasks.corpora.tree import MISSING
 
-_ROWS = 2
+_ROWS = 3
 """Raised when the same source and settings would give other rows: everything is then made anew."""
 
 
@@ -43,6 +43,7 @@ class Pending:
         self._again = again
         self._settings = _digest([_ROWS, recipe.clips.model_dump(), sorted(recipe.build.videos)])
         self._captioner = recipe.captioner.model
+        self._captions_needed = recipe.captions_needed
         self._removed = removed_rules(writer.dataset_dir)
         self._tried: set[str] = set()
 
@@ -77,11 +78,9 @@ class Pending:
 
     def _all(self) -> Iterator[tuple[SourceRecord, Signature]]:
         for corpus in self._corpora:
-            for source in read_sources(corpus):
+            for source in read_sources(corpus, self._captions_needed):
                 if self._removed.is_removed(source.source_id, source.licence, source.corpus):
                     continue
-                if self._captioner is not None and source.problem == NO_CAPTION:
-                    source = replace(source, problem=None)
                 yield source, self._signature(source)
 
     def _signature(self, source: SourceRecord) -> Signature:

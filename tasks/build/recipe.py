@@ -27,6 +27,11 @@ class Recipe:
     aesthetic: AestheticSettings = field(default_factory=AestheticSettings)
     build: BuildSettings = field(default_factory=BuildSettings)
 
+    @property
+    def captions_needed(self) -> bool:
+        """Whether the corpora must have the captions, as no model writes them."""
+        return self.captioner.model is None
+
 
 @dataclass(frozen=True)
 class Digests:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from storage.builds import finished_builds
@@ -51,14 +52,14 @@ def build(
     goes on from there.
     """
     shape = check_target(dataset_dir, recipe)
-    corpora = load_corpora(corpora_path)
+    corpora = load_corpora(corpora_path, recipe.captions_needed)
     digests = Digests.of(recipe)
-    report = on_progress or _silent
     summary = BuildSummary(
         corpora=str(corpora_path.absolute()), profile=profile, filter=recipe.filter.model_dump()
     )
     started_s = time.perf_counter()
     with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
+        run = _Run(writer, recipe, digests, workers, summary, on_progress, started_s)
         pending = Pending(corpora, writer, recipe, again=retry_quarantine)
         # Counted first, so that a build with nothing to do starts no worker and loads no model.
         with timed(summary.seconds, "read"):
@@ -68,10 +69,10 @@ def build(
         if prune and counts.vanished:
             writer.drop_sources(counts.vanished)
             summary.pruned = len(counts.vanished)
-        report(0, counts.pending, f"{summary.skipped} of {summary.read} sources are done already")
+        run.note(f"{summary.skipped} of {summary.read} sources are done already", 0, counts.pending)
         if counts.pending:
-            _process(pending, counts.pending, writer, recipe, digests, workers, summary, report)
-        _finish(writer, recipe, digests, workers, summary, report, started_s)
+            run.process(pending, counts.pending)
+        run.finish()
     return summary
 
 
@@ -95,7 +96,7 @@ def refilter(
     summary.corpora = last[-1].summary.get("corpora") if last else None
     started_s = time.perf_counter()
     with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
-        _finish(writer, recipe, digests, workers, summary, on_progress or _silent, started_s)
+        _Run(writer, recipe, digests, workers, summary, on_progress, started_s).finish()
     return summary
 
 
@@ -108,45 +109,79 @@ def _workers(given: Workers | None, recipe: Recipe, digests: Digests) -> Abstrac
     return nullcontext(given)
 
 
-def _process(
-    pending: Pending,
-    total: int,
-    writer: DatasetWriter,
-    recipe: Recipe,
-    digests: Digests,
-    workers: Workers,
-    summary: BuildSummary,
-    report: OnProgress,
-) -> None:
-    """Run every pending source through the pipeline into the committer."""
-    # Ray has to be set up before it is imported, and these import it.
-    pool = workers.pool(total)
-    from tasks.build.committer import Committer
-    from tasks.build.pipeline import Pipeline
+@dataclass
+class _Run:
+    """One run over a dataset: what its steps share, and the steps."""
 
-    known = _rows_with_latents(pending, writer, digests)
-    done = 0
-    for _ in range(PASSES):
-        with Pipeline(pool, recipe, known) as pipeline:
-            committer = Committer(pool, writer, summary.seconds, recipe.build.commit_rows)
+    writer: DatasetWriter
+    recipe: Recipe
+    digests: Digests
+    workers: Workers
+    summary: BuildSummary
+    on_progress: OnProgress | None
+    started_s: float
+    done: int = 0
+
+    def process(self, pending: Pending, total: int) -> None:
+        """Run every pending source through the pipeline into the committer."""
+        known = _rows_with_latents(pending, self.writer, self.digests)
+        lost = 0
+        for _ in range(PASSES):
+            lost = self._pass(pending, total, known)
+            if not lost:
+                return
+            self.summary.lost += lost
+            again = f"{lost} sources went down with a machine and are done again"
+            self.note(again, min(self.done, total), total)
+        raise RequestError(
+            f"{lost} sources were lost in each of {PASSES} rounds; see to the cluster and build again"
+        )
+
+    def _pass(self, pending: Pending, total: int, known: dict[str, RowRef]) -> int:
+        """One round over what is pending; how many sources were lost with a machine."""
+        # Ray has to be set up before it is imported, and these import it.
+        pool = self.workers.pool(total)
+        from tasks.build.committer import Committer
+        from tasks.build.pipeline import Pipeline
+
+        summary = self.summary
+        with Pipeline(pool, self.recipe, known) as pipeline:
+            committer = Committer(pool, self.writer, summary.seconds, self.recipe.build.commit_rows)
             for finished in pipeline.run(iter(pending)):
                 pending.tried(finished.source.source_id)
                 committer.add(finished)
                 summary.count(finished)
-                done += 1
-                report(min(done, total), total, summary.note())
+                self.done += 1
+                self.note(summary.note(), min(self.done, total), total)
             committer.close()
         add_seconds(summary.seconds, pipeline.seconds)
         for finished in committer.lost:
             summary.count(finished, times=-1)
-        lost = pipeline.lost + len(committer.lost)
-        if not lost:
-            return
-        summary.lost += lost
-        report(min(done, total), total, f"{lost} sources went down with a machine and are done again")
-    raise RequestError(
-        f"{lost} sources were lost in each of {PASSES} rounds; see to the cluster and build again"
-    )
+        return pipeline.lost + len(committer.lost)
+
+    def finish(self) -> None:
+        """Settle the rows, unless they were settled so already, and name the versions by a tag."""
+        writer, recipe, summary = self.writer, self.recipe, self.summary
+        summary.settled_for = [recipe.filter.model_dump(), self.digests.encoder, self.digests.scorer]
+        if not _is_settled(writer, summary.settled_for):
+            with timed(summary.seconds, "settle"):
+                settled = settle(writer, recipe, self.digests, self.workers, self.note)
+            summary.take_settled(settled)
+            if settled.failures:
+                summary.settled_for = None  # the next build tries these again
+        if recipe.build.text_states:
+            from tasks.build.texts import write_text_states
+
+            summary.text_states = write_text_states(writer, recipe.model, self.note)
+        summary.count_dataset(writer)
+        summary.seconds["wall"] = time.perf_counter() - self.started_s
+        finished = writer.finish(summary.as_dict())
+        summary.tag, summary.version = finished.tag, finished.versions["clips"]
+
+    def note(self, text: str, done: int = 0, total: int | None = None) -> None:
+        """Tell whoever watches."""
+        if self.on_progress is not None:
+            self.on_progress(done, total, text)
 
 
 def _rows_with_latents(pending: Pending, writer: DatasetWriter, digests: Digests) -> dict[str, RowRef]:
@@ -160,33 +195,6 @@ def _rows_with_latents(pending: Pending, writer: DatasetWriter, digests: Digests
             if row["source_id"] in again and row["encoder"] == digests.encoder:
                 found[row["clip_id"]] = RowRef(writer.dataset_dir, table, row["version"], row["row"])
     return found
-
-
-def _finish(
-    writer: DatasetWriter,
-    recipe: Recipe,
-    digests: Digests,
-    workers: Workers,
-    summary: BuildSummary,
-    report: OnProgress,
-    started_s: float,
-) -> None:
-    """Settle the rows, unless they were settled so already, and name the versions by a tag."""
-    summary.settled_for = [recipe.filter.model_dump(), digests.encoder, digests.scorer]
-    if not _is_settled(writer, summary.settled_for):
-        with timed(summary.seconds, "settle"):
-            settled = settle(writer, recipe, digests, workers, lambda note: report(0, None, note))
-        summary.take_settled(settled)
-        if settled.failures:
-            summary.settled_for = None  # the next build tries these again
-    if recipe.build.text_states:
-        from tasks.build.texts import write_text_states
-
-        summary.text_states = write_text_states(writer, recipe.model, lambda note: report(0, None, note))
-    summary.count_dataset(writer)
-    summary.seconds["wall"] = time.perf_counter() - started_s
-    finished = writer.finish(summary.as_dict())
-    summary.tag, summary.version = finished.tag, finished.versions["clips"]
 
 
 def _is_settled(writer: DatasetWriter, settled_for: Sequence[object]) -> bool:
@@ -214,7 +222,3 @@ def check_target(dataset_dir: Path, recipe: Recipe) -> LatentShape:
         raise RequestError(f"dataset: {nearest} is not writable")
     check_latent_shape(dataset_dir, shape)
     return shape
-
-
-def _silent(done: int, total: int | None, note: str) -> None:
-    """Progress that nobody asked for."""

@@ -50,19 +50,21 @@ def settle(
             Rewrite(row["clip_id"], row["ref"], score=True, place=places.get(row["source_id"]))
             for row in stale
         ]
-        settled.rescored = _apply(jobs, writer, recipe, workers, settled)
+        settled.rescored = len(_apply(jobs, writer, recipe, workers, settled))
     rows = list(_rows(writer, evidence_columns(recipe.filter)))
-    jobs = []
+    jobs, moving = [], set[str]()
     for row, placement in zip(rows, place(rows, recipe.filter, writer.official_splits()), strict=True):
         job = _job(row, placement, digests, places)
         if job is not None:
-            settled.moved += (placement.reason is None) != (row["table"] == "clips")
             jobs.append(job)
+            if (placement.reason is None) != (row["table"] == "clips"):
+                moving.add(job.clip_id)
     if jobs:
         to_encode = [job for job in jobs if job.encode]
-        report(f"{settled.moved} clips change tables, {len(to_encode)} are encoded")
-        settled.encoded = _apply(to_encode, writer, recipe, workers, settled)
-        _apply([job for job in jobs if not job.encode], writer, recipe, workers, settled)
+        report(f"{len(moving)} clips change tables, {len(to_encode)} are encoded")
+        encoded = _apply(to_encode, writer, recipe, workers, settled)
+        changed = _apply([job for job in jobs if not job.encode], writer, recipe, workers, settled)
+        settled.encoded, settled.moved = len(encoded), len(moving & (encoded | changed))
     return settled
 
 
@@ -87,16 +89,16 @@ def _job(
 
 def _apply(
     jobs: Sequence[Rewrite], writer: DatasetWriter, recipe: Recipe, workers: Workers, settled: Settled
-) -> int:
-    """Carry the jobs out and commit them in groups; how many were done."""
+) -> set[str]:
+    """Carry the jobs out and commit them in groups; the clip_ids of those that could be done."""
     if not jobs:
-        return 0
+        return set()
     on_workers = any(job.score or job.encode for job in jobs)
     results = _on_judges(jobs, workers) if on_workers else map(rewrite_rows, _chunks(jobs))
-    group, done = RowGroup(), 0
+    group, done = RowGroup(), set[str]()
     for result in results:
         settled.failures |= result.failures
-        done += len(result.group.clips_ids) + len(result.group.rejected_ids)
+        done.update(result.group.clips_ids, result.group.rejected_ids)
         for name, values in vars(group).items():
             values += getattr(result.group, name)
         if len(group.clips_ids) + len(group.rejected_ids) >= recipe.build.commit_rows:

@@ -1,4 +1,4 @@
-"""Splits a stream of small frames into shots, in one pass: cuts part them, fades are trimmed, flashes marked."""
+"""Splits a stream of small frames into shots, in one pass: cuts part them, fades and dissolves go, flashes are odd."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.clips.detectors import Transition, cut_detector
+from tasks.clips.dissolves import DissolveFinder
 from tasks.clips.fades import MAX_FADE_S, FadeFinder
 from tasks.clips.flashes import FlashFilter, Seen
 from tasks.clips.settings import ClipSettings
@@ -46,6 +47,7 @@ class ShotFinder:
         self._settings = settings
         self._flashes = FlashFilter(settings.max_flash_s)
         self._fades = FadeFinder()
+        self._dissolves = DissolveFinder()
         self._detector = cut_detector(settings)
         self._frames: deque[_Frame] = deque()  # from `first` on
         self._transitions: deque[Transition] = deque()
@@ -80,7 +82,8 @@ class ShotFinder:
         if seen.odd:
             self._frame(seen.number).odd = True
             return
-        for number in self._fades.push(seen.number, self._frame(seen.number).time_s, seen.small_hwc):
+        frame = (seen.number, self._frame(seen.number).time_s, seen.small_hwc)
+        for number in (*self._fades.push(*frame), *self._dissolves.push(*frame)):
             if number >= self.first:
                 self._frame(number).black_or_fading = True
                 self._searched = min(self._searched, number)

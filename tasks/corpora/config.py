@@ -14,8 +14,8 @@ from tasks.corpora.readers import read_sources
 from tasks.errors import RequestError
 
 
-def load_corpora(path: Path | str) -> list[Corpus]:
-    """Reads a corpora file and looks into every corpus it names.
+def load_corpora(path: Path | str, captions_needed: bool = True) -> list[Corpus]:
+    """Reads a corpora file and looks into every corpus it names, as `read_sources` does.
 
     Raises RequestError, one line that names the file and the table: no such file, broken TOML, an
     unknown key, kind or format, a path that does not exist or an address that cannot be reached, a corpus
@@ -29,7 +29,7 @@ def load_corpora(path: Path | str) -> list[Corpus]:
         if names.count(name) > 1:
             raise RequestError(f"{path}: two corpora are called {name!r}; give every corpus its own name")
     for corpus in corpora:
-        _look_inside(path, corpus)
+        _look_inside(path, corpus, captions_needed)
     return corpora
 
 
@@ -76,9 +76,9 @@ def _first_complaint(error: ValidationError) -> str:
     return f"{field}: {complaint['msg']} (got {reprlib.repr(complaint['input'])})"
 
 
-def _look_inside(path: Path, corpus: Corpus) -> None:
+def _look_inside(path: Path, corpus: Corpus, captions_needed: bool) -> None:
     try:
-        first = next(read_sources(corpus), None)
+        first = next(read_sources(corpus, captions_needed), None)
     except RequestError as error:
         raise RequestError(f"{path}: [[corpus]] {corpus.name!r}: {error}") from None
     if first is None:

@@ -14,23 +14,24 @@ from tasks.corpora.tree import MISSING, FoundFile, Listing, Tree, media_suffixes
 from tasks.errors import RequestError
 
 
-def read_folder(corpus: Corpus, tree: Tree) -> Iterator[SourceRecord]:
+def read_folder(corpus: Corpus, tree: Tree, captions_needed: bool = True) -> Iterator[SourceRecord]:
     """Yields the media of a folder and those that only its manifest knows.
 
     The manifest's captions count before the `.txt` beside a file; subtitles beside a long video are added
     unless the manifest has captions with times.
     """
     listing = tree.listing(media_suffixes(corpus.kind))
-    entries = _manifest_of(corpus, tree, listing)
+    entries = _manifest_of(corpus, tree, listing, captions_needed)
     files = {uri_of(name): file for name, file in listing.files.items()}
     uris = sorted(files.keys() | entries.keys())
     for uri, entry in _with_side_cars(corpus, tree, listing, files, uris, entries):
         yield record_of(corpus, files.get(uri) or tree.find(uri), entry, uri=uri)
 
 
-def read_csv(corpus: Corpus, tree: Tree, name: str) -> Iterator[SourceRecord]:
+def read_csv(corpus: Corpus, tree: Tree, name: str, captions_needed: bool = True) -> Iterator[SourceRecord]:
     """Yields the files that a table names, relative to it."""
-    yield from listed_files(corpus, tree, read_manifest(tree, name, corpus.caption_column))
+    entries = read_manifest(tree, name, corpus.caption_column, captions_needed)
+    yield from listed_files(corpus, tree, entries)
 
 
 def listed_files(corpus: Corpus, tree: Tree, entries: Mapping[str, Entry]) -> Iterator[SourceRecord]:
@@ -42,14 +43,14 @@ def listed_files(corpus: Corpus, tree: Tree, entries: Mapping[str, Entry]) -> It
         yield record_of(corpus, found, entry, uri=uri)
 
 
-def _manifest_of(corpus: Corpus, tree: Tree, listing: Listing) -> dict[str, Entry]:
+def _manifest_of(corpus: Corpus, tree: Tree, listing: Listing, captions_needed: bool) -> dict[str, Entry]:
     name = next((name for name in MANIFEST_NAMES if name in listing.others), None)
     if name is None:
         return {}
     problem = tree.find(name).problem
     if problem is not None:
         raise RequestError(f"{tree.root}/{name}: {problem}")
-    return read_manifest(tree, name, corpus.caption_column)
+    return read_manifest(tree, name, corpus.caption_column, captions_needed)
 
 
 def _with_side_cars(

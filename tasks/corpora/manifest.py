@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from tasks.corpora.entry import Entry
@@ -18,20 +18,24 @@ MAX_FIELD_BYTES = 64 * 2**20
 _END = "\0"  # no line of a table keeps one
 
 
-def read_manifest(tree: Tree, name: str, caption_column: str | None = None) -> dict[str, Entry]:
+def read_manifest(
+    tree: Tree, name: str, caption_column: str | None = None, captions_needed: bool = True
+) -> dict[str, Entry]:
     """Reads a table with `file` and `caption` (and `start_s`, `end_s`, `licence`), or WebVid's columns.
 
     Several rows of one file add up. A bad row becomes its entry's `problem`; RequestError when the
-    table itself cannot be read or lacks a column.
+    table itself cannot be read or lacks a column, that of captions only if they are needed or it is named.
     """
     entries: dict[str, Entry] = {}
     webvid: bool | None = None
     for row in _rows(tree, name):
         if webvid is None:
             webvid = "file" not in row and "videoid" in row
+            captions_needed = captions_needed or caption_column is not None
             caption_column = caption_column or ("name" if webvid else "caption")
-            where = f"{tree.root}/{name}"
-            _check_columns(where, row, ("videoid",) if webvid else ("file",), caption_column)
+            media_column = "videoid" if webvid else "file"
+            needed = [media_column, caption_column] if captions_needed else [media_column]
+            _check_columns(f"{tree.root}/{name}", row, needed)
         assert caption_column is not None
         uri, candidates = _webvid_place(row) if webvid else (clean_path(row["file"]), ())
         if not uri:
@@ -39,7 +43,7 @@ def read_manifest(tree: Tree, name: str, caption_column: str | None = None) -> d
         entry = entries.setdefault(uri, Entry(candidates=candidates))
         entry.licence = entry.licence or row.get("licence", "").strip()
         try:
-            entry.add(row[caption_column], row.get("start_s"), row.get("end_s"))
+            entry.add(row.get(caption_column, ""), row.get("start_s"), row.get("end_s"))
         except ValueError as error:
             entry.problem = f"{posixpath.basename(name)}: {error}"
     return entries
@@ -96,8 +100,8 @@ _BYTES_AS_CP1252 = "vidrd-bytes-as-cp1252"
 codecs.register_error(_BYTES_AS_CP1252, _as_cp1252)
 
 
-def _check_columns(where: str, row: dict[str, str], needed: tuple[str, ...], caption_column: str) -> None:
-    for column in (*needed, caption_column):
+def _check_columns(where: str, row: dict[str, str], needed: Sequence[str]) -> None:
+    for column in needed:
         if column not in row:
             found = ", ".join(row) or "none"
             raise RequestError(f"{where}: has no column {column!r} (found: {found[:300]})")

@@ -30,32 +30,38 @@ class Columns:
 
     media: str
     holds_paths: bool
-    caption: str
+    caption: str | None
     others: tuple[str, ...]
 
     def light(self) -> list[str]:
         """The columns that listing reads."""
-        return [self.caption, *self.others, *([self.media] if self.holds_paths else [])]
+        captions = [] if self.caption is None else [self.caption]
+        return [*captions, *self.others, *([self.media] if self.holds_paths else [])]
 
 
-def read_parquet(corpus: Corpus, tree: Tree, name: str | None) -> Iterator[SourceRecord]:
+def read_parquet(
+    corpus: Corpus, tree: Tree, name: str | None, captions_needed: bool = True
+) -> Iterator[SourceRecord]:
     """Yields the rows of one .parquet file, or of all in a folder, as `file.parquet#row`.
 
     Rows that name files become one source for each file, with all its captions. A file that is no parquet or
-    is damaged becomes a source with that problem; RequestError when a column is missing.
+    is damaged becomes a source with that problem; RequestError when a column is missing, that of captions only if
+    they are needed or `caption_column` names it.
     """
     files = [tree.find(name)] if name else list(tree.listing((SUFFIX,)).files.values())
     listed: dict[str, Entry] = {}
     for found in files:
         try:
-            yield from _rows(corpus, tree, found, listed)
+            yield from _rows(corpus, tree, found, captions_needed, listed)
         except (ItemError, OSError) as error:
             entry = Entry(problem=f"cannot be read as parquet: {reason_of(error)}")
             yield record_of(corpus, found, entry)
     yield from listed_files(corpus, tree, listed)
 
 
-def _rows(corpus: Corpus, tree: Tree, found: FoundFile, listed: dict[str, Entry]) -> Iterator[SourceRecord]:
+def _rows(
+    corpus: Corpus, tree: Tree, found: FoundFile, captions_needed: bool, listed: dict[str, Entry]
+) -> Iterator[SourceRecord]:
     """The rows of one file with bytes in them; those with paths are added to what is `listed`."""
     if found.problem is not None:
         yield record_of(corpus, found, Entry())
@@ -65,7 +71,8 @@ def _rows(corpus: Corpus, tree: Tree, found: FoundFile, listed: dict[str, Entry]
     uri = uri_of(found.name)
     try:
         with tree.open(found.name) as file, pq.ParquetFile(file) as table:
-            columns = find_columns(corpus, f"{tree.root}/{found.name}", table.schema_arrow)
+            where = f"{tree.root}/{found.name}"
+            columns = find_columns(corpus, where, table.schema_arrow, captions_needed)
             for row, values in enumerate(_values(table, columns.light())):
                 if columns.holds_paths:
                     path = clean_path(_text(values[columns.media]))
@@ -83,9 +90,9 @@ def _rows(corpus: Corpus, tree: Tree, found: FoundFile, listed: dict[str, Entry]
         raise ItemError(reason_of(error), stage="read") from None
 
 
-def _fill(entry: Entry, where: str, values: dict[str, Any], caption: str) -> None:
+def _fill(entry: Entry, where: str, values: dict[str, Any], caption: str | None) -> None:
     entry.licence = entry.licence or _text(values.get("licence")).strip()
-    texts = values[caption]
+    texts = None if caption is None else values[caption]
     try:
         for text in texts if isinstance(texts, list) else [texts]:
             entry.add(_text(text), values.get("start_s"), values.get("end_s"))
@@ -93,15 +100,10 @@ def _fill(entry: Entry, where: str, values: dict[str, Any], caption: str) -> Non
         entry.problem = f"{where}: {error}"
 
 
-def find_columns(corpus: Corpus, where: str, schema: Any) -> Columns:
+def find_columns(corpus: Corpus, where: str, schema: Any, captions_needed: bool = True) -> Columns:
     """Picks the columns of an Arrow schema; RequestError, naming the file, when one is missing or unclear."""
-    found = ", ".join(schema.names)[:300] or "none"
-    caption = corpus.caption_column or next((name for name in CAPTION_COLUMNS if name in schema.names), None)
-    if caption is None or caption not in schema.names:
-        missing = f"column {caption!r}" if caption else "column 'caption' or 'text'"
-        raise RequestError(f"{where}: has no {missing} (found: {found}); caption_column names another")
-    if not _is_text(schema.field(caption).type):
-        raise RequestError(f"{where}: column {caption!r} holds {schema.field(caption).type}, not text")
+    caption = _caption_column(corpus, where, schema, captions_needed)
+    found = _names(schema)
     others = tuple(name for name in ("start_s", "end_s", "licence") if name in schema.names)
     wanted = corpus.bytes_column
     if wanted is not None and wanted not in schema.names:
@@ -119,6 +121,24 @@ def find_columns(corpus: Corpus, where: str, schema: Any) -> Columns:
             "bytes_column names it"
         )
     return Columns(paths[0], True, caption, others)
+
+
+def _caption_column(corpus: Corpus, where: str, schema: Any, needed: bool) -> str | None:
+    caption = corpus.caption_column or next((name for name in CAPTION_COLUMNS if name in schema.names), None)
+    if caption is None and not needed:
+        return None
+    if caption is None or caption not in schema.names:
+        missing = f"column {caption!r}" if caption else "column 'caption' or 'text'"
+        raise RequestError(
+            f"{where}: has no {missing} (found: {_names(schema)}); caption_column names another"
+        )
+    if not _is_text(schema.field(caption).type):
+        raise RequestError(f"{where}: column {caption!r} holds {schema.field(caption).type}, not text")
+    return caption
+
+
+def _names(schema: Any) -> str:
+    return ", ".join(schema.names)[:300] or "none"
 
 
 def _bytes_path(name: str, kind: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from tasks.corpora.records import MediaPlace
@@ -11,6 +12,7 @@ from tasks.errors import ItemError
 KEPT_CHUNK_BYTES = 256 * 2**20
 """A column chunk up to this size is kept for the next cell, for sources come in the order of their rows."""
 
+CELLS_PER_BATCH = 16
 _kept: dict[tuple[object, ...], Any] = {}  # the chunk read last, by its file's content, row group and column
 
 
@@ -46,23 +48,38 @@ def _row_group(metadata: Any, row: int) -> tuple[int, int]:
 
 def _value(table: Any, group: int, row: int, column: str, identity: tuple[object, ...]) -> bytes | None:
     key = (*identity, group, column)
-    if key in _kept:
-        return _cell(_kept[key], row)
-    chunks = table.metadata.row_group(group)
-    size = sum(
-        chunks.column(i).total_uncompressed_size
-        for i in range(chunks.num_columns)
-        if chunks.column(i).path_in_schema == column
-    )
-    if size <= KEPT_CHUNK_BYTES:
+    if key not in _kept:
         _kept.clear()
-        _kept[key] = table.read_row_group(group, columns=[column]).column(0)
+        _kept[key] = _chunk(table, group, column)
+    if _kept[key] is not None:
         return _cell(_kept[key], row)
-    for batch in table.iter_batches(1, row_groups=[group], columns=[column]):
-        if row == 0:
-            return _cell(batch.column(0), 0)
-        row -= 1
+    for cells in _cells(table, group, column):
+        if row < len(cells):
+            return _cell(cells, row)
+        row -= len(cells)
     raise IndexError("the row group has fewer rows than its header says")
+
+
+def _chunk(table: Any, group: int, column: str) -> Any:
+    """A column of a row group, None when it is too large to be kept.
+
+    Its size is counted as it is read: the footer may lie, and where its statistics are damaged, asking it for the
+    metadata of a column ends the process (Arrow throws where nothing can catch).
+    """
+    import pyarrow as pa
+
+    parts, size_bytes = [], 0
+    for cells in _cells(table, group, column):
+        parts.append(cells)
+        size_bytes += cells.nbytes
+        if size_bytes > KEPT_CHUNK_BYTES:
+            return None
+    return pa.chunked_array(parts)
+
+
+def _cells(table: Any, group: int, column: str) -> Iterator[Any]:
+    for batch in table.iter_batches(CELLS_PER_BATCH, row_groups=[group], columns=[column]):
+        yield batch.column(0)
 
 
 def _cell(column: Any, row: int) -> bytes | None:

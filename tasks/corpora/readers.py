@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tasks.corpora.class_folders import read_class_folders
@@ -18,23 +19,30 @@ from tasks.corpora.tree import Tree
 from tasks.corpora.webdataset import read_webdataset, refuse_compressed
 from tasks.errors import RequestError
 
-__all__ = ["NO_CAPTION", "CaptionSpan", "SourceRecord", "read_sources"]
+__all__ = ["CaptionSpan", "SourceRecord", "read_sources"]
 
 
-def read_sources(corpus: Corpus) -> Iterator[SourceRecord]:
+def read_sources(corpus: Corpus, captions_needed: bool = True) -> Iterator[SourceRecord]:
     """Yields the sources of a corpus in the order of their names.
 
     Bad sources come with a `problem`, never as an exception; RequestError when the corpus is not there or
-    cannot be reached, or when its own table (manifest, CSV, parquet) cannot be read.
+    cannot be reached, or when its own table (manifest, CSV, parquet) cannot be read. A source without a caption is
+    bad, and so is a table without a column of them, unless `captions_needed` is False: a model writes them later.
     """
+    for source in _read(corpus, captions_needed):
+        uncaptioned = source.problem == NO_CAPTION and not captions_needed
+        yield replace(source, problem=None) if uncaptioned else source
+
+
+def _read(corpus: Corpus, captions_needed: bool) -> Iterator[SourceRecord]:
     tree, name = _locate(corpus)
     if corpus.format == "csv":
         if name is None:
             raise RequestError(f"path: {corpus.path} is not a file; format csv needs the .csv itself")
-        yield from read_csv(corpus, tree, name)
+        yield from read_csv(corpus, tree, name, captions_needed)
     elif corpus.format == "parquet":
         _check_suffix(corpus, name, ".parquet")
-        yield from read_parquet(corpus, tree, name)
+        yield from read_parquet(corpus, tree, name, captions_needed)
     elif corpus.format == "webdataset":
         if name is not None:
             refuse_compressed(str(corpus.path))
@@ -43,7 +51,7 @@ def read_sources(corpus: Corpus) -> Iterator[SourceRecord]:
     elif name is not None:
         raise RequestError(f"path: {corpus.path} is not a folder")
     elif corpus.format == "folder":
-        yield from read_folder(corpus, tree)
+        yield from read_folder(corpus, tree, captions_needed)
     else:
         yield from read_class_folders(corpus, tree)
 

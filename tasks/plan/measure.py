@@ -72,7 +72,7 @@ def measure(corpora: Sequence[Corpus], recipe: Recipe, sample_sources: int = SAM
     import torch
 
     judge = ClipJudge(recipe, Digests.of(recipe))
-    chosen = list(choose_sources(corpora, sample_sources))
+    chosen = list(choose_sources(corpora, sample_sources, recipe.captions_needed))
     on_gpu = torch.cuda.is_available()
     with _one_thread():
         _warm_up(judge, [few[0] for _, _, few in chosen], recipe)
@@ -84,7 +84,7 @@ def measure(corpora: Sequence[Corpus], recipe: Recipe, sample_sources: int = SAM
 
 
 def choose_sources(
-    corpora: Sequence[Corpus], sample_sources: int
+    corpora: Sequence[Corpus], sample_sources: int, captions_needed: bool = True
 ) -> Iterator[tuple[Corpus, int, list[SourceRecord]]]:
     """Each corpus with the number of its sources and a random few, the same ones every time.
 
@@ -92,7 +92,7 @@ def choose_sources(
     """
     per_corpus = max(LEAST_PER_CORPUS, sample_sources // len(corpora))
     for corpus in corpora:
-        counted = _Counted(read_sources(corpus))
+        counted = _Counted(read_sources(corpus, captions_needed))
         few = heapq.nsmallest(per_corpus, counted, key=lambda source: source.source_id)
         if not few:
             raise RequestError(f"corpora: {corpus.name} holds no sources")
