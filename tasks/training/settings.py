@@ -119,3 +119,10 @@ class DecoderSettings(TrainingSettings):
     batch_size: int = Field(2, ge=1, description="clips per step, over all workers")
     heldout_samples: int = Field(16, ge=1)
     temporal_weight: float = Field(1.0, ge=0, description="weight of the L1 between changes of the frames")
+    perceptual_weight: float = Field(
+        0.0, ge=0, description="weight of LPIPS; 0 is off, and so is a machine without the weights of VGG16"
+    )
+    adversarial_weight: float = Field(
+        0.0, ge=0, description="pull of the 3-D discriminator over that of the other losses; 0 is off"
+    )
+    adversarial_from_step: int = Field(0, ge=0, description="the step in which the discriminator joins")

@@ -1,5 +1,6 @@
-"""Numbers about videos: Fréchet distance, inception score, the I3D network they need, motion and seams."""
+"""Numbers about videos: Fréchet distance, inception score, the I3D network they need, motion, seams, fidelity."""
 
+from vidrd_model.metrics.fidelity import edge_sharpness, flicker, moving_edges, psnr_db
 from vidrd_model.metrics.frechet import frechet_distance
 from vidrd_model.metrics.i3d import I3D, check_reference, reference_distance
 from vidrd_model.metrics.inception import inception_score
@@ -9,10 +10,14 @@ __all__ = [
     "I3D",
     "SeamRatios",
     "check_reference",
+    "edge_sharpness",
+    "flicker",
     "frame_steps",
     "frechet_distance",
     "inception_score",
     "motion_amount",
+    "moving_edges",
+    "psnr_db",
     "reference_distance",
     "seam_ratios",
 ]
