@@ -25,7 +25,7 @@ from tasks.training.settings import DecoderSettings, TemporalSettings, Trainable
 
 if TYPE_CHECKING:
     from storage.dataset import ClipDataset
-    from storage.registry import Run
+    from storage.runs import Run
 
 CHAMPION_REF = "models:/vidrd@champion"
 
@@ -155,10 +155,10 @@ def _train(
             decoder = _decoder_settings(params, profile)
             run.log_params({part: decoder.model_dump()})
             result = train_decoder(dataset_ref, model, out_dir, decoder, on_progress)
-    for name, values in result.curves.items():
-        run.log_curve(f"{part}.{name}", list(enumerate(values)))
+    curves = {f"{part}.{name}": values for name, values in result.curves.items()}
+    run.log_figures([(i, {name: curve[i] for name, curve in curves.items()}) for i in range(result.steps)])
     for whose, figures in result.heldout.items():
-        run.log_metrics({f"{part}.heldout.{name}.{whose}": value for name, value in figures.items()})
+        run.log_figures([(0, {f"{part}.heldout.{name}.{whose}": v for name, v in figures.items()})])
     run.set_tags({f"{part}.heldout_source": result.heldout_source})
     return result
 
