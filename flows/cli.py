@@ -96,11 +96,14 @@ def retrain(
     start_from: Annotated[
         str | None, typer.Option(metavar="base|champion", help="By default the profile's base model.")
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Give up an interrupted training of the same settings.")
+    ] = False,
     profile: ProfileOption = "tiny",
 ) -> None:
     """Fine-tunes on a dataset with Ray Train.
 
-    The result is logged and registered in MLflow as `candidate`.
+    The result is logged and registered in MLflow as `candidate`. After an interruption the same command goes on.
 
     \b
     Example: vidrd retrain --dataset runs/datasets/tiny --part temporal
@@ -113,6 +116,7 @@ def retrain(
         part=part,
         trainable=trainable,
         start_from=start_from,
+        fresh=fresh,
         profile=profile,
     )
 

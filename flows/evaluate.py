@@ -40,12 +40,18 @@ class EvaluateParams(BaseModel):
 def check(params: EvaluateParams) -> None:
     """Raises RequestError or StorageError, one line, when the request cannot be carried out."""
     from storage.registry import resolve_model
+
+    check_model_profile(resolve_model(params.model), load_profile(params.profile))
+    check_reference(params)
+
+
+def check_reference(params: EvaluateParams) -> None:
+    """Raises RequestError, one line, when no model could be evaluated so: a protocol or reference that is none."""
     from tasks.evaluation.reference import find_sources
 
     profile = load_profile(params.profile)
     settings = _settings(params, profile)
     find_protocol(settings.protocol)
-    check_model_profile(resolve_model(params.model), profile)
     find_sources(_reference(params, profile), settings)
 
 

@@ -29,13 +29,14 @@ class Profile(BaseModel):
     """A base model, a CLIP model and the settings of every stage.
 
     `model` is an absolute folder or a hub name; `clip` a folder or an open_clip name. In the file, a model
-    that begins with `./` lies beside the file.
+    that begins with `./` lies beside the file. `model_licence` goes into the cards of what is trained from it.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     model: str
+    model_licence: str = "unknown"
     clip: str
     clips: ClipSettings
     filter: FilterSettings

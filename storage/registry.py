@@ -4,15 +4,12 @@ The registered model is called `vidrd`. A retraining registers a version under t
 promotion moves the alias `champion`. The same code talks to the SQLite file of one machine and to a server.
 """
 
-import json
-import logging
-import os
 import shutil
 import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from storage.errors import StorageError
 from storage.home import home, mlflow_artifacts, mlflow_uri
+from storage.mlflow_access import first_line, is_missing, mlflow_client, one_line_errors
+from storage.runs import Run
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 MODEL_NAME = "vidrd"
@@ -35,7 +33,9 @@ CHAMPION = "champion"
 _PYFUNC_FILE = Path(__file__).with_name("pyfunc_model.py")
 _SERVING_PACKAGES = ("torch", "diffusers", "transformers")
 _VERSION_METRIC = "evaluation."  # tells a version's own figures from the losses that MLflow also shows for it
-_METRICS_PER_CALL = 1000  # what log_batch takes at most
+_VERSION_TAG = "model_version"  # of the run that a version came from
+_RUNS_PER_CALL = 1000
+_DESCRIPTION_CHARACTERS = 5000  # what the column of an MLflow database takes
 
 
 @dataclass(frozen=True)
@@ -49,74 +49,86 @@ class ResolvedModel:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Run:
-    """One open MLflow run."""
-
-    run_id: str
-    client: "MlflowClient"
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log parameters; nested mappings become dotted names."""
-        from mlflow.entities import Param
-
-        flat = [Param(name, str(value)) for name, value in _flatten(params)]
-        self.client.log_batch(self.run_id, params=flat)
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log single figures."""
-        for name, value in metrics.items():
-            self.log_curve(name, [(step, value)])
-
-    def log_curve(self, name: str, points: Sequence[tuple[int, float]]) -> None:
-        """Log a whole curve of (step, value) in as few calls as MLflow allows."""
-        from mlflow.entities import Metric
-
-        now_ms = int(time.time() * 1000)
-        metrics = [Metric(name, float(value), now_ms, int(step)) for step, value in points]
-        for start in range(0, len(metrics), _METRICS_PER_CALL):
-            self.client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_PER_CALL])
-
-    def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Keep a file, or a folder with all it holds, with the run."""
-        if path.is_dir():
-            self.client.log_artifacts(self.run_id, str(path), folder)
-        else:
-            self.client.log_artifact(self.run_id, str(path), folder)
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags of the run."""
-        for name, value in tags.items():
-            self.client.set_tag(self.run_id, name, value)
-
-
 class Registry:
     """The runs and the model versions at one MLflow address (default: `storage.home.mlflow_uri()`)."""
 
     def __init__(self, uri: str | None = None) -> None:
         self.uri = uri or mlflow_uri()
-        self.client = _client(self.uri)
+        self.client = mlflow_client(self.uri)
 
     @contextmanager
-    def start_run(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
-        """Open a run, tagged with the code's commit; it ends as failed when the block raises."""
-        import mlflow
+    def start_run(
+        self, name: str, tags: Mapping[str, str] | None = None, run_id: str | None = None
+    ) -> Iterator[Run]:
+        """Open a run, tagged with the code's commit; it ends as failed when the block raises.
 
-        all_tags = {"git_commit": git_commit(), **(tags or {})}
-        with (
-            _one_line_errors(self.uri),
-            mlflow.start_run(experiment_id=self._experiment_id(), run_name=name, tags=all_tags) as active,
-        ):
-            yield Run(active.info.run_id, self.client)
-
-    def register(self, folder: Path, run: Run, tags: Mapping[str, str]) -> int:
-        """Copy a model folder into the registry as a new version, make it `candidate`, return its number.
-
-        To be called inside the block of the run it came from.
+        With `run_id` an earlier run goes on, however its process ended; the commit it was begun with stays.
         """
         import mlflow
 
-        with _one_line_errors(self.uri), warnings.catch_warnings():
+        with one_line_errors(self.uri):
+            run = None if run_id is None else Run.reopen(run_id, self.client, self.uri)
+            commit = {"git_commit" if run is None else "git_commit_resumed": git_commit()}
+            with mlflow.start_run(
+                run_id=run_id,
+                experiment_id=None if run_id else self._experiment_id(),
+                run_name=name,
+                tags={**commit, **(tags or {})},
+            ) as active:
+                yield run or Run(active.info.run_id, self.client, self.uri)
+
+    def run_status(self, run_id: str) -> str | None:
+        """RUNNING, FINISHED, FAILED or KILLED; None when there is no such run, or it has been deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            info = self.client.get_run(run_id).info
+        except MlflowException as error:
+            if is_missing(error):
+                return None
+            raise StorageError(first_line(self.uri, error)) from error
+        return str(info.status) if info.lifecycle_stage == "active" else None
+
+    def end_run(self, run_id: str) -> None:
+        """Mark a run that its process has left open as killed."""
+        if self.run_status(run_id) is not None:
+            with one_line_errors(self.uri):
+                self.client.set_terminated(run_id, "KILLED")
+
+    def finished_trainings(self, dataset: str, profile: str) -> list[dict[str, str]]:
+        """The tags of every training of a profile on a dataset's folder that came to its end, newest first.
+
+        It counts whether its model was promoted, refused or never looked at.
+        """
+        chosen = "attributes.status = 'FINISHED' and attributes.run_name = 'retrain'"
+        found: list[dict[str, str]] = []
+        token = None
+        with one_line_errors(self.uri):
+            while True:
+                page = self.client.search_runs(
+                    [self._experiment_id()], chosen, max_results=_RUNS_PER_CALL, page_token=token
+                )
+                found += [dict(run.data.tags) for run in page]
+                token = page.token
+                if not token:
+                    break
+        # Compared here: a folder's name may hold quotes, which MLflow's filters cannot escape.
+        return [tags for tags in found if (tags.get("dataset"), tags.get("profile")) == (dataset, profile)]
+
+    def register(self, folder: Path, run: Run, tags: Mapping[str, str], description: str = "") -> int:
+        """Copy a model folder into the registry as a new version, make it `candidate`, return its number.
+
+        To be called inside the block of the run it came from; a run that has registered its model before, and
+        was then interrupted, gets the same version again.
+        """
+        import mlflow
+
+        before = run.tags().get(_VERSION_TAG)
+        if before is not None:
+            if (self.alias_version(CANDIDATE) or 0) < int(before):
+                self.set_alias(CANDIDATE, int(before))
+            return int(before)
+        with one_line_errors(self.uri), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # advice on type hints and input examples
             info = mlflow.pyfunc.log_model(
                 name=MODEL_NAME,
@@ -128,7 +140,14 @@ class Registry:
             )
             self._ensure_registered_model()
             texts = {name: str(value) for name, value in tags.items()}
-            created = self.client.create_model_version(MODEL_NAME, info.model_uri, run.run_id, tags=texts)
+            created = self.client.create_model_version(
+                MODEL_NAME,
+                info.model_uri,
+                run.run_id,
+                tags=texts,
+                description=description[:_DESCRIPTION_CHARACTERS],
+            )
+        run.set_tags({_VERSION_TAG: str(created.version)})
         self.set_alias(CANDIDATE, int(created.version))
         return int(created.version)
 
@@ -139,13 +158,13 @@ class Registry:
         try:
             return int(self.client.get_model_version_by_alias(MODEL_NAME, alias).version)
         except MlflowException as error:
-            if _is_missing(error):
+            if is_missing(error):
                 return None
-            raise StorageError(_first_line(self.uri, error)) from error
+            raise StorageError(first_line(self.uri, error)) from error
 
     def set_alias(self, alias: str, version: int) -> None:
         """Point an alias at a version."""
-        with _one_line_errors(self.uri):
+        with one_line_errors(self.uri):
             self.client.set_registered_model_alias(MODEL_NAME, alias, str(version))
 
     def version_tags(self, version: int) -> dict[str, str]:
@@ -154,14 +173,14 @@ class Registry:
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version, leaving its others alone."""
-        with _one_line_errors(self.uri):
+        with one_line_errors(self.uri):
             for name, value in tags.items():
                 self.client.set_model_version_tag(MODEL_NAME, str(version), name, str(value))
 
     def version_metrics(self, version: int) -> dict[str, float]:
         """The figures recorded by `log_version_metrics`, the newest of each name."""
         found = self._version(version)
-        with _one_line_errors(self.uri):
+        with one_line_errors(self.uri):
             recorded = self.client.get_logged_model(_model_id(found)).metrics or []
         newest_last = sorted(recorded, key=lambda metric: (metric.step, metric.timestamp))
         return {
@@ -177,7 +196,7 @@ class Registry:
         found = self._version(version)
         # A figure recorded later gets a later step: two evaluations within a millisecond stay in order.
         step = time.time_ns() // 1_000_000
-        with _one_line_errors(self.uri):
+        with one_line_errors(self.uri):
             for name, value in metrics.items():
                 self.client.log_metric(
                     found.run_id, _VERSION_METRIC + name, float(value), step=step, model_id=_model_id(found)
@@ -190,10 +209,10 @@ class Registry:
         try:
             return self.client.get_model_version(MODEL_NAME, str(version))
         except MlflowException as error:
-            if _is_missing(error):
+            if is_missing(error):
                 ref = f"models:/{MODEL_NAME}/{version}"
                 raise StorageError(f"{ref}: no such version at {self.uri}") from error
-            raise StorageError(_first_line(self.uri, error)) from error
+            raise StorageError(first_line(self.uri, error)) from error
 
     def _ensure_registered_model(self) -> None:
         from mlflow.exceptions import MlflowException
@@ -228,7 +247,7 @@ def resolve_model(ref: str | Path) -> ResolvedModel:
     registry = Registry()
     version = _parse_version(text, registry)
     found = registry._version(version)
-    with _one_line_errors(registry.uri):
+    with one_line_errors(registry.uri):
         folder = _version_folder(registry, found)
     return ResolvedModel(folder, text, version, found.run_id, dict(found.tags))
 
@@ -248,24 +267,6 @@ def git_commit() -> str:
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True)
     return done.stdout.strip()
-
-
-def _client(uri: str) -> "MlflowClient":
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # The default is seven retries with growing pauses: minutes of silence when no server listens.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    if given is None:
-        # MLflow has put the address into the environment, where it would outlive a change of $VIDRD_HOME.
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-    mlflow.set_registry_uri(uri)
-    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def _parse_version(ref: str, registry: Registry) -> int:
@@ -342,33 +343,3 @@ def _signature() -> Any:
             ]
         ),
     )
-
-
-def _flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", json.dumps(value) if isinstance(value, list | tuple) else value
-
-
-def _is_missing(error: Exception) -> bool:
-    # The SQLite store calls a missing alias an invalid parameter, a server a resource that does not exist.
-    code = getattr(error, "error_code", "")
-    not_found = code == "INVALID_PARAMETER_VALUE" and "not found" in str(error)
-    return not_found or code == "RESOURCE_DOES_NOT_EXIST"
-
-
-def _first_line(uri: str, error: Exception) -> str:
-    return f"MLflow at {uri}: {str(error).splitlines()[0]}"
-
-
-@contextmanager
-def _one_line_errors(uri: str) -> Iterator[None]:
-    """Turn MLflow's exceptions into ours."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        raise StorageError(_first_line(uri, error)) from error

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,34 @@ def tmp_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("VIDRD_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def add_candidate(tmp_home: Path, tmp_path: Path) -> Callable[..., int]:
+    """Registers a version with recorded figures, as `evaluate` leaves them, or without."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model_index.json").write_text("{}")
+
+    def add(
+        text_score: float | None, fvd: float = 100.0, n: int = 8, reference: str = "r", profile: str = "tiny"
+    ) -> int:
+        from storage.registry import Registry
+
+        registry = Registry()
+        with registry.start_run("test") as run:
+            version = registry.register(Path(folder), run, {"profile": profile})
+        if text_score is not None:
+            figures = {"text_score": text_score, "text_score_reference": 0.3, "fvd": fvd}
+            setup = {"protocol": "tiny", "n": str(n), "reference": reference}
+            registry.log_version_metrics(
+                version,
+                {f"{name}.tiny.n{n}": value for name, value in figures.items()},
+                {f"evaluation.{name}": value for name, value in setup.items()},
+            )
+        return version
+
+    return add
 
 
 @pytest.fixture(scope="session")

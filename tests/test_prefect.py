@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from flows.prefect_plugin import accept_bare_names, full_name
+from flows.retrain import RetrainParams
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFECT_YAML = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -35,6 +36,14 @@ def test_two_of_them_run_on_active_schedules():
     scheduled = {name: d["schedules"] for name, d in DEPLOYMENTS.items() if "schedules" in d}
     assert set(scheduled) == {"retrain", "evaluate"}
     assert all(schedule["active"] for schedules in scheduled.values() for schedule in schedules)
+
+
+def test_retraining_by_schedule_looks_first_and_proposes_and_by_hand_it_trains():
+    (schedule,) = DEPLOYMENTS["retrain"]["schedules"]
+    params = RetrainParams(**schedule["parameters"]["params"])
+    assert params.only_if_new and params.then_evaluate and not params.fresh
+    by_hand = RetrainParams(**DEPLOYMENTS["retrain"].get("parameters", {}).get("params", {}))
+    assert not by_hand.only_if_new and not by_hand.then_evaluate
 
 
 @pytest.mark.parametrize(("name", "full"), [("a", "a/a"), ("a/b", "a/b")])
@@ -73,7 +82,11 @@ def test_deploying_makes_every_deployment_with_its_schedule(deployed):
     with get_client(sync_client=True) as client:
         for name, expected in DEPLOYMENTS.items():
             deployment = client.read_deployment_by_name(f"{name}/{name}")
-            assert [s.active for s in deployment.schedules] == [True] * len(expected.get("schedules", []))
+            schedules = expected.get("schedules", [])
+            assert [s.active for s in deployment.schedules] == [True] * len(schedules)
+            assert [s.parameters for s in deployment.schedules] == [
+                s.get("parameters", {}) for s in schedules
+            ]
             assert deployment.pull_steps == [
                 {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
             ]

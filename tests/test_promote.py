@@ -1,7 +1,5 @@
 """Attacks promotion: only a version that was evaluated like the champion, and beats it, takes its place."""
 
-from pathlib import Path
-
 import pytest
 
 from flows.evaluate import EvaluateParams
@@ -12,32 +10,6 @@ from flows.promote import PromoteParams, check, promote
 from storage.errors import StorageError
 from storage.registry import CHAMPION, Registry
 from tasks.errors import RequestError
-
-
-@pytest.fixture
-def add_candidate(tmp_home, tmp_path):
-    """Registers a version with recorded figures, as `evaluate` leaves them, or without."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "model_index.json").write_text("{}")
-
-    def add(
-        text_score: float | None, fvd: float = 100.0, n: int = 8, reference: str = "r", profile: str = "tiny"
-    ) -> int:
-        registry = Registry()
-        with registry.start_run("test") as run:
-            version = registry.register(Path(folder), run, {"profile": profile})
-        if text_score is not None:
-            figures = {"text_score": text_score, "text_score_reference": 0.3, "fvd": fvd}
-            setup = {"protocol": "tiny", "n": str(n), "reference": reference}
-            registry.log_version_metrics(
-                version,
-                {f"{name}.tiny.n{n}": value for name, value in figures.items()},
-                {f"evaluation.{name}": value for name, value in setup.items()},
-            )
-        return version
-
-    return add
 
 
 def test_the_first_good_candidate_becomes_champion(add_candidate, tiny_profile, prefect_session):

@@ -55,18 +55,20 @@ def test_aliases_move(tmp_home, model_folder):
 def test_what_a_run_logs_can_be_read_back(tmp_home, tmp_path):
     registry = Registry()
     curve = [(step, 1 / (step + 1)) for step in range(2500)]  # more than one call takes
-    note = tmp_path / "note.txt"
-    note.write_text("hello")
     with registry.start_run("test", {"kind": "x"}) as run:
         run.log_params({"temporal": {"lr": 1e-4, "sizes": [1, 2]}, "seed": 3})
-        run.log_curve("loss", curve)
-        run.log_artifact(note)
+        run.log_figures([(step, {"loss": value}) for step, value in curve])
+        run.log_bytes("samples/step-000200/a.mp4", b"first")
+        run.log_bytes("samples/step-000200/a.mp4", b"again")
+        run.log_bytes("note.txt", b"hello")
     data = registry.client.get_run(run.run_id).data
     assert data.params == {"temporal.lr": "0.0001", "temporal.sizes": "[1, 2]", "seed": "3"}
     assert data.tags["kind"] == "x" and data.tags["git_commit"]
     history = registry.client.get_metric_history(run.run_id, "loss")
     assert sorted((point.step, point.value) for point in history) == curve
-    assert [file.path for file in registry.client.list_artifacts(run.run_id)] == ["note.txt"]
+    assert {file.path for file in registry.client.list_artifacts(run.run_id)} == {"note.txt", "samples"}
+    kept = registry.client.download_artifacts(run.run_id, "samples/step-000200/a.mp4", str(tmp_path))
+    assert Path(kept).read_bytes() == b"again"
 
 
 def test_a_run_that_raises_is_marked_failed(tmp_home):
@@ -76,10 +78,82 @@ def test_a_run_that_raises_is_marked_failed(tmp_home):
     assert registry.client.get_run(run.run_id).info.status == "FAILED"
 
 
+def test_a_run_left_open_goes_on_where_it_stopped(tmp_home):
+    """What a killed process leaves: a run that MLflow believes to be running."""
+    registry = Registry()
+    with registry.start_run("retrain", {"kind": "x"}) as first:
+        first.log_params({"seed": 3, "num_workers": 2})
+        first.log_figures([(step, {"loss": 1.0, "lr": 0.1}) for step in range(1, 11)])
+        first.log_figures([(step, {"loss": 1.0}) for step in range(11, 15)])
+    registry.client.update_run(first.run_id, status="RUNNING")
+    with registry.start_run("retrain", run_id=first.run_id) as second:
+        assert registry.run_status(first.run_id) == "RUNNING" and second.run_id == first.run_id
+        second.log_params({"seed": 3, "num_workers": 4, "batch": 8})
+        # Resumed from the checkpoint of step 8: what follows it comes again, and then more.
+        second.log_figures([(step, {"loss": 2.0, "lr": 0.2}) for step in range(9, 21)])
+        second.log_figures([(step, {"loss": 3.0}) for step in range(15, 22)])
+    data = registry.client.get_run(first.run_id).data
+    assert data.params == {"seed": "3", "num_workers": "2", "batch": "8"} and data.tags["kind"] == "x"
+    assert registry.run_status(first.run_id) == "FINISHED"
+    losses, rates = (registry.client.get_metric_history(first.run_id, name) for name in ("loss", "lr"))
+    assert [point.step for point in losses] == list(range(1, 22))
+    assert [point.value for point in losses] == [1.0] * 14 + [2.0] * 6 + [3.0]
+    assert [point.value for point in rates] == [0.1] * 10 + [0.2] * 10
+
+
+def test_a_run_that_is_gone_has_no_status_and_an_abandoned_one_is_killed(tmp_home):
+    registry = Registry()
+    assert registry.run_status("0" * 32) is None
+    registry.end_run("0" * 32)
+    with registry.start_run("retrain") as run:
+        pass
+    registry.client.update_run(run.run_id, status="RUNNING")
+    registry.end_run(run.run_id)
+    assert registry.run_status(run.run_id) == "KILLED"
+    registry.client.delete_run(run.run_id)
+    assert registry.run_status(run.run_id) is None
+
+
+def test_finished_trainings_are_those_of_the_dataset_and_profile(tmp_home):
+    registry = Registry()
+
+    def train(tag: str, dataset: str = "/data/it's", profile: str = "tiny", name: str = "retrain") -> None:
+        with registry.start_run(name, {"dataset": dataset, "profile": profile, "dataset_tag": tag}):
+            pass
+
+    assert registry.finished_trainings("/data/it's", "tiny") == []
+    train("build-0001")
+    train("build-0002")
+    train("build-0007", dataset="/data")
+    train("build-0007", profile="sd21")
+    train("build-0007", name="evaluate")
+    with pytest.raises(ZeroDivisionError), registry.start_run("retrain") as run:
+        run.set_tags({"dataset": "/data/it's", "profile": "tiny", "dataset_tag": "build-0007"})
+        _ = 1 / 0
+    found = registry.finished_trainings("/data/it's", "tiny")
+    assert [tags["dataset_tag"] for tags in found] == ["build-0002", "build-0001"]
+    run_id = registry.client.search_runs(["1"], "tags.dataset_tag = 'build-0002'")[0].info.run_id
+    with registry.start_run("retrain", {"dataset_tag": "build-0003"}, run_id):
+        pass
+    found = registry.finished_trainings("/data/it's", "tiny")
+    assert [tags["dataset_tag"] for tags in found] == ["build-0003", "build-0001"]
+
+
+def test_a_run_registers_its_model_once(tmp_home, model_folder):
+    registry = Registry()
+    with registry.start_run("retrain") as run:
+        version = registry.register(model_folder, run, {}, description="what it is")
+    registry.client.update_run(run.run_id, status="RUNNING")
+    with registry.start_run("retrain", run_id=run.run_id) as again:
+        assert registry.register(model_folder, again, {}) == version
+    assert registry.client.get_model_version("vidrd", str(version)).description == "what it is"
+    assert register(registry, model_folder) == version + 1
+
+
 def test_version_metrics_are_the_newest_and_no_training_loss(tmp_home, model_folder):
     registry = Registry()
     with registry.start_run("test") as run:
-        run.log_curve("loss", [(0, 2.0), (1, 1.0)])
+        run.log_figures([(0, {"loss": 2.0}), (1, {"loss": 1.0})])
         version = registry.register(model_folder, run, {})
     assert registry.version_metrics(version) == {}
     registry.log_version_metrics(version, {"fvd.tiny.n8": 12.5, "text_score.tiny.n8": 0.25}, {"n": "8"})

@@ -4,13 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from flows.profile import PROFILES_DIR
 from flows.retrain import RetrainParams, check, retrain
+from flows.retrain_request import read_request
 from storage.dataset import ClipDataset
 from storage.errors import StorageError
+from storage.home import home
 from storage.registry import CANDIDATE, Registry, resolve_model
 from tasks.errors import RequestError
+from tasks.training.model_card import CARD_FILE
+from tasks.training.record import TrainingRecord
 from tasks.training.settings import TemporalSettings
 from tests.training_dataset import write_training_dataset
 from vidrd_model import VidRDPipeline
@@ -42,12 +47,28 @@ def quick_profile(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def retrained(retrain_home, quick_profile, ray_session, prefect_session, dataset):
-    """One short retraining of both parts, which most tests here look at."""
+    """One short retraining of both parts, begun by a process that was killed; most tests here look at it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDRD_HOME", str(retrain_home))
         steps = {"temporal_steps": TEMPORAL_STEPS, "decoder_steps": DECODER_STEPS}
-        result = retrain(RetrainParams(dataset=f"{dataset}@build-0001", profile=str(quick_profile), **steps))
+        params = RetrainParams(dataset=f"{dataset}@build-0001", profile=str(quick_profile), **steps)
+        begun_run_id = begin_and_die(params)
+        result = retrain(params)
+        assert result["resumed"] and result["run_id"] == begun_run_id
         yield result, resolve_model(f"models:/vidrd@{CANDIDATE}").folder, Registry()
+
+
+def begin_and_die(params: RetrainParams) -> str:
+    """What a process leaves that is killed as soon as it has begun: a record, and a run that MLflow believes in."""
+    request, registry = read_request(params), Registry()
+    with (
+        TrainingRecord.open(home() / "training", request.config()) as record,
+        registry.start_run("retrain", request.tags()) as run,
+    ):
+        record.note_run(run.run_id)
+        (record.folder / "temporal").mkdir()
+    registry.client.update_run(run.run_id, status="RUNNING")
+    return run.run_id
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +83,32 @@ def test_the_result_is_registered_with_its_lineage(retrained, dataset):
     assert (tags["dataset"], tags["dataset_tag"]) == (str(dataset), "build-0001")
     assert tags["dataset_version"] == str(ClipDataset.open(dataset).version)
     assert tags["git_commit"] and tags["encoder"]
+
+
+def test_it_is_one_run_even_across_restarts(retrained, dataset):
+    result, _, registry = retrained
+    runs = registry.client.search_runs([registry.client.get_run(result["run_id"]).info.experiment_id])
+    assert [(run.info.run_id, run.info.status) for run in runs] == [(result["run_id"], "FINISHED")]
+    assert runs[0].data.tags["model_version"] == "1"
+    params = runs[0].data.params
+    assert (params["dataset"], params["dataset_tag"]) == (str(dataset), "build-0001")
+    assert params["dataset_version"] == str(ClipDataset.open(dataset).version)
+    assert params["git_commit"] == result["git_commit"]
+    (finished,) = registry.finished_trainings(str(dataset), "tiny")
+    assert finished["dataset_tag"] == "build-0001"
+
+
+def test_the_registered_folder_has_a_card_with_the_figures(retrained):
+    result, folder, registry = retrained
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    front_matter, text = card.removeprefix("---\n").split("\n---\n\n", 1)
+    assert yaml.safe_load(front_matter)["license"] == "apache-2.0"
+    assert registry.client.get_model_version("vidrd", "1").description == text[:5000]
+    for part in ("temporal", "decoder"):
+        losses = [f"{figures['loss']:.4g}" for figures in result["parts"][part]["heldout"].values()]
+        assert f"| loss | {' | '.join(losses)} |" in card
+        assert f"{result['parts'][part]['trained_parameters']} parameters" in card
+    assert result["git_commit"] in card and "build-0001" in card
 
 
 def test_curves_and_heldout_figures_are_in_mlflow(retrained):

@@ -32,7 +32,7 @@ class CheckpointStore:
         from fsspec.core import url_to_fs
 
         self._fs, self._root = url_to_fs(place, use_listings_cache=False)
-        self._place, self._config_digest, self._keep = place, config_digest, keep
+        self.place, self.config_digest, self._keep = place, config_digest, keep
         self._is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else ())
         if self._is_local:
             self._fs.makedirs(self._root, exist_ok=True)
@@ -66,8 +66,8 @@ class CheckpointStore:
                 about = json.loads(self._fs.cat_file(self._path(step, "json")))
             except (ValueError, FileNotFoundError):
                 continue
-            if about["config"] != self._config_digest:
-                raise RequestError(f"{self._place}: holds checkpoints of a training with other settings")
+            if about["config"] != self.config_digest:
+                raise RequestError(f"{self.place}: holds checkpoints of a training with other settings")
             state = self._read(step, about["digest"], map_location)
             if state is not None:
                 return state
@@ -106,7 +106,7 @@ class CheckpointStore:
                 torch.save(dict(state), file)
                 file.flush()
                 os.fsync(file.fileno())
-            about = {"config": self._config_digest, "digest": _digest(Path(partial))}
+            about = {"config": self.config_digest, "digest": _digest(Path(partial))}
             if self._is_local:
                 os.replace(partial, self._path(step, "pt"))
             else:

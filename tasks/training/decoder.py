@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from storage.dataset import ClipDataset
 from tasks.progress import OnProgress
 from tasks.training.result import TrainingResult, save_trained
-from tasks.training.run import run_training
+from tasks.training.run import checkpoint_store, run_training
 from tasks.training.settings import DecoderSettings
 from tasks.training.splits import split_clips
 
@@ -21,14 +21,13 @@ def train_decoder(
     base_model_dir: str | Path,
     work_dir: Path,
     settings: DecoderSettings,
-    checkpoints: str | None = None,
     watcher: TrainingWatcher | None = None,
     on_progress: OnProgress | None = None,
 ) -> TrainingResult:
     """Fine-tune the temporal decoder of a model folder on the videos of a dataset, `DIR[@TAG]`.
 
     Writes the whole model to `work_dir/model`; on single frames it decodes exactly what the base model does. Called
-    again on the same work folder it goes on where it was cut off; `checkpoints` as in `run_training`. Raises
+    again on the same work folder it goes on where it was cut off. Raises
     RequestError when the dataset keeps too few videos, Ray has too few processors, or the training cannot go on.
     """
     finished = TrainingResult.read(work_dir)
@@ -37,12 +36,13 @@ def train_decoder(
     dataset = ClipDataset.open(dataset_ref)
     split = split_clips(dataset, videos_only=True)
     config = decoder_config(dataset_ref, base_model_dir, settings)
-    outcome = run_training(config, settings, work_dir, checkpoints, watcher, on_progress)
+    outcome = run_training(config, settings, work_dir, watcher, on_progress)
     weights = {name.removeprefix("vae."): weight for name, weight in outcome.weights.items()}
     window = dataset.latent_shape[0]
     save_trained(base_model_dir, work_dir / "model", "vae", weights, decode_window=window)
     result = TrainingResult.from_outcome(outcome, work_dir / "model", split)
     result.write(work_dir)
+    checkpoint_store(config, settings, work_dir).remove()
     return result
 
 

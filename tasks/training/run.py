@@ -8,18 +8,19 @@ import shutil
 import time
 import uuid
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.cluster import ensure_ray
 from tasks.errors import RequestError
 from tasks.progress import OnProgress
+from tasks.training.record import config_digest
 from tasks.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import torch
 
+    from tasks.training.checkpoints import CheckpointStore
     from tasks.training.watcher import TrainingWatcher
 
 
@@ -39,53 +40,39 @@ def run_training(
     config: dict[str, Any],
     settings: TrainingSettings,
     folder: Path,
-    checkpoints: str | None = None,
     watcher: TrainingWatcher | None = None,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
     """Train what `config` says (see `worker.work`) on Ray; a run that was cut off goes on from its checkpoints.
 
-    They lie under `checkpoints`, a folder or an fsspec address, else in `folder`, which on several machines has to be
-    one that all of them see. Raises RequestError when the cluster is too small or the training cannot go on.
+    On several machines they have to lie where all of them see them. Raises RequestError when the cluster is too small
+    or the training cannot go on.
     """
     started_s = time.monotonic()
     _prepare_ray_train()
     ensure_ray()  # before Ray is imported: it reads its settings then
-
-    from tasks.training.checkpoints import CheckpointStore
-
-    part = config["part"]
-    _check_resources(settings, part)
-    digest = config_digest(config, settings)
-    place = (
-        f"{checkpoints.rstrip('/')}/{digest[:12]}-{part}"
-        if checkpoints
-        else str(folder.absolute() / "checkpoints")
-    )
-    store = CheckpointStore(place, digest, settings.keep_checkpoints)
+    _check_resources(settings, config["part"])
+    store = checkpoint_store(config, settings, folder)
     store.take_failure()
-    problem = _fit(config | {"digest": digest, "checkpoints": place}, settings, folder, watcher, on_progress)
+    told = {"digest": store.config_digest, "checkpoints": store.place}
+    problem = _fit(config | told, settings, folder, watcher, on_progress)
     reason = store.take_failure() or problem
     if reason is not None:
-        raise RequestError(f"{part}: {reason}")
+        raise RequestError(f"{config['part']}: {reason}")
     saved = store.load_newest()
     assert saved is not None and "candidate" in saved["progress"]["heldout"]
     return Outcome(saved["progress"], saved["ema"], time.monotonic() - started_s)
 
 
-def remove_checkpoints(config: dict[str, Any], settings: TrainingSettings, checkpoints: str) -> None:
-    """Remove what a finished training left at an address."""
+def checkpoint_store(config: dict[str, Any], settings: TrainingSettings, folder: Path) -> CheckpointStore:
+    """Where the checkpoints of a training lie: in its folder, or at the address that the settings name."""
     from tasks.training.checkpoints import CheckpointStore
 
-    digest = config_digest(config, settings)
-    CheckpointStore(f"{checkpoints.rstrip('/')}/{digest[:12]}-{config['part']}", digest, 1).remove()
-
-
-def config_digest(config: dict[str, Any], settings: TrainingSettings) -> str:
-    """What tells one training from another: all that its result depends on."""
-    matters = {name: value for name, value in config.items() if name != "settings"} | settings.that_matter()
-    lines = (f"{name}={value!r}" for name, value in sorted(matters.items()))
-    return blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+    digest = config_digest(config)
+    place = str(folder.absolute() / "checkpoints")
+    if settings.checkpoints:
+        place = f"{settings.checkpoints.rstrip('/')}/{digest[:12]}-{config['part']}"
+    return CheckpointStore(place, digest, settings.keep_checkpoints)
 
 
 def _fit(

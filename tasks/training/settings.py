@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,12 +13,13 @@ Trainable = Literal["temporal", "paper", "all"]
 Mix = Mapping[Kind, float]
 
 # What says how the work is done, not what comes out of it: a training may go on with other values.
-_WITHOUT_EFFECT = frozenset(
+WITHOUT_EFFECT = frozenset(
     {
         "num_workers",
         "use_gpu",
         "threads",
         "loader_workers",
+        "checkpoints",
         "log_every",
         "checkpoint_every",
         "keep_checkpoints",
@@ -68,6 +69,9 @@ class TrainingSettings(BaseModel):
         description="steps between two looks at the held-out clips; none: at the start and the end",
     )
     heldout_samples: int = Field(128, ge=1)
+    checkpoints: str | None = Field(
+        None, description="folder or address (s3://...) for checkpoints; none: the training's own folder"
+    )
     checkpoint_every: int = Field(200, ge=1, description="steps between two checkpoints; one more at the end")
     keep_checkpoints: int = Field(2, ge=1, description="the newest so many stay")
     max_failures: int = Field(3, ge=0, description="restarts from the last checkpoint when workers die")
@@ -84,10 +88,6 @@ class TrainingSettings(BaseModel):
         ):
             raise ValueError("mix: shares must be 0 or more, and one of them more than 0")
         return self
-
-    def that_matter(self) -> dict[str, Any]:
-        """The settings on which the result depends."""
-        return {name: value for name, value in self.model_dump().items() if name not in _WITHOUT_EFFECT}
 
 
 class TemporalSettings(TrainingSettings):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from storage.dataset import ClipDataset
 from tasks.progress import OnProgress
 from tasks.training.result import TrainingResult, save_trained
-from tasks.training.run import run_training
+from tasks.training.run import checkpoint_store, run_training
 from tasks.training.settings import TemporalSettings
 from tasks.training.splits import split_clips
 
@@ -26,13 +26,12 @@ def train_temporal(
     work_dir: Path,
     settings: TemporalSettings,
     sampling: SamplingSettings,
-    checkpoints: str | None = None,
     watcher: TrainingWatcher | None = None,
     on_progress: OnProgress | None = None,
 ) -> TrainingResult:
     """Fine-tune the UNet of a model folder on a dataset, `DIR[@TAG]`, and write the whole model to `work_dir/model`.
 
-    Called again on the same work folder it goes on where it was cut off; `checkpoints` as in `run_training`. Raises
+    Called again on the same work folder it goes on where it was cut off. Raises
     RequestError when the dataset has too few clips, Ray too few processors, or the training cannot go on.
     """
     finished = TrainingResult.read(work_dir)
@@ -40,10 +39,11 @@ def train_temporal(
         return finished
     split = split_clips(ClipDataset.open(dataset_ref))
     config = temporal_config(dataset_ref, base_model_dir, settings, sampling)
-    outcome = run_training(config, settings, work_dir, checkpoints, watcher, on_progress)
+    outcome = run_training(config, settings, work_dir, watcher, on_progress)
     save_trained(base_model_dir, work_dir / "model", "unet", outcome.weights)
     result = TrainingResult.from_outcome(outcome, work_dir / "model", split)
     result.write(work_dir)
+    checkpoint_store(config, settings, work_dir).remove()
     return result
 
 

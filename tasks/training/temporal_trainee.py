@@ -118,7 +118,7 @@ class TemporalTrainee(Trainee):
                 frames = self.pipe(prompt, seed=_SAMPLE_SEED, **self.sampling.pipeline_arguments()).frames
             file = BytesIO()
             encode(file, frames[0], self.sampling.fps, options={"crf": "18"})
-            videos[f"{number}.mp4"] = file.getvalue()
+            videos[f"{number} {prompt}"] = file.getvalue()
         return videos
 
     def reset_temporal_layers(self) -> None:

@@ -46,7 +46,7 @@ class Trainee(ABC):
         return {}
 
     def sample_videos(self) -> dict[str, bytes]:
-        """An mp4 by name for each of a few fixed prompts and seeds, made with the weights as they are."""
+        """An mp4 for each of a few fixed prompts and seeds, made with the weights as they are."""
         return {}
 
     def state(self) -> dict[str, Any]:

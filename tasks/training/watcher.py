@@ -1,4 +1,4 @@
-"""Who hears how a training goes, in the process that waits for it."""
+"""What a training tells those who wait for it, while it goes on."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Protocol
 
 
 class TrainingWatcher(Protocol):
-    """Hears of a training as it goes; after a restart the steps since the last checkpoint come again."""
+    """Hears of a training's course; called in the process that waits for it, in a thread of its own."""
 
     def started(self, step: int) -> None:
-        """The first step that is done now: 0, or where the training goes on."""
+        """The training begins: 0, or the step of the checkpoint that it goes on from."""
         ...
 
     def figures(self, points: Sequence[tuple[int, dict[str, float]]]) -> None:
-        """Figures of steps: loss, lr, gradient_norm; now and then steps_per_s, data_wait, memory_gib, heldout.loss."""
+        """The figures of some steps, by name, ascending; after a restart steps may come again."""
         ...
 
     def video(self, step: int, name: str, mp4: bytes) -> None:
-        """A sample video after so many steps; its prompt and seed are always the same."""
+        """A sample video made after `step` steps; the same name has the same prompt and seed at every step."""
         ...

@@ -1,0 +1,143 @@
+"""One training from its record to its version: parts trained, everything logged, a card written, registered."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.progress import stage_progress
+from flows.retrain_request import RetrainRequest
+from flows.training_watcher import MlflowWatcher
+from storage.home import home
+from tasks.training.record import TrainingRecord
+from tasks.training.result import TrainingResult
+
+if TYPE_CHECKING:
+    from storage.registry import Registry
+    from storage.runs import Run
+
+
+def train_and_register(request: RetrainRequest) -> dict[str, Any]:
+    """Train what is asked for, or go on with it, and register the result as `candidate`; what there is to tell.
+
+    Raises RequestError when the same training goes on in another process.
+    """
+    from storage.registry import CANDIDATE, MODEL_NAME, Registry
+
+    started_s = time.monotonic()
+    registry = Registry()
+    with TrainingRecord.open(home() / "training", request.config(), request.params.fresh) as record:
+        _settle_earlier_run(registry, record)
+        if record.resumed:
+            say(
+                f"resumes the training of {request.dataset_ref} begun at {record.started_at}; --fresh begins anew"
+            )
+        tags = {**request.tags(), "training": record.folder.name}
+        with registry.start_run("retrain", tags, record.run_id) as run:
+            record.note_run(run.run_id)
+            run.log_params({**request.settings, **request.tags(), "git_commit": _commit(run)})
+            results = _train_parts(request, record.folder, run)
+            version = _register(registry, request, results, run)
+            commit = _commit(run)
+        # Only now: a crash before this line leaves a training that is found and taken to its end.
+        resumed = record.resumed
+        record.finish()
+    return {
+        "trained": True,
+        "model": f"models:/{MODEL_NAME}/{version}",
+        "version": version,
+        "alias": CANDIDATE,
+        "run_id": run.run_id,
+        "resumed": resumed,
+        **request.tags(),
+        "git_commit": commit,
+        "parts": {part: trained.summary() for part, trained in results.items()},
+        "curves": {part: list(enumerate(trained.curves["loss"])) for part, trained in results.items()},
+        "seconds": round(time.monotonic() - started_s, 2),
+    }
+
+
+def say(line: str) -> None:
+    """One line for whoever looks: the terminal, and the log of the flow run."""
+    from prefect import get_run_logger
+
+    print(f"[retrain] {line}", file=sys.stderr, flush=True)
+    get_run_logger().info(line)
+
+
+def _settle_earlier_run(registry: Registry, record: TrainingRecord) -> None:
+    """Make the MLflow runs of earlier processes agree with the record."""
+    if record.run_id is not None:
+        status = registry.run_status(record.run_id)
+        if status == "FINISHED":  # it was registered, and only its folder is left of it
+            record.begin_anew()
+            return
+        if status is None:
+            record.run_id = None
+    if record.abandoned_run_id is not None:
+        registry.end_run(record.abandoned_run_id)
+
+
+def _train_parts(request: RetrainRequest, folder: Path, run: Run) -> dict[str, TrainingResult]:
+    results: dict[str, TrainingResult] = {}
+    model = request.start
+    for part in request.parts:
+        results[part] = _train(part, request, model, folder / part, run)
+        model = str(results[part].folder)
+    return results
+
+
+def _train(part: str, request: RetrainRequest, model: str, work_dir: Path, run: Run) -> TrainingResult:
+    """Train one part, or go on with it; its figures reach the run under the part's name while it goes on."""
+    from tasks.training.decoder import train_decoder
+    from tasks.training.temporal import train_temporal
+
+    work_dir.mkdir(exist_ok=True)
+    watcher = MlflowWatcher(run, part)
+    with stage_progress(f"retrain {part}") as on_progress:
+        if part == "temporal":
+            sampling = request.profile.sampling
+            result = train_temporal(
+                request.dataset_ref, model, work_dir, request.temporal, sampling, watcher, on_progress
+            )
+        else:
+            result = train_decoder(
+                request.dataset_ref, model, work_dir, request.decoder, watcher, on_progress
+            )
+    # What the run has of it already is left out; what a crash has kept from it comes now.
+    watcher.figures([(i, {k: v[i] for k, v in result.curves.items()}) for i in range(result.steps)])
+    watcher.close()
+    for whose, figures in result.heldout.items():
+        run.log_figures([(0, {f"{part}.heldout.{name}.{whose}": v for name, v in figures.items()})])
+    run.set_tags({f"{part}.heldout_source": result.heldout_source})
+    return result
+
+
+def _register(
+    registry: Registry, request: RetrainRequest, results: Mapping[str, TrainingResult], run: Run
+) -> int:
+    from tasks.training.model_card import Lineage, TrainedPart, write_model_card
+
+    folder = list(results.values())[-1].folder
+    lineage = Lineage(
+        profile=request.profile.name,
+        base=request.profile.model,
+        base_licence=request.profile.model_licence,
+        start=request.start_ref,
+        git_commit=_commit(run),
+        parts={
+            part: TrainedPart(request.settings[part], result.summary()) for part, result in results.items()
+        },
+    )
+    card = write_model_card(folder, request.dataset, lineage)
+    return registry.register(folder, run, {**request.tags(), "git_commit": _commit(run)}, card)
+
+
+def _commit(run: Run) -> str:
+    """The code's commit; of a training that went on with other code, both."""
+    tags = run.tags()
+    first, last = tags["git_commit"], tags.get("git_commit_resumed")
+    return first if last in (None, first) else f"{first}, then {last}"

@@ -1,0 +1,55 @@
+"""How the project reaches MLflow: a quiet client, and its exceptions as one line of ours."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def mlflow_client(uri: str) -> "MlflowClient":
+    """A client of an MLflow address, which is also made the one that `mlflow` itself talks to."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # The default is seven retries with growing pauses: minutes of silence when no server listens.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if given is None:
+        # MLflow has put the address into the environment, where it would outlive a change of $VIDRD_HOME.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    mlflow.set_registry_uri(uri)
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether MLflow says that what was asked for does not exist."""
+    # The SQLite store calls a missing alias an invalid parameter, a server a resource that does not exist.
+    code = getattr(error, "error_code", "")
+    not_found = code == "INVALID_PARAMETER_VALUE" and "not found" in str(error)
+    return not_found or code == "RESOURCE_DOES_NOT_EXIST"
+
+
+def first_line(uri: str, error: Exception) -> str:
+    """MLflow's complaint with its address, on one line."""
+    return f"MLflow at {uri}: {str(error).splitlines()[0]}"
+
+
+@contextmanager
+def one_line_errors(uri: str) -> Iterator[None]:
+    """Turn MLflow's exceptions into ours."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise StorageError(first_line(uri, error)) from error

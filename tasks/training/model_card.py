@@ -1,0 +1,206 @@
+"""The model card of a trained folder: where it comes from, in the form that model hubs read.
+
+A README.md whose front matter is YAML (licence, tags, base model), then tables for people. Every value is taken
+from what was trained: the folder's own configs, the dataset's tables, the settings and the results.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from storage.dataset import ClipDataset
+
+CARD_FILE = "README.md"
+
+# The names that hubs have for licences which people write otherwise; any other is given as `other`, by name.
+_HUB_LICENCES = {
+    "Apache-2.0": "apache-2.0",
+    "MIT": "mit",
+    "CC0-1.0": "cc0-1.0",
+    "CC-BY-4.0": "cc-by-4.0",
+    "CreativeML Open RAIL-M": "creativeml-openrail-m",
+    "CreativeML Open RAIL++-M": "openrail++",
+    "unknown": "unknown",
+}
+_TAGS = ["text-to-video", "video-generation", "vidrd", "diffusers"]
+
+
+@dataclass(frozen=True)
+class TrainedPart:
+    """What a training did to one part: its settings and `TrainingResult.summary()`."""
+
+    settings: Mapping[str, Any]
+    summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a trained folder was made of and with.
+
+    `base` is the profile's model, a folder or a hub id; `start` what the training began with: the same, or an
+    earlier version of ours.
+    """
+
+    profile: str
+    base: str
+    base_licence: str
+    start: str
+    git_commit: str
+    parts: Mapping[str, TrainedPart]
+
+
+def write_model_card(folder: Path, dataset: ClipDataset, lineage: Lineage) -> str:
+    """Write the card of a model folder that was trained on a dataset; returns it without its front matter."""
+    sections = [
+        _title(dataset, lineage),
+        _model(lineage),
+        _data(folder, dataset),
+        *(_part(name, part) for name, part in lineage.parts.items()),
+        _quirks(folder),
+        _usage(dataset, lineage),
+    ]
+    text = "\n".join(sections)
+    (folder / CARD_FILE).write_text(_front_matter(lineage) + text, encoding="utf-8")
+    return text
+
+
+def _front_matter(lineage: Lineage) -> str:
+    licence = _HUB_LICENCES.get(lineage.base_licence)
+    values: dict[str, Any] = {"license": licence or "other"}
+    if licence is None:
+        values["license_name"] = lineage.base_licence
+    values |= {
+        "base_model": _public_name(lineage.base).partition("@")[0],
+        "library_name": "diffusers",
+        "pipeline_tag": "text-to-video",
+        "tags": _TAGS,
+    }
+    # Strings and lists of JSON are YAML, whatever characters a name has.
+    lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
+    return "\n".join(["---", *lines, "---", "", ""])
+
+
+def _title(dataset: ClipDataset, lineage: Lineage) -> str:
+    trained = " and ".join(lineage.parts)
+    about = (
+        f"A text-to-video model of VidRD ([Reuse and Diffuse](https://arxiv.org/abs/2309.03549)), profile "
+        f"`{lineage.profile}`: {trained} fine-tuned on the dataset `{dataset.folder.name}`, {dataset.tag}."
+    )
+    return f"# VidRD {lineage.profile}, {dataset.folder.name} {dataset.tag}\n\n{about}\n"
+
+
+def _model(lineage: Lineage) -> str:
+    rows = [
+        ("base model", f"`{_public_name(lineage.base)}`"),
+        ("licence of the base model", lineage.base_licence),
+        ("training started from", f"`{_public_name(lineage.start)}`"),
+        ("code", f"`{lineage.git_commit}`"),
+    ]
+    return f"## Model\n\n{_table(('', ''), rows)}"
+
+
+def _data(folder: Path, dataset: ClipDataset) -> str:
+    frames, _, height, width = dataset.latent_shape
+    scale = _vae_scale(folder)
+    clips = dataset.clips_table(["corpus", "kind", "licence", "fps"], split="train")
+    rates = sorted({f"{rate:g}" for rate in clips["fps"].to_pylist()}, key=float)
+    facts = [
+        ("dataset", f"`{dataset.folder.name}`"),
+        ("tag", dataset.tag),
+        ("version of its clips", str(dataset.version)),
+        ("frames per clip (N)", str(frames)),
+        ("fps", ", ".join(rates)),
+        ("size in pixels", f"{width * scale} x {height * scale}"),
+    ]
+    columns = (clips[name].to_pylist() for name in ("corpus", "kind", "licence"))
+    counted = sorted(Counter(zip(*columns, strict=True)).items())
+    rows = [(*names, str(count)) for names, count in counted]
+    counts = _table(("corpus", "kind", "licence", "clips to train on"), rows)
+    return f"## Data\n\n{_table(('', ''), facts)}\n{counts}"
+
+
+def _part(name: str, part: TrainedPart) -> str:
+    settings, summary = part.settings, part.summary
+    trained_set = settings.get("trainable", "temporal")
+    facts = [
+        ("trained", f"{trained_set}, {summary['trained_parameters']} parameters"),
+        ("steps", str(summary["steps"])),
+        ("clips per step", str(settings["batch_size"])),
+        ("learning rate", f"{settings['lr']:g}"),
+        ("seed", str(settings["seed"])),
+        ("clips trained on / held out", f"{summary['train_clips']} / {summary['heldout_clips']}"),
+        ("held out", str(summary["heldout_source"])),
+    ]
+    heldout = summary["heldout"]
+    figures = sorted({figure for of_one in heldout.values() for figure in of_one})
+    rows = [(figure, *(_number(of_one.get(figure)) for of_one in heldout.values())) for figure in figures]
+    return f"## Training of {name}\n\n{_table(('', ''), facts)}\n{_table(('held-out', *heldout), rows)}"
+
+
+def _quirks(folder: Path) -> str:
+    """The settings by which a model differs from the authors' release, as they are in force in this folder."""
+    from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
+
+    unet, vae = _config(folder, "unet", TemporalUNet), _config(folder, "vae", TemporalVAE)
+    pipeline = _config(folder, None, VidRDPipeline)
+    rows = [
+        ("Q1", "UNet `frame_embedding`", unet["frame_embedding"]),
+        ("Q2", "`temporal_decoder`", "on" if pipeline["temporal_decoder"] else "off"),
+        ("Q3", "`seam`", pipeline["seam"]),
+        ("Q4", "`full_prompt_noise`", pipeline["full_prompt_noise"]),
+        ("Q7", "`noise_deviation`", pipeline["noise_deviation"]),
+        ("", "VAE `decode_window`", vae["decode_window"]),
+    ]
+    texts = [tuple(str(cell) for cell in row) for row in rows]
+    return f"## Settings where the release has quirks\n\n{_table(('quirk', 'setting', 'value'), texts)}"
+
+
+def _usage(dataset: ClipDataset, lineage: Lineage) -> str:
+    caption = dataset.clips_table(["caption"], split="train")["caption"][0].as_py()
+    prompt = " ".join(caption.split())
+    frames = dataset.latent_shape[0]
+    return (
+        "## Use\n\n```python\nfrom vidrd_model import VidRDPipeline\n"
+        'pipe = VidRDPipeline.from_pretrained("this-folder")\n'
+        f"frames = pipe({prompt!r}, num_clips=3, num_frames={frames}, seed=7).frames\n```\n\n"
+        f"```\nvidrd generate {shlex.quote(prompt)} --clips 3 --seed 7 --out out.mp4 --model this-folder "
+        f"--profile {lineage.profile}\n```\n"
+    )
+
+
+def _config(folder: Path, part: str | None, part_class: type) -> dict[str, Any]:
+    """The settings in force: those of the folder, and the class's own where a folder is older than a setting."""
+    import inspect
+
+    parameters = inspect.signature(part_class.__init__).parameters  # type: ignore[misc]
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    file = folder / "model_index.json" if part is None else folder / part / "config.json"
+    return defaults | json.loads(file.read_text(encoding="utf-8"))
+
+
+def _vae_scale(folder: Path) -> int:
+    config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+    return 2 ** (len(config["block_out_channels"]) - 1)
+
+
+def _public_name(model: str) -> str:
+    """A hub id as it is; of a folder its last two names, since where it lies on a machine is nobody's business."""
+    return "/".join(Path(model).parts[-2:]) if Path(model).is_absolute() else model
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |"
+
+    return "\n".join([line(head), f"|{'---|' * len(head)}", *map(line, rows)]) + "\n"
