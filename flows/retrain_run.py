@@ -112,7 +112,11 @@ def _train(part: str, request: RetrainRequest, model: str, work_dir: Path, run: 
     watcher.close()
     for whose, figures in result.heldout.items():
         run.log_figures([(0, {f"{part}.heldout.{name}.{whose}": v for name, v in figures.items()})])
-    run.set_tags({f"{part}.heldout_source": result.heldout_source})
+    for note in result.notes:
+        say(f"{part}: {note}")
+    if result.skipped:
+        say(f"{part}: {len(result.skipped)} steps were left out, since their loss was not finite")
+    run.set_tags({f"{part}.heldout_source": result.heldout_source, f"{part}.notes": "; ".join(result.notes)})
     return result
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,6 +11,8 @@ from torch import nn
 from storage.dataset import ClipDataset
 from tasks.training.base_model import load_base_vae
 from tasks.training.decoder_batches import DecoderBatch, DecoderReader
+from tasks.training.decoder_loss import DecoderLoss, last_trained_layer
+from tasks.training.distributed import Group
 from tasks.training.precision import computing_in, store_frozen
 from tasks.training.sampler import EpochClip
 from tasks.training.settings import DecoderSettings
@@ -50,42 +53,55 @@ class DecoderTrainee(Trainee):
         self.vae = vae
         self.model = FrameDecoder(vae)
         self.device = torch.device("cpu")
+        self._parts: dict[str, list[torch.Tensor]] = {}
 
     def prepare(self, device: torch.device) -> None:
         """Move the VAE, frozen weights in the settings' precision."""
         store_frozen(self.model, self.settings.precision)
         self.model.to(device)
         self.device = device
+        self._loss = DecoderLoss(self.settings, device)
+        self.notes = self._loss.notes
 
     def losses(self, model: nn.Module, batch: DecoderBatch, step: int) -> torch.Tensor:
-        """L1 between pixels, plus weighted L1 between the changes from frame to frame, (b,)."""
-        l1_b, temporal_l1_b, _ = self._distances(model, batch)
-        return l1_b + self.settings.temporal_weight * temporal_l1_b
+        """The loss of `DecoderLoss`, (b,)."""
+        decoded_bnchw, pixels_bnchw = self._decode(model, batch)
+        losses_b, parts = self._loss.losses(decoded_bnchw, pixels_bnchw, last_trained_layer(self.vae), step)
+        for name, part_b in parts.items():
+            self._parts.setdefault(name, []).append(part_b.float())
+        return losses_b
+
+    def after_step(self, group: Group, step: int) -> Figures:
+        """The means of the loss's parts over the whole batch."""
+        parts, self._parts = self._parts, {}
+        sums = group.sum(torch.stack([torch.cat(values).sum() for values in parts.values()]))
+        return dict(zip(parts, (sums / self.settings.batch_size).tolist(), strict=True))
 
     def heldout_figures(self, samples: Sequence[int]) -> list[Figures]:
-        """Loss, its two parts (pixels in [-1, 1]) and PSNR in dB of each sample, a clip."""
+        """Loss without the discriminator's, its parts (pixels in [-1, 1]) and PSNR in dB of each sample, a clip."""
         figures: list[Figures] = []
         for i in samples:
             (batch,) = self.reader.read([[self._heldout_clips[i]]])
-            l1, temporal_l1, psnr = (v.item() for v in self._distances(self.model, batch.to(self.device)))
-            loss = l1 + self.settings.temporal_weight * temporal_l1
-            figures.append({"loss": loss, "l1": l1, "temporal_l1": temporal_l1, "psnr_db": psnr})
+            losses_b, parts = self._loss.reconstruction(*self._decode(self.model, batch.to(self.device)))
+            figures.append({"loss": losses_b.item()} | {name: value.item() for name, value in parts.items()})
         return figures
 
     def reset_temporal_layers(self) -> None:
         """Make the decoder the image decoder that it was."""
         self.vae.reset_temporal_layers(0)
 
-    def _distances(
-        self, model: nn.Module, batch: DecoderBatch
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """L1, L1 of the frame-to-frame changes, and PSNR in dB of each clip, (b,)."""
+    def state(self) -> dict[str, Any]:
+        """What the loss has learned."""
+        return self._loss.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._loss.load_state(dict(state))
+        self.notes = self._loss.notes
+
+    def _decode(self, model: nn.Module, batch: DecoderBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the model makes of the latents, and the pixels, both (b, n, 3, h, w) in [-1, 1]."""
         pixels_bnchw = batch.pixels_bnhwc.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
         with computing_in(self.settings.precision, self.device):
             decoded_bnchw = model(batch.latents_bcnhw)
-        decoded_bnchw = decoded_bnchw.float()
-        changes = decoded_bnchw.diff(dim=1) - pixels_bnchw.diff(dim=1)
-        errors = decoded_bnchw - pixels_bnchw
-        mse_b = errors.detach().square().flatten(1).mean(1).clamp_min(1e-10)
-        psnr_b = 10 * torch.log10(4 / mse_b)  # the range of the pixels is 2
-        return errors.abs().flatten(1).mean(1), changes.abs().flatten(1).mean(1), psnr_b
+        return decoded_bnchw.float(), pixels_bnchw

@@ -51,6 +51,7 @@ class Progress:
     bad_steps: int = 0
     skipped: list[int] = field(default_factory=list)
     heldout: dict[str, Figures] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     curves: dict[str, list[float]] = field(
         default_factory=lambda: {"loss": [], "lr": [], "gradient_norm": []}
     )
@@ -82,6 +83,7 @@ class Training:
             self.progress = Progress(**saved.pop("progress"))
             restore(saved, self.trained, self.ema, self.optimizer, self.trainee, self.group)
         reports.started(self.progress.step)
+        self.progress.notes = list(self.trainee.notes)
         if not self.progress.heldout:
             self.progress.heldout = {"fresh": self._heldout_of_image_model(), "base": self._heldout()}
         if "candidate" in self.progress.heldout:

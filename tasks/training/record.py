@@ -26,6 +26,7 @@ from tasks.training.settings import WITHOUT_EFFECT
 RECORD_FILE = "training.json"
 _LOCK_FILE = "training.lock"
 
+
 def config_digest(config: Mapping[str, Any]) -> str:
     """blake2b-128 of a configuration of plain JSON, but for the settings that do not change the result."""
     text = json.dumps(_what_matters(config), sort_keys=True, ensure_ascii=False)

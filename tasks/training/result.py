@@ -28,7 +28,8 @@ class TrainingResult:
 
     `curves` has one value per step of `loss`, `lr` and `gradient_norm`; `heldout` maps `fresh` (fresh
     temporal layers), `base` (the weights at the start) and `candidate` (the result) to their figures, `loss`
-    among them; `skipped` are the steps whose loss was not finite.
+    among them; `skipped` are the steps whose loss was not finite, `notes`
+    lines that a user has to read.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class TrainingResult:
     curves: dict[str, list[float]]
     heldout: dict[str, dict[str, float]]
     skipped: list[int]
+    notes: list[str]
     heldout_source: str
     train_clips: int
     heldout_clips: int
@@ -52,6 +54,7 @@ class TrainingResult:
             curves=outcome.progress["curves"],
             heldout=outcome.progress["heldout"],
             skipped=outcome.progress["skipped"],
+            notes=outcome.progress["notes"],
             heldout_source=split.heldout_source,
             train_clips=len(split.train),
             heldout_clips=len(split.heldout),

@@ -24,6 +24,8 @@ class Trainee(ABC):
     train_clips: ClipRows
     heldout_size: int
     reader: Reader
+    notes: Sequence[str] = ()
+    """Lines that a user has to read, such as what a loss has to go without."""
 
     @abstractmethod
     def prepare(self, device: torch.device) -> None:
