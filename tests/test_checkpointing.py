@@ -108,7 +108,7 @@ def test_every_block_of_the_unet_keeps_less(part: str) -> None:
     everything = _outcome(unet, lambda: _unet_pass(unet, True))[2]
     unet.get_submodule(part).gradient_checkpointing = False
     without_part = _outcome(unet, lambda: _unet_pass(unet, True))[2]
-    assert everything + 0.02 * plain < without_part < plain
+    assert 1.1 * everything < without_part < plain
 
 
 def test_every_layer_of_the_decoder_runs_again_in_the_backward_pass() -> None:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vidrd_model.recompute import recomputed
+
 KeyValue = tuple[torch.Tensor, torch.Tensor]
 """Keys and values (b, heads, tokens, channels of a head)."""
 
@@ -109,20 +111,20 @@ class FeedForward(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(..., c) to the same shape."""
         if tokens.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return self.net[2](self.net[0](tokens))
+            return recomputed(self._close_gate, self.net[0].proj(tokens))
         rows = tokens.flatten(0, -2)
         out = torch.empty_like(rows)
         chunk = max(1, _CPU_CHUNK_VALUES // (8 * rows.shape[1])) * torch.get_num_threads()
         for part, part_out in zip(rows.split(chunk), out.split(chunk), strict=True):
-            part_out.copy_(self.net[2](self.net[0](part)))
+            part_out.copy_(self._close_gate(self.net[0].proj(part)))
         return out.view_as(tokens)
+
+    def _close_gate(self, wide: torch.Tensor) -> torch.Tensor:
+        hidden, gate = wide.chunk(2, dim=-1)
+        return self.net[2](hidden * F.gelu(gate))
 
 
 class _GatedProjection(nn.Module):
     def __init__(self, channels: int, inner: int):
         super().__init__()
         self.proj = nn.Linear(channels, 2 * inner)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden, gate = self.proj(x).chunk(2, dim=-1)
-        return hidden * F.gelu(gate)

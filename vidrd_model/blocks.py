@@ -18,6 +18,7 @@ from torch import nn
 
 from vidrd_model.attention import FeedForward, SelfAttention, TempAttention, TextAttention, TextStates
 from vidrd_model.dropout import KeyedDropout, with_present_keys
+from vidrd_model.recompute import recomputed
 from vidrd_model.temporal_layers import (
     PooledGroupNorm,
     TempConv,
@@ -60,12 +61,18 @@ class ResnetBlock(nn.Module):
     def forward(self, x_bcnhw: torch.Tensor, time_bd: torch.Tensor) -> torch.Tensor:
         """b c n h w and the time embedding to b c' n h w."""
         videos = x_bcnhw.shape[0]
-        hidden = _per_frame(self.conv1, F.silu(self.norm1(x_bcnhw)), videos)
+        hidden = recomputed(self._normed_conv1, x_bcnhw)
         hidden = hidden + self.time_emb_proj(F.silu(time_bd))[:, :, None, None, None]
-        hidden = _per_frame(self.conv2, self.dropout(F.silu(self.norm2(hidden))), videos)
+        hidden = recomputed(self._normed_conv2, hidden)
         if self.conv_shortcut is not None:
             x_bcnhw = _per_frame(self.conv_shortcut, x_bcnhw, videos)
         return x_bcnhw + hidden
+
+    def _normed_conv1(self, x_bcnhw: torch.Tensor) -> torch.Tensor:
+        return _per_frame(self.conv1, F.silu(self.norm1(x_bcnhw)), x_bcnhw.shape[0])
+
+    def _normed_conv2(self, x_bcnhw: torch.Tensor) -> torch.Tensor:
+        return _per_frame(self.conv2, self.dropout(F.silu(self.norm2(x_bcnhw))), x_bcnhw.shape[0])
 
 
 class TransformerBlock(nn.Module):

@@ -65,6 +65,11 @@ def dropout_keys(keys_b: torch.Tensor | None) -> Iterator[None]:
         yield
 
 
+def has_keys() -> bool:
+    """Whether `dropout_keys` is in force."""
+    return _mixed_keys_b is not None
+
+
 def with_present_keys(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` with the keys of now whenever it runs: checkpointing runs it again in the backward pass."""
     keys_b = _mixed_keys_b

@@ -10,6 +10,10 @@ from torch import nn
 
 from vidrd_model.attention import TempAttention
 from vidrd_model.dropout import KeyedDropout
+from vidrd_model.recompute import recomputed
+
+# What a layer of Temp-Conv is made of: norm, SiLU, dropout, convolution.
+_LAYER_PARTS = 4
 
 TEMPORAL_MARK = "temp_"
 """Every parameter of a temporal layer, and no other, has this in its name."""
@@ -64,7 +68,10 @@ class TempConv(nn.Module):
         """Mixes neighbouring frames; same shape out."""
         if hidden_bcnhw.shape[2] == 1:
             return hidden_bcnhw
-        return hidden_bcnhw + self.convs(hidden_bcnhw)
+        x_bcnhw = hidden_bcnhw
+        for start in range(0, len(self.convs), _LAYER_PARTS):
+            x_bcnhw = recomputed(self.convs[start : start + _LAYER_PARTS], x_bcnhw)
+        return hidden_bcnhw + x_bcnhw
 
 
 def frame_embedding(num_frames: int, channels: int, like: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,14 +25,13 @@ OURS, CHECKPOINTED, PLAIN_DROPOUT, MOTION = (
 )
 NAMES = (OURS, CHECKPOINTED, PLAIN_DROPOUT, MOTION)
 ROUNDS = 5
-PROCESSES = 3
 
 
 def main() -> None:
     """Prints a row per model: seconds in turn in one process, peaks in processes of their own."""
     torch.set_num_threads(1)
-    seconds = medians_in_turn_s({name: _step(name) for name in NAMES}, ROUNDS)
     peaks = _peaks()
+    seconds = medians_in_turn_s({name: _step(name) for name in NAMES}, ROUNDS)
     print(
         f"One thread, float32, widths {WIDTHS}, {VIDEOS}x4x{FRAMES}x{SIZE}x{SIZE}; forward, backward, AdamW.\n"
     )
@@ -56,14 +54,13 @@ def peak(name: str) -> None:
     print(peak_bytes() - before)
 
 
-def _peaks() -> dict[str, float]:
-    taken: dict[str, list[int]] = {name: [] for name in NAMES}
-    for _ in range(PROCESSES):
-        for name in NAMES:
-            command = [sys.executable, "-m", "tests.bench.train_step", name]
-            done = subprocess.run(command, capture_output=True, check=True, text=True)
-            taken[name].append(int(done.stdout.split()[-1]))
-    return {name: statistics.median(sizes) for name, sizes in taken.items()}
+def _peaks() -> dict[str, int]:
+    taken = {}
+    for name in NAMES:
+        command = [sys.executable, "-m", "tests.bench.train_step", name]
+        done = subprocess.run(command, capture_output=True, check=True, text=True)
+        taken[name] = int(done.stdout.split()[-1])
+    return taken
 
 
 def _step(name: str) -> Callable[[], Any]:
