@@ -66,8 +66,6 @@ class Training:
 
     def __init__(self, trainee: Trainee, settings: TrainingSettings, group: Group) -> None:
         self.trainee, self.settings, self.group = trainee, settings, group
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
         trainee.prepare(group.device)
         self.trained = {name: p for name, p in trainee.model.named_parameters() if p.requires_grad}
         self.optimizer = make_optimizer(self.trained.values(), settings)

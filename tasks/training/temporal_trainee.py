@@ -62,14 +62,17 @@ class TemporalTrainee(Trainee):
             self.unet.enable_gradient_checkpointing()
         self.device = torch.device("cpu")
 
+    def modules(self) -> list[nn.Module]:
+        """The UNet, the text encoder and, for sample videos, the VAE."""
+        return [m for m in (self.unet, self.pipe.text_encoder, self.pipe.vae) if m is not None]
+
     def prepare(self, device: torch.device) -> None:
         """Move the UNet and the text encoder, frozen weights in the settings' precision."""
         self.device = device
         self.scheduler.alphas_cumprod = self.scheduler.alphas_cumprod.to(device)
         self.pipe.text_encoder.requires_grad_(False)
-        for model in (self.model, self.pipe.text_encoder, self.pipe.vae):
-            if model is not None:
-                store_frozen(model, self.settings.precision)
+        for model in self.modules():
+            store_frozen(model, self.settings.precision)
         self.pipe.to(device)
         self.pipe.set_progress_bar_config(disable=True)
         with torch.no_grad():

@@ -27,6 +27,10 @@ class Trainee(ABC):
     notes: Sequence[str] = ()
     """Lines that a user has to read, such as what a loss has to go without."""
 
+    def modules(self) -> Sequence[nn.Module]:
+        """All models that a worker holds."""
+        return [self.model]
+
     @abstractmethod
     def prepare(self, device: torch.device) -> None:
         """Move everything to a device, in the precision of the settings."""

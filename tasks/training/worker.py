@@ -26,9 +26,7 @@ def work(config: dict[str, Any]) -> None:
     store = CheckpointStore(config["checkpoints"], config["digest"], settings.keep_checkpoints)
     if store.failure() is not None:
         return
-    if not settings.use_gpu and not settings.threads:
-        # Ray gives a worker one thread, whatever the machine has.
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // context.get_local_world_size()))
+    set_threads(settings, context.get_local_world_size())
     reports = QueuedReports(config["queue"] if group.rank == 0 else None)
     try:
         Training(trainee_of(config), settings, group).run(store, reports)
@@ -39,6 +37,13 @@ def work(config: dict[str, Any]) -> None:
         # One worker alone: the others wait for it until Ray ends them all.
         store.fail(what_to_change(settings, str(error)))
         raise
+
+
+def set_threads(settings: TrainingSettings, workers_here: int) -> None:
+    """Let a worker compute with its share of the cores: Ray gives it one thread, whatever the machine has."""
+    if not settings.use_gpu:
+        cores = len(os.sched_getaffinity(0))
+        torch.set_num_threads(settings.threads or max(1, cores // workers_here))
 
 
 def settings_of(config: dict[str, Any]) -> TrainingSettings:

@@ -1,0 +1,171 @@
+"""Whether a training fits, and how long it will take: measured on a few real steps before anything long starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from tasks.cluster import ensure_ray
+
+if TYPE_CHECKING:
+    import torch
+
+    from tasks.training.engine import Training
+
+WARM_UP_STEPS, TIMED_STEPS = 1, 3
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one worker needs for its share of a batch, and the whole training's time.
+
+    Bytes are those of one worker; `activations` is what a step adds at its peak to all else, `capacity` what the
+    device has. `problem` says why the steps could not be measured; then times are None.
+    """
+
+    part: str
+    device: str
+    trained_parameters: int
+    frozen_parameters: int
+    weights_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    average_bytes: int
+    activations_bytes: int | None
+    capacity_bytes: int
+    train_clips: int
+    steps: int
+    steps_per_epoch: float
+    seconds_per_step: float | None
+    problem: str | None = None
+
+    @property
+    def needed_bytes(self) -> int:
+        """All parts together."""
+        parts = (self.weights_bytes, self.gradients_bytes, self.optimizer_bytes, self.average_bytes)
+        return sum(parts) + (self.activations_bytes or 0)
+
+    @property
+    def seconds(self) -> float | None:
+        """Of all steps; loading, held-out clips and checkpoints come on top."""
+        return None if self.seconds_per_step is None else self.steps * self.seconds_per_step
+
+
+def measure_fit(config: dict[str, Any]) -> Fit:
+    """Do a few steps of a training (`temporal_config` or `decoder_config`) on Ray and say what they took.
+
+    One worker does the share of a batch that it would do among many; what workers lose by waiting for each other is
+    not in it. Raises RequestError as the training would.
+    """
+    ensure_ray()
+    import ray
+
+    from tasks.training.worker import settings_of
+
+    gpus = 1 if settings_of(config).use_gpu else 0
+    fit: Fit = ray.get(ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_measure).remote(config))
+    return fit
+
+
+def _measure(config: dict[str, Any]) -> Fit:
+    import torch
+
+    from tasks.training.distributed import Group
+    from tasks.training.engine import Training
+    from tasks.training.worker import set_threads, settings_of, trainee_of, what_to_change
+
+    whole = settings_of(config)
+    share = whole.batch_size // whole.num_workers
+    alone = whole.model_copy(update={"num_workers": 1, "batch_size": share})
+    device = torch.device("cuda" if whole.use_gpu else "cpu")
+    set_threads(alone, whole.num_workers)
+    training = Training(trainee_of(config | {"settings": alone.model_dump()}), alone, Group(device=device))
+    problem = seconds = activations = None
+    optimizer_bytes = 2 * _bytes(training.trained.values())
+    try:
+        seconds, activations, optimizer_bytes = _a_few_steps(training)
+    except torch.OutOfMemoryError as error:
+        problem = what_to_change(whole, str(error))
+    models = training.trainee.modules()
+    trained = sum(parameter.numel() for parameter in training.trained.values())
+    return Fit(
+        part=config["part"],
+        device=torch.cuda.get_device_name() if whole.use_gpu else "CPU",
+        trained_parameters=trained,
+        frozen_parameters=sum(p.numel() for model in models for p in model.parameters()) - trained,
+        weights_bytes=sum(_bytes(model.parameters()) for model in models),
+        gradients_bytes=_bytes(training.trained.values()),
+        optimizer_bytes=optimizer_bytes,
+        average_bytes=_bytes(training.ema.weights.values()),
+        activations_bytes=activations,
+        capacity_bytes=_capacity(device),
+        train_clips=len(training.trainee.train_clips),
+        steps=whole.steps,
+        steps_per_epoch=training.sampler.steps_per_epoch(whole.batch_size),
+        seconds_per_step=seconds,
+        problem=problem,
+    )
+
+
+def _a_few_steps(training: Training) -> tuple[float, int, int]:
+    """Seconds of a step, the bytes it adds at its peak to weights, gradients and states, and the optimizer's bytes."""
+    if training.settings.compile:
+        training.trainee.model.compile()
+    batches = iter(training.steps(0))
+    times: list[float] = []
+    grown = 0
+    for _ in range(WARM_UP_STEPS + TIMED_STEPS):
+        micro_batches = [batch.to(training.group.device) for batch in next(batches)]
+        training.optimizer.zero_grad(set_to_none=True)
+        memory = _PeakMemory(training.group.device)
+        started_s = time.perf_counter()
+        training.step(training.trainee.model, micro_batches)  # its figures wait for the device
+        times.append(time.perf_counter() - started_s)
+        grown = memory.grown_bytes()
+    gradients = _bytes(training.trained.values())
+    tensors = (value for state in training.optimizer.state.values() for value in state.values())
+    return median(times[WARM_UP_STEPS:]), max(0, grown - gradients), _bytes(tensors)
+
+
+class _PeakMemory:
+    """How much the process, or what it has on its GPU, grows at most from now on."""
+
+    def __init__(self, device: torch.device) -> None:
+        import torch
+
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_allocated(device)
+        else:
+            Path("/proc/self/clear_refs").write_text("5")  # the kernel's mark of the highest use starts anew
+            self._before = _resident_bytes("VmRSS")
+
+    def grown_bytes(self) -> int:
+        import torch
+
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) - self._before
+        return _resident_bytes("VmHWM") - self._before
+
+
+def _resident_bytes(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def _capacity(device: torch.device) -> int:
+    import psutil
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)
+
+
+def _bytes(tensors: Iterable[Any]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors if hasattr(t, "element_size"))

@@ -1,0 +1,193 @@
+"""Attacks trainings on Ray Train: one worker against two, workers that are killed, and the whole machine."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tasks.errors import RequestError
+from tasks.generation.settings import SamplingSettings
+from tasks.training.decoder import train_decoder
+from tasks.training.result import TrainingResult
+from tasks.training.settings import DecoderSettings, TemporalSettings
+from tasks.training.temporal import train_temporal
+from tests.training_dataset import write_small_model, write_training_dataset
+
+PROJECT = Path(__file__).parents[1]
+STEPS = 20
+
+# A training in a process of its own, which says every step; what is killed with it is the whole session of Ray.
+TRAINING = """
+import sys
+project, dataset, model, work_dir, steps = sys.argv[1:]
+sys.path.insert(0, project)
+from pathlib import Path
+from tests.test_training_workers import train
+class Watcher:
+    def started(self, step): print("started", step, flush=True)
+    def figures(self, points): print("step", points[-1][0], flush=True)
+    def video(self, step, name, mp4): pass
+train(Path(dataset), Path(model), Path(work_dir), Watcher(), steps=int(steps))
+"""
+
+
+def train(dataset: Path, model: Path, work_dir: Path, watcher=None, **changes) -> TrainingResult:
+    fixed = {"steps": STEPS, "batch_size": 4, "num_workers": 2, "threads": 1, "warmup_steps": 3, "lr": 1e-3}
+    quick = {"heldout_samples": 4, "log_every": 1, "checkpoint_every": 4, "ema_decay": 0.9}
+    settings = TemporalSettings(**(fixed | quick | changes))
+    return train_temporal(str(dataset), model, work_dir, settings, SamplingSettings(), watcher)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tiny_profile) -> Path:
+    return write_small_model(tmp_path_factory.mktemp("model") / "m", tiny_profile.model)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, tiny_profile) -> Path:
+    return write_training_dataset(tmp_path_factory.mktemp("clips") / "d", Path(tiny_profile.model), 12, 8, 1)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset, model, tmp_path_factory, ray_session) -> TrainingResult:
+    return train(dataset, model, tmp_path_factory.mktemp("two") / "w")
+
+
+def weights(result: TrainingResult) -> dict[str, torch.Tensor]:
+    return load_file(result.folder / "unet" / "diffusion_pytorch_model.safetensors")
+
+
+def assert_same(result: TrainingResult, other: TrainingResult) -> None:
+    assert result.curves == other.curves and result.heldout == other.heldout
+    first, second = weights(result), weights(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Killer:
+    """Kills one worker of the training with signal 9 when a step is told."""
+
+    def __init__(self, at_step: int) -> None:
+        self.begun: list[int] = []
+        self.killed: int | None = None
+        self._at_step = at_step
+
+    def started(self, step: int) -> None:
+        self.begun.append(step)
+
+    def figures(self, points) -> None:
+        if self.killed is None and points[-1][0] >= self._at_step:
+            workers = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in p.name()]
+            victim = random.choice(workers)
+            self.killed = victim.pid
+            victim.kill()
+
+    def video(self, step: int, name: str, mp4: bytes) -> None: ...
+
+
+def test_one_worker_and_two_have_the_same_losses(dataset, model, undisturbed, tmp_path):
+    alone = train(dataset, model, tmp_path / "w", num_workers=1)
+    assert len(alone.curves["loss"]) == STEPS
+    assert alone.curves["loss"] == pytest.approx(undisturbed.curves["loss"], abs=1e-4)
+    assert alone.heldout["candidate"]["loss"] == pytest.approx(
+        undisturbed.heldout["candidate"]["loss"], abs=1e-4
+    )
+    assert undisturbed.curves["loss"][0] != undisturbed.curves["loss"][-1]
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_time(dataset, model, undisturbed, tmp_path):
+    killer = Killer(at_step=random.randrange(5, STEPS - 3))
+    result = train(dataset, model, tmp_path / "w", killer)
+    assert killer.killed is not None
+    assert len(killer.begun) == 2 and 0 < killer.begun[1] % 4 + 4 <= killer.begun[1]
+    assert_same(result, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 3])
+def test_a_machine_that_dies_goes_on_from_its_last_checkpoint(dataset, model, undisturbed, tmp_path, kills):
+    work_dir = tmp_path / "w"
+    arguments = [str(PROJECT), str(dataset), str(model), str(work_dir), str(STEPS)]
+    for _ in range(kills):
+        with subprocess.Popen(
+            [sys.executable, "-c", TRAINING, *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            assert process.stdout is not None
+            last = None
+            stop_at = None
+            for line in process.stdout:
+                what, number = line.split()
+                if what == "started":
+                    stop_at = random.randrange(int(number), STEPS)
+                elif stop_at is not None and int(number) >= stop_at:
+                    last = int(number)
+                    break
+            tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            for victim in tree:
+                os.kill(victim.pid, signal.SIGKILL) if victim.is_running() else None
+            assert last is not None
+    result = train(dataset, model, work_dir)
+    assert_same(result, undisturbed)
+
+
+def test_what_is_finished_is_not_done_again(dataset, model, tmp_path, ray_session):
+    first = train(dataset, model, tmp_path / "w", num_workers=1, steps=2)
+    assert not (tmp_path / "w" / "checkpoints").exists()
+    assert json.loads((tmp_path / "w" / "result.json").read_text())["steps"] == 2
+    assert train(dataset, model, tmp_path / "w", num_workers=1, steps=2) == first
+
+
+def test_checkpoints_may_lie_in_a_bucket(dataset, model, undisturbed, tmp_path, s3):
+    import fsspec
+
+    class Looks(Killer):
+        def figures(self, points) -> None:
+            self.seen = max(getattr(self, "seen", 0), len(fs.find("bucket/runs")))
+
+    fs = fsspec.filesystem("s3")
+    looks = Looks(at_step=0)
+    result = train(dataset, model, tmp_path / "w", looks, checkpoints=f"{s3}/runs")
+    assert looks.seen >= 2 and not fs.find("bucket/runs")  # a state and its digest; nothing is left of them
+    assert result.curves == undisturbed.curves
+
+
+def test_a_training_that_cannot_go_on_says_why_in_one_line(tiny_profile, model, tmp_path, ray_session):
+    poisoned = write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 12, 8, 0, broken="clip-0003")
+    with pytest.raises(
+        RequestError, match=r"temporal: the loss was not finite in 2 steps in a row"
+    ) as caught:
+        train(poisoned, model, tmp_path / "w", num_workers=1, batch_size=12, max_bad_steps=2)
+    assert "clip-0003" in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(RequestError, match="Ray has"):
+        train(poisoned, model, tmp_path / "v", num_workers=64, batch_size=64)
+
+
+def test_the_decoder_goes_on_as_well(dataset, tiny_profile, tmp_path, ray_session):
+    settings = DecoderSettings(
+        steps=6,
+        batch_size=2,
+        num_workers=1,
+        threads=1,
+        heldout_samples=2,
+        log_every=1,
+        checkpoint_every=2,
+        adversarial_weight=0.5,
+        lr=1e-3,
+        warmup_steps=1,
+    )
+    undisturbed = train_decoder(str(dataset), tiny_profile.model, tmp_path / "a", settings)
+    killer = Killer(at_step=3)
+    killed = train_decoder(str(dataset), tiny_profile.model, tmp_path / "b", settings, killer)
+    assert killer.killed is not None and killer.begun[1] >= 2
+    assert killed.curves == undisturbed.curves and killed.heldout == undisturbed.heldout
