@@ -1,11 +1,10 @@
 """Attacks trainings on Ray Train: one worker against two, workers that are killed, and the whole machine."""
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -26,8 +25,9 @@ STEPS = 20
 
 # A training in a process of its own, which says every step; what is killed with it is the whole session of Ray.
 TRAINING = """
+import json
 import sys
-project, dataset, model, work_dir, steps = sys.argv[1:]
+project, dataset, model, work_dir, changes = sys.argv[1:]
 sys.path.insert(0, project)
 from pathlib import Path
 from tests.test_training_workers import train
@@ -35,7 +35,7 @@ class Watcher:
     def started(self, step): print("started", step, flush=True)
     def figures(self, points): print("step", points[-1][0], flush=True)
     def video(self, step, name, mp4): pass
-train(Path(dataset), Path(model), Path(work_dir), Watcher(), steps=int(steps))
+train(Path(dataset), Path(model), Path(work_dir), Watcher(), **json.loads(changes))
 """
 
 
@@ -44,6 +44,16 @@ def train(dataset: Path, model: Path, work_dir: Path, watcher=None, **changes) -
     quick = {"heldout_samples": 4, "log_every": 1, "checkpoint_every": 4, "ema_decay": 0.9}
     settings = TemporalSettings(**(fixed | quick | changes))
     return train_temporal(str(dataset), model, work_dir, settings, SamplingSettings(), watcher)
+
+
+def started(dataset: Path, model: Path, work_dir: Path, **changes) -> subprocess.Popen[str]:
+    arguments = [str(PROJECT), str(dataset), str(model), str(work_dir), json.dumps(changes)]
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAINING, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -115,14 +125,8 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(dataset, model, undistur
 @pytest.mark.parametrize("kills", [1, 3])
 def test_a_machine_that_dies_goes_on_from_its_last_checkpoint(dataset, model, undisturbed, tmp_path, kills):
     work_dir = tmp_path / "w"
-    arguments = [str(PROJECT), str(dataset), str(model), str(work_dir), str(STEPS)]
     for _ in range(kills):
-        with subprocess.Popen(
-            [sys.executable, "-c", TRAINING, *arguments],
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
+        with started(dataset, model, work_dir) as process:
             assert process.stdout is not None
             last = None
             stop_at = None
@@ -133,9 +137,10 @@ def test_a_machine_that_dies_goes_on_from_its_last_checkpoint(dataset, model, un
                 elif stop_at is not None and int(number) >= stop_at:
                     last = int(number)
                     break
-            tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            for victim in tree:
-                os.kill(victim.pid, signal.SIGKILL) if victim.is_running() else None
+            process_tree = psutil.Process(process.pid)
+            for victim in (process_tree, *process_tree.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
             assert last is not None
     result = train(dataset, model, work_dir)
     assert_same(result, undisturbed)
@@ -148,18 +153,31 @@ def test_what_is_finished_is_not_done_again(dataset, model, tmp_path, ray_sessio
     assert train(dataset, model, tmp_path / "w", num_workers=1, steps=2) == first
 
 
+@pytest.mark.slow
+def test_a_sharded_model_has_the_same_losses_and_goes_on_too(dataset, model, undisturbed, tmp_path):
+    killer = Killer(at_step=10)
+    sharded = train(dataset, model, tmp_path / "w", killer, sharding="fsdp")
+    assert killer.killed is not None and killer.begun[1] > 0
+    assert sharded.curves["loss"] == pytest.approx(undisturbed.curves["loss"], abs=1e-4)
+    for whose in ("fresh", "base", "candidate"):
+        assert sharded.heldout[whose]["loss"] == pytest.approx(undisturbed.heldout[whose]["loss"], abs=1e-4)
+
+
+@pytest.mark.slow
 def test_checkpoints_may_lie_in_a_bucket(dataset, model, undisturbed, tmp_path, s3):
+    """In a process of its own, since the workers of a session have the addresses and keys that it began with."""
     import fsspec
 
-    class Looks(Killer):
-        def figures(self, points) -> None:
-            self.seen = max(getattr(self, "seen", 0), len(fs.find("bucket/runs")))
-
     fs = fsspec.filesystem("s3")
-    looks = Looks(at_step=0)
-    result = train(dataset, model, tmp_path / "w", looks, checkpoints=f"{s3}/runs")
-    assert looks.seen >= 2 and not fs.find("bucket/runs")  # a state and its digest; nothing is left of them
-    assert result.curves == undisturbed.curves
+    work_dir = tmp_path / "w"
+    seen = 0
+    with started(dataset, model, work_dir, checkpoints=f"{s3}/runs") as process:
+        for line in process.stdout or ():
+            fs.invalidate_cache()
+            seen = max(seen, len(fs.find("bucket/runs")) if line.startswith("step") else 0)
+        assert process.wait() == 0
+    assert seen >= 2 and not fs.find("bucket/runs")  # a state and its digest; nothing is left of them
+    assert_same(train(dataset, model, work_dir), undisturbed)
 
 
 def test_a_training_that_cannot_go_on_says_why_in_one_line(tiny_profile, model, tmp_path, ray_session):

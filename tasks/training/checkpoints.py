@@ -59,7 +59,7 @@ class CheckpointStore:
             self._under_way.result()
             self._under_way = None
 
-    def load_newest(self, map_location: Any = "cpu") -> dict[str, Any] | None:
+    def load_newest(self) -> dict[str, Any] | None:
         """The newest state that is whole, or None; RequestError when it is that of another training."""
         for step in reversed(self.steps()):
             try:
@@ -68,7 +68,7 @@ class CheckpointStore:
                 continue
             if about["config"] != self.config_digest:
                 raise RequestError(f"{self.place}: holds checkpoints of a training with other settings")
-            state = self._read(step, about["digest"], map_location)
+            state = self._read(step, about["digest"])
             if state is not None:
                 return state
         return None
@@ -132,7 +132,7 @@ class CheckpointStore:
             os.fsync(file.fileno())
         os.replace(partial, path)
 
-    def _read(self, step: int, digest: str, map_location: Any) -> dict[str, Any] | None:
+    def _read(self, step: int, digest: str) -> dict[str, Any] | None:
         import torch
 
         with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +145,7 @@ class CheckpointStore:
                     return None
             except FileNotFoundError:
                 return None
-            state: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             return state
 
     def _path(self, step: int, suffix: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from storage.dataset import ClipDataset
@@ -19,6 +20,7 @@ from tasks.training.settings import DecoderSettings
 from tasks.training.splits import pick_heldout, split_clips
 from tasks.training.trainee import Figures, Trainee
 from vidrd_model import TemporalVAE
+from vidrd_model.temporal_layers import TempConv
 
 
 class FrameDecoder(nn.Module):
@@ -37,6 +39,8 @@ class FrameDecoder(nn.Module):
 
 class DecoderTrainee(Trainee):
     """The decoder, the stored latents and pixels of real clips, and its loss."""
+
+    blocks = (ResnetBlock2D, TempConv)
 
     def __init__(self, dataset_ref: str, model_dir: str, settings: DecoderSettings) -> None:
         self.settings = settings

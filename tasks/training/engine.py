@@ -21,6 +21,7 @@ from tasks.training.loading import BatchLoader
 from tasks.training.optimizers import make_optimizer, set_lr
 from tasks.training.sampler import ClipSampler
 from tasks.training.settings import TrainingSettings
+from tasks.training.sharding import shard, whole
 from tasks.training.snapshot import restore, snapshot
 from tasks.training.trainee import Figures, Trainee
 from vidrd_model.dropout import dropout_keys
@@ -67,6 +68,9 @@ class Training:
     def __init__(self, trainee: Trainee, settings: TrainingSettings, group: Group) -> None:
         self.trainee, self.settings, self.group = trainee, settings, group
         trainee.prepare(group.device)
+        self.is_sharded = settings.sharding == "fsdp" and group.size > 1
+        if self.is_sharded:
+            shard(trainee.model, trainee.blocks)
         self.trained = {name: p for name, p in trainee.model.named_parameters() if p.requires_grad}
         self.optimizer = make_optimizer(self.trained.values(), settings)
         self.ema = Ema(self.trained, settings.ema_decay)
@@ -76,7 +80,7 @@ class Training:
 
     def run(self, store: CheckpointStore, reports: Reports) -> None:
         """Train to the end; RequestError, on every worker, when too many steps in a row came to nothing."""
-        saved = store.load_newest(self.group.device)
+        saved = store.load_newest()
         if saved is not None:
             self.progress = Progress(**saved.pop("progress"))
             restore(saved, self.trained, self.ema, self.optimizer, self.trainee, self.group)
@@ -106,7 +110,7 @@ class Training:
         losses = [self._backward(model, batch, batch is micro_batches[-1]) for batch in micro_batches]
         gradient_norm = nn.utils.clip_grad_norm_(self.trained.values(), settings.max_grad_norm)
         total = self.group.sum(torch.cat(losses).double().sum())
-        loss, norm = total.item() / settings.batch_size, float(_whole(gradient_norm))
+        loss, norm = total.item() / settings.batch_size, float(whole(gradient_norm))
         if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
             self.ema.update(progress.step)
@@ -125,7 +129,7 @@ class Training:
         settings, progress = self.settings, self.progress
         if settings.compile:
             self.trainee.model.compile()
-        model = self.group.wrap(self.trainee.model)
+        model = self.trainee.model if self.is_sharded else self.group.wrap(self.trainee.model)
         points: list[tuple[int, Figures]] = []
         loader = self.steps(progress.step)
         clock = _Clock(loader)
@@ -184,9 +188,10 @@ class Training:
     def _heldout(self) -> Figures:
         """Mean held-out figures over all samples; every rank computes its share."""
         self.trainee.model.eval()
-        share = self.trainee.heldout_figures(
-            range(self.group.rank, self.trainee.heldout_size, self.group.size)
-        )
+        everyone = range(self.trainee.heldout_size)
+        # All workers together can run a sharded model, and only as often as each other.
+        mine = everyone if self.is_sharded else everyone[self.group.rank :: self.group.size]
+        share = self.trainee.heldout_figures(mine)
         everything = [sample for figures in self.group.gather(list(share)) for sample in figures]
         return {name: sum(sample[name] for sample in everything) / len(everything) for name in everything[0]}
 
@@ -203,9 +208,7 @@ class Training:
             return
         self.trainee.model.eval()
         with self.ema.applied():
-            # A sharded model can only be run by all workers together.
-            together = self.settings.sharding == "fsdp"
-            videos = self.trainee.sample_videos() if together or self.group.rank == 0 else {}
+            videos = self.trainee.sample_videos() if self.is_sharded or self.group.rank == 0 else {}
         for name, mp4 in videos.items():
             reports.video(self.progress.step, name, mp4)
 
@@ -239,11 +242,6 @@ class _Clock:
         }
         self.restart()
         return figures
-
-
-def _whole(norm: torch.Tensor) -> torch.Tensor:
-    """The norm of sharded gradients is itself a part of a sum."""
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
 def _peak_memory_gib(device: torch.device) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 
 from tasks.training.ema import Ema, load_weights
+from tasks.training.sharding import part_like, whole
 
 if TYPE_CHECKING:
     from tasks.training.distributed import Group
@@ -23,14 +24,19 @@ def snapshot(
     trainee: Trainee,
     group: Group,
 ) -> dict[str, Any]:
-    """Copies, in main memory, of all that changes in a training; every worker has to take part."""
+    """Copies, in main memory, of all that changes in a training; every worker takes part, the first gets it."""
     changing = {
         "trained": {name: parameter.detach() for name, parameter in trained.items()},
         "ema": ema.weights,
         "optimizer": optimizer.state_dict(),
         "trainee": trainee.state(),
     }
-    return tree_map_only(torch.Tensor, _copy, changing) | {"rng": group.gather(_rng_state())}
+
+    def copy(tensor: torch.Tensor) -> torch.Tensor:
+        full = whole(tensor.detach())
+        return full.to("cpu", copy=True) if group.rank == 0 else full.new_empty(0)
+
+    return tree_map_only(torch.Tensor, copy, changing) | {"rng": group.gather(_rng_state())}
 
 
 def restore(
@@ -42,16 +48,24 @@ def restore(
     group: Group,
 ) -> None:
     """Put what `snapshot` gave back into the parts of a training, on any number of workers."""
-    load_weights(trained, saved["trained"])
-    load_weights(ema.weights, saved["ema"])
-    optimizer.load_state_dict(saved["optimizer"])
+    for place, values in ((trained, saved["trained"]), (ema.weights, saved["ema"])):
+        load_weights(place, {name: part_like(value, place[name]) for name, value in values.items()})
+    optimizer.load_state_dict(_parts_of(saved["optimizer"], list(trained.values())))
     trainee.load_state(saved["trainee"])
     if len(saved["rng"]) == group.size:
         _set_rng_state(saved["rng"][group.rank])
 
 
-def _copy(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().to("cpu", copy=True)
+def _parts_of(state: Mapping[str, Any], parameters: Sequence[nn.Parameter]) -> dict[str, Any]:
+    """An optimizer's state with what it holds per element sharded as the parameters are."""
+    parts = {
+        number: {
+            name: part_like(value, parameters[number]) if value.shape == parameters[number].shape else value
+            for name, value in values.items()
+        }
+        for number, values in state["state"].items()
+    }
+    return {**state, "state": parts}
 
 
 def _rng_state() -> dict[str, torch.Tensor]:

@@ -22,6 +22,8 @@ from tasks.training.settings import TemporalSettings
 from tasks.training.splits import ClipRow, pick_heldout, split_clips
 from tasks.training.temporal_batches import TemporalBatch, TemporalReader
 from tasks.training.trainee import Figures, Trainee
+from vidrd_model.blocks import ResnetBlock, SpatialTransformer
+from vidrd_model.temporal_layers import TempConv
 
 SAMPLE_PROMPTS = 2
 _SAMPLE_SEED = 7
@@ -32,6 +34,8 @@ class TemporalTrainee(Trainee):
 
     `sampling` says how sample videos are made. Raises RequestError when the dataset lacks what the settings ask for.
     """
+
+    blocks = (ResnetBlock, SpatialTransformer, TempConv)
 
     def __init__(
         self, dataset_ref: str, model_dir: str, settings: TemporalSettings, sampling: SamplingSettings
