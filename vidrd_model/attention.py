@@ -111,12 +111,12 @@ class FeedForward(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(..., c) to the same shape."""
         if tokens.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return recomputed(self._close_gate, self.net[0].proj(tokens))
+            return recomputed(self._close_gate, self.net[0](tokens))
         rows = tokens.flatten(0, -2)
         out = torch.empty_like(rows)
         chunk = max(1, _CPU_CHUNK_VALUES // (8 * rows.shape[1])) * torch.get_num_threads()
         for part, part_out in zip(rows.split(chunk), out.split(chunk), strict=True):
-            part_out.copy_(self._close_gate(self.net[0].proj(part)))
+            part_out.copy_(self._close_gate(self.net[0](part)))
         return out.view_as(tokens)
 
     def _close_gate(self, wide: torch.Tensor) -> torch.Tensor:
@@ -128,3 +128,7 @@ class _GatedProjection(nn.Module):
     def __init__(self, channels: int, inner: int):
         super().__init__()
         self.proj = nn.Linear(channels, 2 * inner)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., c) to the hidden values and, behind them, their gate."""
+        return self.proj(x)
