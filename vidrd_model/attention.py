@@ -129,5 +129,6 @@ class _GatedProjection(nn.Module):
         super().__init__()
         self.proj = nn.Linear(channels, 2 * inner)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.proj(tokens)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., c) to the hidden values and, behind them, their gate."""
+        return self.proj(x)
