@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -99,6 +99,9 @@ def retrain(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Give up an interrupted training of the same settings.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only measure a few steps: memory, steps per epoch, time.")
+    ] = False,
     profile: ProfileOption = "tiny",
 ) -> None:
     """Fine-tunes on a dataset with Ray Train.
@@ -108,17 +111,29 @@ def retrain(
     \b
     Example: vidrd retrain --dataset runs/datasets/tiny --part temporal
     """
-    run_flow(
-        "retrain",
-        "retrain",
-        "RetrainParams",
-        dataset=dataset,
-        part=part,
-        trainable=trainable,
-        start_from=start_from,
-        fresh=fresh,
-        profile=profile,
-    )
+    values = {
+        "dataset": dataset,
+        "part": part,
+        "trainable": trainable,
+        "start_from": start_from,
+        "fresh": fresh,
+        "profile": profile,
+    }
+    if plan:
+        _show_retrain_plan(values)
+        return
+    run_flow("retrain", "retrain", "RetrainParams", **values)
+
+
+def _show_retrain_plan(values: dict[str, Any]) -> None:
+    """Prints what the retraining would take."""
+    prepare()
+    from flows.retrain_plan import as_markdown
+    from flows.retrain_plan import plan as make_plan
+    from flows.retrain_request import RetrainParams
+
+    params = RetrainParams(**{name: value for name, value in values.items() if value is not None})
+    print(as_markdown(make_plan(params), params), end="")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tasks.cluster import ensure_ray
+from tasks.errors import RequestError
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +68,12 @@ def measure_fit(config: dict[str, Any]) -> Fit:
     from tasks.training.worker import settings_of
 
     gpus = 1 if settings_of(config).use_gpu else 0
-    fit: Fit = ray.get(ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_measure).remote(config))
+    try:
+        fit: Fit = ray.get(ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_measure).remote(config))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, RequestError):
+            raise error.cause from None
+        raise
     return fit
 
 
@@ -117,18 +123,17 @@ def _a_few_steps(training: Training) -> tuple[float, int, int]:
         training.trainee.model.compile()
     batches = iter(training.steps(0))
     times: list[float] = []
-    grown = 0
+    # From before the first step: what a process has freed since, it keeps for the next.
+    memory = _PeakMemory(training.group.device)
     for _ in range(WARM_UP_STEPS + TIMED_STEPS):
         micro_batches = [batch.to(training.group.device) for batch in next(batches)]
-        training.optimizer.zero_grad(set_to_none=True)
-        memory = _PeakMemory(training.group.device)
         started_s = time.perf_counter()
         training.step(training.trainee.model, micro_batches)  # its figures wait for the device
         times.append(time.perf_counter() - started_s)
-        grown = memory.grown_bytes()
-    gradients = _bytes(training.trained.values())
     tensors = (value for state in training.optimizer.state.values() for value in state.values())
-    return median(times[WARM_UP_STEPS:]), max(0, grown - gradients), _bytes(tensors)
+    optimizer = _bytes(tensors)
+    added = memory.grown_bytes() - _bytes(training.trained.values()) - optimizer
+    return median(times[WARM_UP_STEPS:]), max(0, added), optimizer
 
 
 class _PeakMemory:
