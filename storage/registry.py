@@ -146,6 +146,7 @@ class Registry:
                 run.run_id,
                 tags=texts,
                 description=description[:_DESCRIPTION_CHARACTERS],
+                model_id=info.model_id,  # a server refuses the source without it
             )
         run.set_tags({_VERSION_TAG: str(created.version)})
         self.set_alias(CANDIDATE, int(created.version))

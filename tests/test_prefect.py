@@ -25,8 +25,8 @@ def test_the_deployments_are_those_people_rely_on():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_flow_and_deployment_carry_the_same_name(name):
-    file, function = DEPLOYMENTS[name]["entrypoint"].split(":")
-    tree = ast.parse((ROOT / file).read_text())
+    module, function = DEPLOYMENTS[name]["entrypoint"].rsplit(".", 1)
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
     decorators = [ast.unparse(decorator) for node in found for decorator in node.decorator_list]
     assert decorators == [f"flow(name='{name}')"]
