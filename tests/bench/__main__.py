@@ -16,6 +16,7 @@ SECTIONS = (
     "steps",
     "unet",
     "train_step",
+    "training",
     "loop",
     "memory",
     "seams",

@@ -1,0 +1,76 @@
+"""Trainings on Ray Train at the tiny profile: how much two workers bring over one, and how long they wait for data."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+STEPS, LOG_EVERY, BATCH = 40, 10, 8
+ROUNDS = 2
+
+
+class Listener:
+    """Keeps what is told now and then: steps per second and the share of the time spent waiting for data."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, float]] = []
+
+    def started(self, step: int) -> None: ...
+
+    def figures(self, points: Sequence[tuple[int, dict[str, float]]]) -> None:
+        self.told += [figures for _, figures in points if "data_wait" in figures]
+
+    def video(self, step: int, name: str, mp4: bytes) -> None: ...
+
+
+def main() -> None:
+    """Prints a row per way to train, all in turn, one thread per worker."""
+    from flows.profile import load_profile
+    from tasks.cluster import ensure_ray
+    from tests.training_dataset import write_training_dataset
+
+    model = load_profile("tiny").model
+    ways: dict[tuple[int, int], list[dict[str, float]]] = {(1, 0): [], (2, 0): [], (2, 1): []}
+    with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
+        dataset = write_training_dataset(Path(folder, "d"), Path(model), 128, 8, 0)
+        ensure_ray(num_cpus=4)
+        for turn in range(ROUNDS):
+            for workers, readers in ways:
+                work_dir = Path(folder, f"{turn}-{workers}-{readers}")
+                ways[workers, readers] += _train(dataset, model, work_dir, workers, readers)
+    print(
+        "| workers of one thread | processes reading ahead | samples per second | over one worker | waiting for data |"
+    )
+    print("|---:|---:|---:|---:|---:|")
+    alone = _samples_per_s(ways[1, 0])
+    for (workers, readers), told in ways.items():
+        rate, wait = _samples_per_s(told), median(figures["data_wait"] for figures in told)
+        print(f"| {workers} | {readers} | {rate:.1f} | {rate / alone:.2f} | {100 * wait:.2f} % |", flush=True)
+
+
+def _train(dataset: Path, model: str, work_dir: Path, workers: int, readers: int) -> list[dict[str, float]]:
+    from flows.profile import load_profile
+    from tasks.training.temporal import train_temporal
+
+    profile = load_profile("tiny")
+    changes = {
+        "steps": STEPS,
+        "batch_size": BATCH,
+        "num_workers": workers,
+        "threads": 1,
+        "loader_workers": readers,
+        "log_every": LOG_EVERY,
+        "checkpoint_every": STEPS,
+        "heldout_samples": 8,
+        "sample_every": None,
+    }
+    listener = Listener()
+    settings = profile.temporal.model_copy(update=changes)
+    train_temporal(str(dataset), model, work_dir, settings, profile.sampling, listener)
+    return listener.told[1:]  # the first steps pay for what is set up lazily
+
+
+def _samples_per_s(told: Sequence[dict[str, float]]) -> float:
+    return BATCH * median(figures["steps_per_s"] for figures in told)
