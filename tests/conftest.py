@@ -64,6 +64,22 @@ def tiny_profile() -> Profile:
     return load_profile("tiny")
 
 
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory, tiny_profile: Profile) -> Path:
+    """The tiny model with a UNet so narrow that a training step takes milliseconds."""
+    from tests.training_dataset import write_small_model
+
+    return write_small_model(tmp_path_factory.mktemp("model") / "m", tiny_profile.model)
+
+
+@pytest.fixture(scope="session")
+def training_clips(tmp_path_factory: pytest.TempPathFactory, tiny_profile: Profile) -> Path:
+    """A finished dataset of 12 drawn clips and an image to train on and 8 held out."""
+    from tests.training_dataset import write_training_dataset
+
+    return write_training_dataset(tmp_path_factory.mktemp("clips") / "d", Path(tiny_profile.model), 12, 8, 1)
+
+
 @pytest.fixture
 def tmp_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty `$VIDRD_HOME` for one test."""

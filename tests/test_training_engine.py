@@ -14,20 +14,10 @@ from tasks.training.distributed import Group
 from tasks.training.engine import Training
 from tasks.training.settings import TemporalSettings
 from tasks.training.temporal_trainee import TemporalTrainee
-from tests.training_dataset import write_small_model, write_training_dataset
+from tests.training_dataset import write_training_dataset
 
 STEPS = 12
 SAMPLING = SamplingSettings(num_inference_steps=2, prompt_frames=4)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, tiny_profile) -> Path:
-    return write_small_model(tmp_path_factory.mktemp("model") / "m", tiny_profile.model)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory, tiny_profile) -> Path:
-    return write_training_dataset(tmp_path_factory.mktemp("clips") / "d", Path(tiny_profile.model), 12, 8, 1)
 
 
 class Told:
@@ -69,17 +59,19 @@ def run(dataset: Path, model: Path, store: Path, told: Told | None = None, **cha
 
 
 @pytest.fixture(scope="module")
-def undisturbed(dataset, model, tmp_path_factory) -> Training:
-    return run(dataset, model, tmp_path_factory.mktemp("store") / "s")
+def undisturbed(training_clips, small_model, tmp_path_factory) -> Training:
+    return run(training_clips, small_model, tmp_path_factory.mktemp("store") / "s")
 
 
-def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(dataset, model, undisturbed, tmp_path):
+def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
+    training_clips, small_model, undisturbed, tmp_path
+):
     told = Told(ends_after=8)
     with pytest.raises(KeyboardInterrupt):
-        run(dataset, model, tmp_path / "s", told)
+        run(training_clips, small_model, tmp_path / "s", told)
     assert told.begun == [0]
     again = Told()
-    resumed = run(dataset, model, tmp_path / "s", again)
+    resumed = run(training_clips, small_model, tmp_path / "s", again)
     assert again.begun == [5] and [step for step, _ in again.points] == list(range(5, STEPS))
     assert resumed.progress == undisturbed.progress
     for name, weight in undisturbed.ema.weights.items():
@@ -87,23 +79,25 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(dataset, model, 
         assert torch.equal(undisturbed.trained[name], resumed.trained[name])
 
 
-def test_one_that_is_finished_only_says_so(dataset, model, tmp_path):
-    first = run(dataset, model, tmp_path / "s", steps=2)
+def test_one_that_is_finished_only_says_so(training_clips, small_model, tmp_path):
+    first = run(training_clips, small_model, tmp_path / "s", steps=2)
     told = Told()
-    assert run(dataset, model, tmp_path / "s", told, steps=2).progress == first.progress
+    assert run(training_clips, small_model, tmp_path / "s", told, steps=2).progress == first.progress
     assert told.begun == [2] and not told.points
 
 
-def test_micro_batches_add_up_to_the_batch(dataset, model, undisturbed, tmp_path):
-    parted = run(dataset, model, tmp_path / "s", micro_batch=1)
+def test_micro_batches_add_up_to_the_batch(training_clips, small_model, undisturbed, tmp_path):
+    parted = run(training_clips, small_model, tmp_path / "s", micro_batch=1)
     assert parted.progress.curves["loss"] == pytest.approx(undisturbed.progress.curves["loss"], abs=1e-5)
     assert parted.progress.curves["gradient_norm"] == pytest.approx(
         undisturbed.progress.curves["gradient_norm"], rel=1e-3
     )
 
 
-def test_frozen_weights_stay_bit_for_bit_and_the_average_follows_the_trained(dataset, model, undisturbed):
-    before = training(dataset, model)
+def test_frozen_weights_stay_bit_for_bit_and_the_average_follows_the_trained(
+    training_clips, small_model, undisturbed
+):
+    before = training(training_clips, small_model)
     for name, parameter in before.trainee.model.named_parameters():
         after = dict(undisturbed.trainee.model.named_parameters())[name]
         assert torch.equal(parameter, after) is (name not in undisturbed.trained), name
@@ -113,9 +107,18 @@ def test_frozen_weights_stay_bit_for_bit_and_the_average_follows_the_trained(dat
     assert undisturbed.progress.heldout["candidate"] != undisturbed.progress.heldout["base"]
 
 
-def test_what_the_settings_ask_for_is_told(dataset, model, tmp_path):
+def test_what_the_settings_ask_for_is_told(training_clips, small_model, tmp_path):
     told = Told()
-    done = run(dataset, model, tmp_path / "s", told, steps=4, log_every=2, validate_every=2, sample_every=2)
+    done = run(
+        training_clips,
+        small_model,
+        tmp_path / "s",
+        told,
+        steps=4,
+        log_every=2,
+        validate_every=2,
+        sample_every=2,
+    )
     figures = dict(told.points)
     assert [step for step, _ in told.points] == [0, 1, 2, 3]
     assert all({"loss", "lr", "gradient_norm"} <= figures[step].keys() for step in range(4))
@@ -142,20 +145,20 @@ def test_what_the_settings_ask_for_is_told(dataset, model, tmp_path):
     ],
     ids=str,
 )
-def test_every_setting_of_the_loss_changes_it(dataset, model, undisturbed, tmp_path, changes):
-    losses = run(dataset, model, tmp_path / "s", steps=2, **changes).progress.curves["loss"]
+def test_every_setting_of_the_loss_changes_it(training_clips, small_model, undisturbed, tmp_path, changes):
+    losses = run(training_clips, small_model, tmp_path / "s", steps=2, **changes).progress.curves["loss"]
     assert all(math.isfinite(loss) for loss in losses)
     assert losses != undisturbed.progress.curves["loss"][:2]
 
 
-def test_half_of_the_precision_is_nearly_the_same(dataset, model, undisturbed, tmp_path):
-    half = run(dataset, model, tmp_path / "s", precision="bfloat16")
+def test_half_of_the_precision_is_nearly_the_same(training_clips, small_model, undisturbed, tmp_path):
+    half = run(training_clips, small_model, tmp_path / "s", precision="bfloat16")
     assert half.progress.curves["loss"] == pytest.approx(undisturbed.progress.curves["loss"], rel=0.02)
     assert all(p.dtype == torch.float32 for p in half.trained.values())
 
 
-def test_checkpointing_changes_nothing(dataset, model, undisturbed, tmp_path):
-    saving = run(dataset, model, tmp_path / "s", gradient_checkpointing=True, steps=STEPS)
+def test_checkpointing_changes_nothing(training_clips, small_model, undisturbed, tmp_path):
+    saving = run(training_clips, small_model, tmp_path / "s", gradient_checkpointing=True, steps=STEPS)
     assert saving.progress.curves["loss"] == pytest.approx(undisturbed.progress.curves["loss"], abs=1e-5)
 
 
@@ -166,8 +169,8 @@ def poisoned(tmp_path_factory, tiny_profile) -> Path:
     return write_training_dataset(folder, Path(tiny_profile.model), 12, 8, 0, broken="clip-0003")
 
 
-def test_a_step_that_is_not_finite_is_left_out_and_the_training_goes_on(poisoned, model, tmp_path):
-    done = run(poisoned, model, tmp_path / "s", batch_size=2, steps=6)
+def test_a_step_that_is_not_finite_is_left_out_and_the_training_goes_on(poisoned, small_model, tmp_path):
+    done = run(poisoned, small_model, tmp_path / "s", batch_size=2, steps=6)
     assert done.progress.step == 6 and len(done.progress.skipped) == 1  # an epoch: the clip comes once
     (skipped,) = done.progress.skipped
     losses = done.progress.curves["loss"]
@@ -176,20 +179,20 @@ def test_a_step_that_is_not_finite_is_left_out_and_the_training_goes_on(poisoned
     assert done._bad_clips == ["clip-0003"]
 
 
-def test_too_many_of_them_end_it_and_name_the_clips(poisoned, model, tmp_path):
+def test_too_many_of_them_end_it_and_name_the_clips(poisoned, small_model, tmp_path):
     with pytest.raises(RequestError, match=r"not finite in 2 steps in a row.*clip-0003"):
-        run(poisoned, model, tmp_path / "s", batch_size=12, max_bad_steps=2)
+        run(poisoned, small_model, tmp_path / "s", batch_size=12, max_bad_steps=2)
 
 
-def test_stored_text_states_are_asked_for_where_there_are_none(dataset, model):
+def test_stored_text_states_are_asked_for_where_there_are_none(training_clips, small_model):
     with pytest.raises(RequestError, match="text_states"):
-        training(dataset, model, text_states="stored")
+        training(training_clips, small_model, text_states="stored")
 
 
-def test_the_state_in_a_checkpoint_does_not_change_while_it_is_written(dataset, model, tmp_path):
+def test_the_state_in_a_checkpoint_does_not_change_while_it_is_written(training_clips, small_model, tmp_path):
     from tasks.training.snapshot import snapshot
 
-    going = training(dataset, model)
+    going = training(training_clips, small_model)
     batches = iter(going.steps(0))
     going.step(going.trainee.model, next(batches))
     taken = snapshot(going.trained, going.ema, going.optimizer, going.trainee, going.group)

@@ -11,18 +11,7 @@ from tasks.generation.settings import SamplingSettings
 from tasks.training.fit import measure_fit
 from tasks.training.settings import TemporalSettings
 from tasks.training.temporal import temporal_config
-from tests.training_dataset import write_small_model, write_training_dataset
 from vidrd_model import VidRDPipeline
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, tiny_profile) -> Path:
-    return write_small_model(tmp_path_factory.mktemp("model") / "m", tiny_profile.model)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory, tiny_profile) -> Path:
-    return write_training_dataset(tmp_path_factory.mktemp("clips") / "d", Path(tiny_profile.model), 12, 8, 1)
 
 
 def config(dataset: Path, model: Path, **changes) -> dict:
@@ -30,9 +19,9 @@ def config(dataset: Path, model: Path, **changes) -> dict:
     return temporal_config(str(dataset), model, TemporalSettings(**(fixed | changes)), SamplingSettings())
 
 
-def test_a_plan_counts_what_a_training_holds(dataset, model, ray_session):
-    fit = measure_fit(config(dataset, model))
-    pipe = VidRDPipeline.from_pretrained(model)
+def test_a_plan_counts_what_a_training_holds(training_clips, small_model, ray_session):
+    fit = measure_fit(config(training_clips, small_model))
+    pipe = VidRDPipeline.from_pretrained(small_model)
     trained = sum(p.numel() for name, p in pipe.unet.named_parameters() if "temp_" in name)
     both = sum(p.numel() for part in (pipe.unet, pipe.text_encoder) for p in part.parameters())
     assert (fit.trained_parameters, fit.frozen_parameters) == (trained, both - trained)
@@ -44,20 +33,24 @@ def test_a_plan_counts_what_a_training_holds(dataset, model, ray_session):
     assert fit.problem is None
 
 
-def test_a_smaller_share_takes_less_memory(dataset, model, ray_session):
-    whole, parted = (measure_fit(config(dataset, model, num_workers=1, micro_batch=n)) for n in (8, 1))
+def test_a_smaller_share_takes_less_memory(training_clips, small_model, ray_session):
+    whole, parted = (
+        measure_fit(config(training_clips, small_model, num_workers=1, micro_batch=n)) for n in (8, 1)
+    )
     assert parted.activations_bytes < 0.5 * whole.activations_bytes  # type: ignore[operator]
     assert parted.weights_bytes == whole.weights_bytes
 
 
-def test_what_cannot_be_trained_cannot_be_planned(dataset, model, ray_session):
+def test_what_cannot_be_trained_cannot_be_planned(training_clips, small_model, ray_session):
     with pytest.raises(RequestError, match="no clips of long-videos") as caught:
-        measure_fit(config(dataset, model, mix={"long-videos": 1}))
+        measure_fit(config(training_clips, small_model, mix={"long-videos": 1}))
     assert "\n" not in str(caught.value)
 
 
-def test_the_command_prints_a_table_and_leaves_nothing(dataset, tmp_home, ray_session):
-    done = CliRunner().invoke(app, ["retrain", "--dataset", str(dataset), "--part", "decoder", "--plan"])
+def test_the_command_prints_a_table_and_leaves_nothing(training_clips, tmp_home, ray_session):
+    done = CliRunner().invoke(
+        app, ["retrain", "--training_clips", str(training_clips), "--part", "decoder", "--plan"]
+    )
     assert done.exit_code == 0, done.output
     rows = dict(
         line.strip("| ").split(" | ")

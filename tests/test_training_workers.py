@@ -18,7 +18,7 @@ from tasks.training.decoder import train_decoder
 from tasks.training.result import TrainingResult
 from tasks.training.settings import DecoderSettings, TemporalSettings
 from tasks.training.temporal import train_temporal
-from tests.training_dataset import write_small_model, write_training_dataset
+from tests.training_dataset import write_training_dataset
 
 PROJECT = Path(__file__).parents[1]
 STEPS = 20
@@ -57,18 +57,8 @@ def started(dataset: Path, model: Path, work_dir: Path, **changes) -> subprocess
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, tiny_profile) -> Path:
-    return write_small_model(tmp_path_factory.mktemp("model") / "m", tiny_profile.model)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory, tiny_profile) -> Path:
-    return write_training_dataset(tmp_path_factory.mktemp("clips") / "d", Path(tiny_profile.model), 12, 8, 1)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(dataset, model, tmp_path_factory, ray_session) -> TrainingResult:
-    return train(dataset, model, tmp_path_factory.mktemp("two") / "w")
+def undisturbed(training_clips, small_model, tmp_path_factory, ray_session) -> TrainingResult:
+    return train(training_clips, small_model, tmp_path_factory.mktemp("two") / "w")
 
 
 def weights(result: TrainingResult) -> dict[str, torch.Tensor]:
@@ -103,8 +93,8 @@ class Killer:
     def video(self, step: int, name: str, mp4: bytes) -> None: ...
 
 
-def test_one_worker_and_two_have_the_same_losses(dataset, model, undisturbed, tmp_path):
-    alone = train(dataset, model, tmp_path / "w", num_workers=1)
+def test_one_worker_and_two_have_the_same_losses(training_clips, small_model, undisturbed, tmp_path):
+    alone = train(training_clips, small_model, tmp_path / "w", num_workers=1)
     assert len(alone.curves["loss"]) == STEPS
     assert alone.curves["loss"] == pytest.approx(undisturbed.curves["loss"], abs=1e-4)
     assert alone.heldout["candidate"]["loss"] == pytest.approx(
@@ -113,9 +103,9 @@ def test_one_worker_and_two_have_the_same_losses(dataset, model, undisturbed, tm
     assert undisturbed.curves["loss"][0] != undisturbed.curves["loss"][-1]
 
 
-def test_a_worker_that_is_killed_costs_nothing_but_time(dataset, model, undisturbed, tmp_path):
+def test_a_worker_that_is_killed_costs_nothing_but_time(training_clips, small_model, undisturbed, tmp_path):
     killer = Killer(at_step=random.randrange(5, STEPS - 3))
-    result = train(dataset, model, tmp_path / "w", killer)
+    result = train(training_clips, small_model, tmp_path / "w", killer)
     assert killer.killed is not None
     assert len(killer.begun) == 2 and 0 < killer.begun[1] % 4 + 4 <= killer.begun[1]
     assert_same(result, undisturbed)
@@ -123,10 +113,12 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(dataset, model, undistur
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, 3])
-def test_a_machine_that_dies_goes_on_from_its_last_checkpoint(dataset, model, undisturbed, tmp_path, kills):
+def test_a_machine_that_dies_goes_on_from_its_last_checkpoint(
+    training_clips, small_model, undisturbed, tmp_path, kills
+):
     work_dir = tmp_path / "w"
     for _ in range(kills):
-        with started(dataset, model, work_dir) as process:
+        with started(training_clips, small_model, work_dir) as process:
             assert process.stdout is not None
             last = None
             stop_at = None
@@ -142,21 +134,23 @@ def test_a_machine_that_dies_goes_on_from_its_last_checkpoint(dataset, model, un
                 with suppress(psutil.NoSuchProcess):
                     victim.kill()
             assert last is not None
-    result = train(dataset, model, work_dir)
+    result = train(training_clips, small_model, work_dir)
     assert_same(result, undisturbed)
 
 
-def test_what_is_finished_is_not_done_again(dataset, model, tmp_path, ray_session):
-    first = train(dataset, model, tmp_path / "w", num_workers=1, steps=2)
+def test_what_is_finished_is_not_done_again(training_clips, small_model, tmp_path, ray_session):
+    first = train(training_clips, small_model, tmp_path / "w", num_workers=1, steps=2)
     assert not (tmp_path / "w" / "checkpoints").exists()
     assert json.loads((tmp_path / "w" / "result.json").read_text())["steps"] == 2
-    assert train(dataset, model, tmp_path / "w", num_workers=1, steps=2) == first
+    assert train(training_clips, small_model, tmp_path / "w", num_workers=1, steps=2) == first
 
 
 @pytest.mark.slow
-def test_a_sharded_model_has_the_same_losses_and_goes_on_too(dataset, model, undisturbed, tmp_path):
+def test_a_sharded_model_has_the_same_losses_and_goes_on_too(
+    training_clips, small_model, undisturbed, tmp_path
+):
     killer = Killer(at_step=10)
-    sharded = train(dataset, model, tmp_path / "w", killer, sharding="fsdp")
+    sharded = train(training_clips, small_model, tmp_path / "w", killer, sharding="fsdp")
     assert killer.killed is not None and killer.begun[1] > 0
     assert sharded.curves["loss"] == pytest.approx(undisturbed.curves["loss"], abs=1e-4)
     for whose in ("fresh", "base", "candidate"):
@@ -164,14 +158,14 @@ def test_a_sharded_model_has_the_same_losses_and_goes_on_too(dataset, model, und
 
 
 @pytest.mark.slow
-def test_checkpoints_may_lie_in_a_bucket(dataset, model, undisturbed, tmp_path, s3):
+def test_checkpoints_may_lie_in_a_bucket(training_clips, small_model, undisturbed, tmp_path, s3):
     """In a process of its own, since the workers of a session have the addresses and keys that it began with."""
     import fsspec
 
     fs = fsspec.filesystem("s3")
     work_dir = tmp_path / "w"
     seen = 0
-    with started(dataset, model, work_dir, checkpoints=f"{s3}/runs") as process:
+    with started(training_clips, small_model, work_dir, checkpoints=f"{s3}/runs") as process:
         for line in process.stdout or ():
             fs.invalidate_cache()
             seen = max(seen, len(fs.find("bucket/runs")) if line.startswith("step") else 0)
@@ -179,21 +173,21 @@ def test_checkpoints_may_lie_in_a_bucket(dataset, model, undisturbed, tmp_path, 
     assert seen >= 2 and not [
         x for x in fs.find("bucket/runs") if "step" in x
     ]  # a state and its digest; nothing is left of them
-    assert_same(train(dataset, model, work_dir), undisturbed)
+    assert_same(train(training_clips, small_model, work_dir), undisturbed)
 
 
-def test_a_training_that_cannot_go_on_says_why_in_one_line(tiny_profile, model, tmp_path, ray_session):
+def test_a_training_that_cannot_go_on_says_why_in_one_line(tiny_profile, small_model, tmp_path, ray_session):
     poisoned = write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 12, 8, 0, broken="clip-0003")
     with pytest.raises(
         RequestError, match=r"temporal: the loss was not finite in 2 steps in a row"
     ) as caught:
-        train(poisoned, model, tmp_path / "w", num_workers=1, batch_size=12, max_bad_steps=2)
+        train(poisoned, small_model, tmp_path / "w", num_workers=1, batch_size=12, max_bad_steps=2)
     assert "clip-0003" in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(RequestError, match="Ray has"):
-        train(poisoned, model, tmp_path / "v", num_workers=64, batch_size=64)
+        train(poisoned, small_model, tmp_path / "v", num_workers=64, batch_size=64)
 
 
-def test_the_decoder_goes_on_as_well(dataset, tiny_profile, tmp_path, ray_session):
+def test_the_decoder_goes_on_as_well(training_clips, tiny_profile, tmp_path, ray_session):
     settings = DecoderSettings(
         steps=6,
         batch_size=2,
@@ -206,8 +200,8 @@ def test_the_decoder_goes_on_as_well(dataset, tiny_profile, tmp_path, ray_sessio
         lr=1e-3,
         warmup_steps=1,
     )
-    undisturbed = train_decoder(str(dataset), tiny_profile.model, tmp_path / "a", settings)
+    undisturbed = train_decoder(str(training_clips), tiny_profile.model, tmp_path / "a", settings)
     killer = Killer(at_step=3)
-    killed = train_decoder(str(dataset), tiny_profile.model, tmp_path / "b", settings, killer)
+    killed = train_decoder(str(training_clips), tiny_profile.model, tmp_path / "b", settings, killer)
     assert killer.killed is not None and killer.begun[1] >= 2
     assert killed.curves == undisturbed.curves and killed.heldout == undisturbed.heldout
