@@ -146,6 +146,20 @@ def test_what_is_finished_is_not_done_again(training_clips, small_model, tmp_pat
 
 
 @pytest.mark.slow
+def test_workers_that_die_again_and_again_end_it_in_one_line(
+    training_clips, small_model, tmp_path, ray_session
+):
+    class Murderer(Killer):
+        def started(self, step: int) -> None:
+            super().started(step)
+            self.killed = None
+
+    with pytest.raises(RequestError, match="failed 2 times") as caught:
+        train(training_clips, small_model, tmp_path / "w", Murderer(at_step=0), max_failures=1)
+    assert "want of memory" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
 def test_a_sharded_model_has_the_same_losses_and_goes_on_too(
     training_clips, small_model, undisturbed, tmp_path
 ):

@@ -82,7 +82,7 @@ def _measure(config: dict[str, Any]) -> Fit:
 
     from tasks.training.distributed import Group
     from tasks.training.engine import Training
-    from tasks.training.worker import set_threads, settings_of, trainee_of, what_to_change
+    from tasks.training.worker import out_of_memory, set_threads, settings_of, trainee_of
 
     whole = settings_of(config)
     share = whole.batch_size // whole.num_workers
@@ -95,7 +95,7 @@ def _measure(config: dict[str, Any]) -> Fit:
     try:
         seconds, activations, optimizer_bytes = _a_few_steps(training)
     except torch.OutOfMemoryError as error:
-        problem = what_to_change(whole, str(error))
+        problem = out_of_memory(whole, error)
     models = training.trainee.modules()
     trained = sum(parameter.numel() for parameter in training.trained.values())
     return Fit(

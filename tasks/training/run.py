@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.cluster import ensure_ray
 from tasks.errors import RequestError
 from tasks.progress import OnProgress
+from tasks.training.advice import to_need_less_memory
 from tasks.training.record import config_digest
 from tasks.training.settings import TrainingSettings
 
@@ -121,9 +122,14 @@ def _fit(
 
 def _in_one_line(error: Exception, settings: TrainingSettings) -> str:
     """Which worker died of what; the first failure is the cause of the others'."""
+    from ray.exceptions import RayActorError
+
     failures = getattr(error, "worker_failures", None) or {0: error}
     rank, failure = next(iter(failures.items()))
+    failure = getattr(failure, "health_check_failure", failure)
     last_line = str(failure).strip().splitlines()[-1].strip()
+    if isinstance(failure, RayActorError):  # it did not raise, it was gone
+        last_line += f" (if it was for want of memory, try {to_need_less_memory(settings)})"
     return (
         f"worker {rank} failed {settings.max_failures + 1} times, at last with {last_line or type(failure).__name__}; "
         "the same command goes on from the last checkpoint"

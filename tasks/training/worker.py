@@ -10,6 +10,7 @@ import torch
 from ray.train.torch import get_device
 
 from tasks.errors import RequestError
+from tasks.training.advice import to_need_less_memory
 from tasks.training.checkpoints import CheckpointStore
 from tasks.training.distributed import Group
 from tasks.training.engine import Training
@@ -35,7 +36,7 @@ def work(config: dict[str, Any]) -> None:
             store.fail(str(error))
     except torch.OutOfMemoryError as error:
         # One worker alone: the others wait for it until Ray ends them all.
-        store.fail(what_to_change(settings, str(error)))
+        store.fail(out_of_memory(settings, error))
         raise
 
 
@@ -65,14 +66,7 @@ def trainee_of(config: dict[str, Any]) -> Trainee:
     return DecoderTrainee(*place, settings)
 
 
-def what_to_change(settings: TrainingSettings, error: str) -> str:
-    """One line for those whose model does not fit."""
-    share = settings.batch_size // settings.num_workers
-    here = min(settings.micro_batch or share, share)
-    advice = [f"micro_batch below {here}"] if here > 1 else []
-    advice += [] if settings.gradient_checkpointing else ["gradient_checkpointing = true"]
-    advice += [] if settings.precision == "bfloat16" else ['precision = "bfloat16"']
-    advice += [] if settings.optimizer == "adamw8bit" else ['optimizer = "adamw8bit"']
-    advice += [] if settings.sharding == "fsdp" else ['sharding = "fsdp"']
-    first_line = error.strip().splitlines()[0]
-    return f"out of memory ({first_line}); try {', then '.join(advice) or 'smaller clips or a larger GPU'}"
+def out_of_memory(settings: TrainingSettings, error: torch.OutOfMemoryError) -> str:
+    """One line for those whose model does not fit a GPU."""
+    first_line = str(error).strip().splitlines()[0]
+    return f"out of memory ({first_line}); try {to_need_less_memory(settings)}"
