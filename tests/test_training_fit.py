@@ -49,7 +49,7 @@ def test_what_cannot_be_trained_cannot_be_planned(training_clips, small_model, r
 
 def test_the_command_prints_a_table_and_leaves_nothing(training_clips, tmp_home, ray_session):
     done = CliRunner().invoke(
-        app, ["retrain", "--training_clips", str(training_clips), "--part", "decoder", "--plan"]
+        app, ["retrain", "--dataset", str(training_clips), "--part", "decoder", "--plan"]
     )
     assert done.exit_code == 0, done.output
     rows = dict(

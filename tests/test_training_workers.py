@@ -103,6 +103,7 @@ def test_one_worker_and_two_have_the_same_losses(training_clips, small_model, un
     assert undisturbed.curves["loss"][0] != undisturbed.curves["loss"][-1]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_nothing_but_time(training_clips, small_model, undisturbed, tmp_path):
     killer = Killer(at_step=random.randrange(5, STEPS - 3))
     result = train(training_clips, small_model, tmp_path / "w", killer)
@@ -201,6 +202,7 @@ def test_a_training_that_cannot_go_on_says_why_in_one_line(tiny_profile, small_m
         train(poisoned, small_model, tmp_path / "v", num_workers=64, batch_size=64)
 
 
+@pytest.mark.slow
 def test_the_decoder_goes_on_as_well(training_clips, tiny_profile, tmp_path, ray_session):
     settings = DecoderSettings(
         steps=6,
