@@ -46,7 +46,8 @@ echo "installing the pinned packages into $venv (once)"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 export VIRTUAL_ENV=$PWD/$venv UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-300}"
 case $venv in /*) VIRTUAL_ENV=$venv ;; esac
-"$venv/bin/uv" pip sync --quiet --require-hashes requirements.lock
+# Compiled once here: each of the many processes of a run would spend ten seconds on it where none may write it.
+"$venv/bin/uv" pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 "$venv/bin/uv" pip install --quiet --offline --no-deps --no-build-isolation --editable .
 stamp >"$venv/vidrd.stamp"
 echo "environment ready in $((SECONDS - started)) s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ def _a_few_steps(training: Training) -> tuple[float, int, int]:
         training.trainee.model.compile()
     batches = iter(training.steps(0))
     times: list[float] = []
-    # From before the first step: what a process has freed since, it keeps for the next.
+    # From before the first step: the process keeps what each step frees for the next.
     memory = _PeakMemory(training.group.device)
     for _ in range(WARM_UP_STEPS + TIMED_STEPS):
         micro_batches = [batch.to(training.group.device) for batch in next(batches)]
@@ -147,6 +148,7 @@ class _PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             self._before = torch.cuda.memory_allocated(device)
         else:
+            ctypes.CDLL(None).malloc_trim(0)  # what earlier work freed would hide what is needed now (glibc)
             Path("/proc/self/clear_refs").write_text("5")  # the kernel's mark of the highest use starts anew
             self._before = _resident_bytes("VmRSS")
 
