@@ -168,6 +168,10 @@ class Registry:
         with one_line_errors(self.uri):
             self.client.set_registered_model_alias(MODEL_NAME, alias, str(version))
 
+    def version_run(self, version: int) -> str:
+        """The id of the run that a version came from."""
+        return str(self._version(version).run_id)
+
     def version_tags(self, version: int) -> dict[str, str]:
         """The tags of a version."""
         return dict(self._version(version).tags)
