@@ -204,6 +204,23 @@ def promote(
 
 
 @app.command()
+def pages() -> None:
+    """Writes the leaderboard and the trends of all versions.
+
+    Prints the paths of both pages, under $VIDRD_HOME/evaluation.
+
+    \b
+    Example: vidrd pages
+    """
+    prepare()
+    from flows.pages import write_pages
+    from storage.registry import Registry
+
+    for path in write_pages(Registry()).values():
+        print(path)
+
+
+@app.command()
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="The text of one video.")] = None,
     then: Annotated[
