@@ -106,7 +106,7 @@ def test_real_videos_of_the_layout_become_clips_with_their_class_s_sentence(tmp_
         assert clip.fps == pytest.approx(25 if "Cricket" in source.uri else 30000 / 1001)
 
 
-def test_native_clips_take_every_frame_whatever_the_times_say(video: Path) -> None:
+def test_native_clips_are_consecutive_frames(video: Path) -> None:
     for num_frames in (1, 16, 40):
         numbers = numbers_of(_cut(video, num_frames).frames_nhwc)
         assert numbers == list(range(numbers[0], numbers[0] + num_frames))
