@@ -4,6 +4,7 @@ The registered model is called `vidrd`. A retraining registers a version under t
 promotion moves the alias `champion`. The same code talks to the SQLite file of one machine and to a server.
 """
 
+import math
 import shutil
 import subprocess
 import tempfile
@@ -215,7 +216,12 @@ class Registry:
         """Record figures of a version, beside earlier ones of the same name, and tags about them.
 
         The tag `evaluation.reference`, a digest, is kept with each figure too: a later evaluation replaces the tag.
+        StorageError, and nothing is recorded, when a figure is not finite.
         """
+        for name, value in metrics.items():
+            # MLflow would give back a NaN as 0.0: the best distance there is.
+            if not math.isfinite(value):
+                raise StorageError(f"{name}: {value} cannot be recorded; the evaluation has failed")
         found = self._version(version)
         # A figure recorded later gets a later step: two evaluations within a millisecond stay in order.
         step = time.time_ns() // 1_000_000

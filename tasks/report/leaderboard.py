@@ -71,7 +71,7 @@ def write_leaderboard(own: Sequence[OwnResult], path: Path) -> Path:
         "leaderboard.html",
         path,
         sections=leaderboard_sections(own, published),
-        num_own=len(own),
+        num_own=len({(result.version, result.at) for result in own}),
         num_published=len(published),
         title=title,
         direction=direction,
