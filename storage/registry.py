@@ -195,10 +195,19 @@ class Registry:
         return {figure.name: figure.value for figure in self.recorded_figures(version)}
 
     def recorded_figures(self, version: int) -> list[RecordedFigure]:
-        """Every figure that `log_version_metrics` has recorded of a version, oldest first."""
+        """Every figure that `log_version_metrics` has recorded of a version, oldest first.
+
+        A version that was registered by hand, or whose logged model has been deleted, has none.
+        """
+        from mlflow.exceptions import MlflowException
+
         found = self._version(version)
-        with one_line_errors(self.uri):
+        try:
             recorded = self.client.get_logged_model(_model_id(found)).metrics or []
+        except MlflowException as error:
+            if is_missing(error):
+                return []
+            raise StorageError(first_line(self.uri, error)) from error
         return [
             RecordedFigure(
                 metric.key.removeprefix(_VERSION_METRIC),

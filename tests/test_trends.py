@@ -61,6 +61,18 @@ def test_every_evaluation_is_kept_with_its_interval_and_its_reference(tmp_home, 
     assert registry.version_metrics(first)["fvd.tiny.n48"] == 7.0
 
 
+def test_a_version_registered_by_hand_does_not_hide_the_others(tmp_home, add_candidate):
+    registry = Registry()
+    first, deleted = add_candidate(0.25), add_candidate(0.26)
+    with registry.start_run("by hand") as run:
+        by_hand = registry.client.create_model_version("vidrd", f"runs:/{run.run_id}/model", run.run_id)
+    registry.client.delete_logged_model(
+        registry.client.get_model_version("vidrd", deleted).source[len("models:/") :]
+    )
+    assert int(by_hand.version) == 3 and registry.version_metrics(3) == {}
+    assert {point.version for point in evaluation_history(registry)} == {first}
+
+
 def test_decisions_are_read_from_the_tags_that_promote_leaves(tmp_home, add_candidate):
     registry = Registry()
     assert evaluation_history(registry) == [] == promotion_history(registry)
