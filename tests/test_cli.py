@@ -18,6 +18,7 @@ COMMANDS = [
     ["retrain"],
     ["evaluate"],
     ["promote"],
+    ["pages"],
     ["generate"],
     ["weights", "fetch"],
     ["weights", "list"],
