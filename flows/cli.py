@@ -142,12 +142,29 @@ def evaluate(
     reference: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Real videos; by default the tiny world's.")
     ] = None,
-    protocol: Annotated[str | None, typer.Option(metavar="tiny|quick", help="Which frames count.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="tiny|quick|fvd2048-16f|vidrd-paper", help="Which frames count.")
+    ] = None,
+    num_videos: Annotated[
+        int | None, typer.Option(help="Generated videos; by default the protocol's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Video i has seed + i [0].")] = None,
+    c3d_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="C3D of UCF-101, for the inception score.")
+    ] = None,
+    beside_champion: Annotated[
+        bool | None,
+        typer.Option("--beside-champion", help="The champion too, on the same prompts and seeds."),
+    ] = None,
+    then_promote: Annotated[
+        bool | None, typer.Option("--then-promote", help="Let the gate decide and act on it.")
+    ] = None,
     profile: ProfileOption = "tiny",
 ) -> None:
-    """Measures a model against reference videos.
+    """Measures a model against real videos.
 
-    FVD, text score and seams, with n and protocol beside each; logged on the registered version.
+    FVD, KVD, text score and the failure signatures, each with its interval, n and protocol; logged on the registered
+    version, with the pages that show all versions.
 
     \b
     Example: vidrd evaluate --model models:/vidrd@candidate --reference my-videos --protocol quick
@@ -159,20 +176,48 @@ def evaluate(
         model=model,
         reference=reference,
         protocol=protocol,
+        num_videos=num_videos,
+        seed=seed,
+        c3d_weights=c3d_weights,
+        beside_champion=beside_champion,
+        then_promote=then_promote,
         profile=profile,
     )
 
 
 @app.command()
-def promote(model: ModelOption = None, profile: ProfileOption = "tiny") -> None:
-    """Makes the candidate the champion if it is better.
+def promote(
+    model: ModelOption = None,
+    rollback: Annotated[
+        bool | None, typer.Option("--rollback", help="Make the champion's predecessor champion again.")
+    ] = None,
+    profile: ProfileOption = "tiny",
+) -> None:
+    """Makes the candidate the champion if it is surely better.
 
-    Better is what the recorded gate says; otherwise it stays, and the reason is logged.
+    The gate compares both on the same prompts and seeds; otherwise the candidate stays, and the reason is logged.
 
     \b
     Example: vidrd promote --model models:/vidrd@candidate
     """
-    run_flow("promote", "promote", "PromoteParams", model=model, profile=profile)
+    run_flow("promote", "promote", "PromoteParams", model=model, rollback=rollback, profile=profile)
+
+
+@app.command()
+def pages() -> None:
+    """Writes the leaderboard and the trends of all versions.
+
+    Prints the paths of both pages, under $VIDRD_HOME/evaluation.
+
+    \b
+    Example: vidrd pages
+    """
+    prepare()
+    from flows.pages import write_pages
+    from storage.registry import Registry
+
+    for path in write_pages(Registry()).values():
+        print(path)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Evaluates a model against a reference folder and records the figures on its registered version.
+"""Evaluates a model against real videos, beside the champion where asked, and records what the gate needs.
 
 vidrd evaluate --model models:/vidrd@candidate --reference DIR
 prefect deployment run evaluate/evaluate
@@ -6,20 +6,28 @@ prefect deployment run evaluate/evaluate
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.build_dataset import WORLD_SEED
+from flows.evaluation_report import as_markdown
 from flows.profile import Profile, check_model_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
 from tasks.errors import RequestError
-from tasks.evaluation.settings import EvaluationSettings, find_protocol
+from tasks.evaluation.settings import EvaluationSettings
+
+if TYPE_CHECKING:
+    from storage.registry import Registry, ResolvedModel
+
+MEASURES_FILE, REFERENCE_FILE, REPORT_FILE = "measures.npz", "reference.npz", "report.json"
 
 
 class EvaluateParams(BaseModel):
@@ -29,11 +37,21 @@ class EvaluateParams(BaseModel):
 
     model: str = Field("models:/vidrd@candidate", description="a folder or a registry reference")
     reference: Path | None = Field(
-        None, description="a folder of captioned videos; none: the tiny world's, for the profile tiny"
+        None,
+        description="a folder of captioned videos or UCF-101's; none: the tiny world's, for the profile tiny",
     )
-    protocol: str | None = Field(None, description="tiny or quick; none: the profile's")
-    num_videos: int | None = Field(None, ge=2, description="none: the profile's")
+    protocol: str | None = Field(
+        None, description="tiny, quick, fvd2048-16f or vidrd-paper; none: the profile's"
+    )
+    num_videos: int | None = Field(
+        None, ge=2, description="none: the profile's, or what another protocol asks for"
+    )
     seed: int | None = Field(None, ge=0, lt=2**32, description="none: the profile's")
+    c3d_weights: Path | None = Field(None, description="a C3D checkpoint of UCF-101, for the inception score")
+    beside_champion: bool = Field(
+        False, description="evaluate the champion alike, on the same prompts and seeds"
+    )
+    then_promote: bool = Field(False, description="let the gate decide, beside the champion, and act on it")
     profile: str = "tiny"
 
 
@@ -47,50 +65,95 @@ def check(params: EvaluateParams) -> None:
 
 def check_reference(params: EvaluateParams) -> None:
     """Raises RequestError, one line, when no model could be evaluated so: a protocol or reference that is none."""
+    from tasks.evaluation.protocols import find_protocol
     from tasks.evaluation.reference import find_sources
 
     profile = load_profile(params.profile)
     settings = _settings(params, profile)
-    find_protocol(settings.protocol)
-    find_sources(_reference(params, profile), settings)
+    find_sources(_reference(params, profile), find_protocol(settings.protocol), settings)
+    if settings.c3d_weights is not None and not settings.c3d_weights.is_file():
+        raise RequestError(f"c3d_weights: {settings.c3d_weights} is no file")
 
 
 @flow(name="evaluate")
 def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (Prefect shows it as the default)
     """Samples, measures, records; returns the report of `evaluate_model` with the model's name."""
-    from storage.registry import resolve_model
-    from tasks.cluster import ensure_ray
-    from tasks.evaluation.evaluate import evaluate_model
+    from flows.pages import write_pages
+    from storage.registry import CHAMPION, Registry, resolve_model
 
     check(params)
-    started = time.monotonic()
-    profile = load_profile(params.profile)
-    settings = _settings(params, profile)
+    started_s = time.monotonic()
+    # Looked up once: a retraining may move the alias while this one is still being evaluated.
     model = resolve_model(params.model)
-    ensure_ray()
+    result = _evaluate(model, params)
+    if params.beside_champion or params.then_promote:
+        champion = Registry().alias_version(CHAMPION)
+        result["champion"] = champion
+        if champion is not None and champion != model.version:
+            _evaluate_champion(champion, params)
+    if params.then_promote:
+        result["promotion"] = _promote(model, params)
+    if model.version is not None:
+        result["pages"] = {name: str(path) for name, path in write_pages(Registry()).items()}
+    result["seconds"] = {**result["seconds"], "total": round(time.monotonic() - started_s, 2)}
+    return result
+
+
+def _evaluate(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
+    """One model's report, recorded on its version if it has one, and shown as an artifact of the run."""
+    from storage.registry import Registry
+    from tasks.evaluation.evaluate import evaluate_model
+    from tasks.evaluation.leakage import trained_digests
+
+    profile = load_profile(params.profile)
+    trained_on, unknown = trained_digests(model.tags)
     with stage_progress("evaluate") as on_progress:
-        report = evaluate_model(
+        evaluation = evaluate_model(
             model.folder,
             _reference(params, profile),
             profile.clip,
-            settings,
+            _settings(params, profile),
             profile.sampling,
-            samples_dir=home() / "evaluation" / f"samples-{model.version or model.folder.name}",
-            on_progress=on_progress,
+            trained_on,
+            on_progress,
         )
-    result = {"model": model.ref, "model_version": model.version, **report}
+    report = {"model": model.ref, "model_version": model.version, **evaluation.report}
+    report["lineage"] = (
+        unknown or f"none of the reference files is among the {len(trained_on)} it was trained on"
+    )
     if model.version is not None:
-        _record(model.version, report, settings)
-    result["seconds"] = {**report["seconds"], "total": round(time.monotonic() - started, 2)}
-    create_markdown_artifact(as_markdown(result), key="evaluation", description="figures of one model")
-    return result
+        _record(Registry(), model.version, report, evaluation)
+    create_markdown_artifact(as_markdown(report), key="evaluation", description="figures of one model")
+    return report
+
+
+def _evaluate_champion(version: int, params: EvaluateParams) -> None:
+    from storage.registry import resolve_model
+
+    champion = resolve_model(f"models:/vidrd/{version}")
+    check_model_profile(champion, load_profile(params.profile))
+    _evaluate(champion, params)
+
+
+def _promote(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
+    from flows.promote import PromoteParams, promote
+
+    if model.version is None:
+        raise RequestError(f"then_promote: {model.ref} is a folder; only registered versions can be promoted")
+    asked = PromoteParams(model=params.model, evaluated_version=model.version, profile=params.profile)
+    decided = promote(asked)
+    return {name: decided[name] for name in ("promoted", "reason", "champion")}
 
 
 def _settings(params: EvaluateParams, profile: Profile) -> EvaluationSettings:
     """The profile's settings with what the request changes; the long videos are never more than all."""
-    asked = params.model_dump(include={"protocol", "num_videos", "seed"}, exclude_none=True)
+    from tasks.evaluation.protocols import find_protocol
+
+    asked = params.model_dump(include={"protocol", "num_videos", "seed", "c3d_weights"}, exclude_none=True)
     values = profile.evaluation.model_dump() | asked
-    values["seam_videos"] = min(values["seam_videos"], values["num_videos"])
+    if params.num_videos is None and values["protocol"] != profile.evaluation.protocol:
+        values["num_videos"] = find_protocol(values["protocol"]).default_num_videos
+    values["long_videos"] = min(values["long_videos"], values["num_videos"])
     return EvaluationSettings.model_validate(values)
 
 
@@ -110,39 +173,27 @@ def _reference(params: EvaluateParams, profile: Profile) -> Path:
     return world / "reference"
 
 
-def _record(version: int, report: dict[str, Any], settings: EvaluationSettings) -> None:
-    """Figures on the model version, named after protocol and n, and tags with what else they depend on."""
-    from storage.registry import Registry
-    from tasks.evaluation.gate import recorded_figures
+def _record(registry: Registry, version: int, report: Mapping[str, Any], evaluation: Any) -> None:
+    """Figures on the version, named after protocol and n; the rows behind them as files; tags that name the set-up."""
+    from storage.evaluation_files import SETUP_TAG, keep_evaluation
+    from storage.json_files import write_json
+    from tasks.evaluation.figures import recorded_figures
+    from tasks.evaluation.measures import save_measures
 
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_measures(folder / MEASURES_FILE, evaluation.measures, {})
+        save_measures(folder / REFERENCE_FILE, evaluation.reference, {})
+        write_json(folder / REPORT_FILE, dict(report))
+        files = [folder / file for file in (MEASURES_FILE, REFERENCE_FILE, REPORT_FILE)]
+        keep_evaluation(registry, version, evaluation.setup_digest, files)
+    # After the files: whoever reads the tag finds them.
     tags = {
         "evaluation.protocol": report["protocol"],
         "evaluation.n": str(report["n"]),
         "evaluation.seed": str(report["seed"]),
         "evaluation.reference": report["reference"]["digest"],
-        "evaluation.gate": settings.gate.model_dump_json(),
         "evaluation.unavailable": "; ".join(f"{name}: {why}" for name, why in report["unavailable"].items()),
+        SETUP_TAG: evaluation.setup_digest,
     }
-    Registry().log_version_metrics(version, recorded_figures(report), tags)
-
-
-def as_markdown(result: dict[str, Any]) -> str:
-    """The figures as a table, protocol and n beside each, and what could not be computed."""
-    lines = [
-        f"Model `{result['model']}`, reference `{result['reference']['folder']}`",
-        "",
-        f"Protocol **{result['protocol']}**: {result['about']}.",
-        "",
-        "| figure | value | reference clips | protocol | n |",
-        "|---|---:|---:|---|---:|",
-    ]
-    real = result["reference"]["metrics"]
-    for name, metric in result["metrics"].items():
-        beside = f"{real[name]['value']:.4g}" if name in real else ""
-        lines.append(f"| {name} | {metric['value']:.4g} | {beside} | {metric['protocol']} | {metric['n']} |")
-    lines += [f"\n{name} is missing: {why}" for name, why in result["unavailable"].items()]
-    unreadable = result["reference"]["unreadable"]
-    if unreadable:
-        lines.append(f"\nNot readable in the reference folder: {len(unreadable)}")
-        lines += [f"- `{item['file']}`: {item['error']}" for item in unreadable]
-    return "\n".join(lines) + "\n"
+    registry.log_version_metrics(version, recorded_figures(report), tags)

@@ -1,26 +1,30 @@
-"""Promotion: the candidate becomes champion when its recorded evaluation passes the gate.
+"""Promotion: the candidate becomes champion when the gate finds it surely better on the same prompts and seeds.
 
 vidrd promote --model models:/vidrd@candidate
+vidrd promote --rollback
 prefect deployment run promote/promote
 """
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from flows.evaluate import MEASURES_FILE, REFERENCE_FILE
 from flows.profile import check_model_profile, load_profile
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:
     from storage.registry import Registry
+    from tasks.evaluation.gate import Decision
 
-# What must be alike for two evaluations to be compared: tags that flows/evaluate.py leaves on a version.
-SETUP_TAGS = ("evaluation.protocol", "evaluation.n", "evaluation.reference")
+DECISION_FILE, DECISION_PAGE = "decision.json", "decision.html"
 
 
 class PromoteParams(BaseModel):
@@ -29,45 +33,81 @@ class PromoteParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field("models:/vidrd@candidate", description="a registry reference")
+    evaluated_version: int | None = Field(
+        None, description="stop when `model` no longer means this version; none: whatever it means now"
+    )
+    rollback: bool = Field(False, description="make the champion's predecessor champion again")
     profile: str = Field("tiny", description="where the gate's settings come from")
+
+    @model_validator(mode="after")
+    def _rollback_alone(self) -> Self:
+        if self.rollback and self.evaluated_version is not None:
+            raise ValueError("rollback takes the champion's predecessor, not an evaluated version")
+        return self
 
 
 def check(params: PromoteParams) -> None:
-    """Raises RequestError or StorageError with one line when the two models cannot be compared."""
+    """Raises RequestError or StorageError with one line when there is nothing to decide."""
     from storage.registry import CHAMPION, Registry, resolve_model
 
     registry = Registry()
+    if params.rollback:
+        _predecessor(registry)
+        return
     version = _version(params)
     check_model_profile(resolve_model(params.model), load_profile(params.profile))
-    setup = _setup(registry, version, params.model)
     champion = registry.alias_version(CHAMPION)
-    if champion is None or champion == version:
-        return
-    champion_setup = _setup(registry, champion, f"models:/vidrd@{CHAMPION}")
-    for tag in SETUP_TAGS:
-        if setup[tag] != champion_setup[tag]:
-            raise RequestError(
-                f"model: {params.model} and the champion were evaluated with another {tag} "
-                f"({setup[tag]} and {champion_setup[tag]}); run vidrd evaluate on both alike first"
-            )
+    if champion != version:
+        _common_setup(registry, version, champion)
 
 
 @flow(name="promote")
 def promote(params: PromoteParams = PromoteParams()) -> dict:  # noqa: B008 (Prefect shows it as the default)
-    """Moves the alias `champion` or leaves it, and writes the reason on the version."""
-    from storage.registry import CHAMPION, Registry
-    from tasks.evaluation.gate import Decision, decide
+    """Moves the alias `champion` or leaves it, and keeps the decision with its figures on the version."""
+    from flows.pages import write_pages
+    from storage.registry import Registry
 
     check(params)
     registry = Registry()
+    result = _roll_back(registry) if params.rollback else _decide(registry, params)
+    write_pages(registry)
+    return result
+
+
+def verdict(registry: Registry, version: int, champion: int | None, profile: str) -> Decision:
+    """What the gate decides on the recorded rows of a version and of the champion, if there is one."""
+    from storage.evaluation_files import fetch_evaluation
+    from tasks.evaluation.gate import decide
+    from tasks.evaluation.measures import load_measures
+    from tasks.evaluation.protocols import find_protocol
+
+    setup = _common_setup(registry, version, champion)
+    protocol = find_protocol(registry.version_tags(version)["evaluation.protocol"])
+    with tempfile.TemporaryDirectory() as name:
+
+        def rows(of: int, file: str) -> Any:
+            return load_measures(fetch_evaluation(registry, of, setup, file, Path(name)))[0]
+
+        return decide(
+            rows(version, MEASURES_FILE),
+            None if champion is None else rows(champion, MEASURES_FILE),
+            rows(version, REFERENCE_FILE),
+            protocol,
+            load_profile(profile).evaluation.gate,
+        )
+
+
+def _decide(registry: Registry, params: PromoteParams) -> dict[str, Any]:
+    from storage.registry import CHAMPION
+    from tasks.evaluation.gate import Decision
+
     version, champion = _version(params), registry.alias_version(CHAMPION)
-    metrics = registry.version_metrics(version)
     if champion == version:
         decision = Decision(True, "It is the champion already.")
     else:
-        champion_metrics = None if champion is None else registry.version_metrics(champion)
-        decision = decide(metrics, champion_metrics, load_profile(params.profile).evaluation.gate)
-        _record(registry, version, champion, decision.promote, decision.reason)
+        decision = verdict(registry, version, champion, params.profile)
+        _version(params)  # again, after the minutes that comparing may take
+        _record(registry, version, champion, decision)
     if decision.promote:
         registry.set_alias(CHAMPION, version)
     result = {
@@ -77,10 +117,42 @@ def promote(params: PromoteParams = PromoteParams()) -> dict:  # noqa: B008 (Pre
         "reason": decision.reason,
         "champion": version if decision.promote else champion,
         "champion_before": champion,
-        "metrics": metrics,
+        **decision.as_dict(),
     }
-    create_markdown_artifact(_as_markdown(result), key="promote", description="the gate's decision")
+    create_markdown_artifact(
+        decision_markdown(version, champion, decision), key="promote", description="the gate"
+    )
     return result
+
+
+def _roll_back(registry: Registry) -> dict[str, Any]:
+    from storage.registry import CHAMPION
+
+    champion, before = _predecessor(registry)
+    reason = f"Version {champion} was rolled back to its predecessor, version {before}."
+    registry.set_version_tags(champion, _tags("rolled back", reason, champion=before))
+    registry.set_alias(CHAMPION, before)
+    create_markdown_artifact(reason + "\n", key="promote", description="a rollback")
+    return {
+        "version": before,
+        "promoted": False,
+        "reason": reason,
+        "champion": before,
+        "champion_before": champion,
+    }
+
+
+def _predecessor(registry: Registry) -> tuple[int, int]:
+    """The champion and the version that was champion before it."""
+    from storage.registry import CHAMPION
+
+    champion = registry.alias_version(CHAMPION)
+    if champion is None:
+        raise RequestError("rollback: there is no champion")
+    before = registry.version_tags(champion).get("promotion.champion_before", "none")
+    if before == "none":
+        raise RequestError(f"rollback: version {champion} is the first champion; there is none before it")
+    return champion, int(before)
 
 
 def _version(params: PromoteParams) -> int:
@@ -89,36 +161,75 @@ def _version(params: PromoteParams) -> int:
     version = resolve_model(params.model).version
     if version is None:
         raise RequestError(f"model: {params.model} is a folder; only registered versions can be promoted")
+    if params.evaluated_version not in (None, version):
+        raise RequestError(
+            f"model: {params.model} was version {params.evaluated_version} when it was evaluated and is now {version}; "
+            "evaluate that one"
+        )
     return version
 
 
-def _setup(registry: Registry, version: int, ref: str) -> dict[str, str]:
-    tags = registry.version_tags(version)
-    if not all(tag in tags for tag in SETUP_TAGS):
+def _common_setup(registry: Registry, version: int, champion: int | None) -> str:
+    """The set-up of the version's last evaluation, under which the champion must have been evaluated too."""
+    from storage.evaluation_files import SETUP_TAG, was_evaluated
+
+    setup = registry.version_tags(version).get(SETUP_TAG)
+    if setup is None:
+        raise RequestError(f"model: version {version} has no recorded evaluation; run vidrd evaluate first")
+    if champion is not None and not was_evaluated(registry, champion, setup, MEASURES_FILE):
         raise RequestError(
-            f"model: {ref} (version {version}) has no recorded evaluation; run vidrd evaluate first"
+            f"model: the champion, version {champion}, was not evaluated as version {version} was (protocol, number, "
+            "prompts, seeds, real clips); run vidrd evaluate --beside-champion"
         )
-    return {tag: tags[tag] for tag in SETUP_TAGS}
+    return setup
 
 
-def _record(registry: Registry, version: int, champion: int | None, promoted: bool, reason: str) -> None:
-    """The decision as tags of the version: whoever finds it in MLflow sees why it is, or is not, champion."""
-    tags = {
-        "promotion": "promoted" if promoted else "refused",
+def _record(registry: Registry, version: int, champion: int | None, decision: Decision) -> None:
+    """The decision as tags of the version and as a page among its files: why it is, or is not, champion."""
+    from storage.evaluation_files import SETUP_TAG, keep_evaluation
+    from storage.json_files import write_json
+    from tasks.report.decision import write_decision
+
+    content = decision.as_dict() | {"candidate": version, "champion": champion}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_json(folder / DECISION_FILE, content)
+        write_decision(content, folder / DECISION_PAGE)
+        setup = registry.version_tags(version)[SETUP_TAG]
+        keep_evaluation(registry, version, setup, [folder / DECISION_FILE, folder / DECISION_PAGE])
+    outcome = "promoted" if decision.promote else "refused"
+    registry.set_version_tags(version, _tags(outcome, decision.reason, champion))
+
+
+def _tags(outcome: str, reason: str, champion: int | None) -> dict[str, str]:
+    return {
+        "promotion": outcome,
         "promotion.reason": reason,
         "promotion.champion_before": "none" if champion is None else str(champion),
         "promotion.decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    registry.set_version_tags(version, tags)
 
 
-def _as_markdown(result: dict[str, Any]) -> str:
-    verdict = "is champion" if result["version"] == result["champion"] else "stays candidate"
+def decision_markdown(version: int, champion: int | None, decision: Decision, proposed: bool = False) -> str:
+    """The verdict, or what it would be, and every figure of both, with the interval of their difference."""
+    words = ("promote", "do not promote") if proposed else ("is champion", "stays candidate")
+    verdict_word = words[0] if decision.promote else words[1]
+    beside = "none" if champion is None else f"version {champion}"
     lines = [
-        f"Version {result['version']} **{verdict}**: {result['reason']}",
+        f"Version {version} **{verdict_word}**: {decision.reason}",
         "",
-        "| figure | value |",
-        "|---|---:|",
+        f"| figure | decides | champion ({beside}) | candidate (version {version}) | difference, 95% interval | |",
+        "|---|---|---:|---:|---:|---|",
     ]
-    lines += [f"| {name} | {value:.4g} |" for name, value in sorted(result["metrics"].items())]
+    for seen in decision.comparisons:
+        before = "" if seen.champion is None else f"{seen.champion.value:.4g}"
+        difference = ""
+        if seen.difference is not None:
+            difference = (
+                f"{seen.difference.value:.4g} ({seen.difference.low:.4g} to {seen.difference.high:.4g})"
+            )
+        mark = "" if seen.role == "shown" else ("passes" if seen.passes else "fails")
+        lines.append(
+            f"| {seen.name} | {seen.role} | {before} | {seen.candidate.value:.4g} | {difference} | {mark} |"
+        )
     return "\n".join(lines) + "\n"

@@ -29,6 +29,7 @@ MODEL_NAME = "vidrd"
 EXPERIMENT_NAME = "vidrd"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
+REFERENCE_TAG = "evaluation.reference"  # of a version: the digest of the real clips of its newest evaluation
 
 _PYFUNC_FILE = Path(__file__).with_name("pyfunc_model.py")
 _SERVING_PACKAGES = ("torch", "diffusers", "transformers")
@@ -47,6 +48,16 @@ class ResolvedModel:
     version: int | None = None
     run_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecordedFigure:
+    """A figure of a version; those that were recorded together share the step, milliseconds since 1970."""
+
+    name: str
+    value: float
+    step: int
+    reference: str
 
 
 class Registry:
@@ -168,6 +179,10 @@ class Registry:
         with one_line_errors(self.uri):
             self.client.set_registered_model_alias(MODEL_NAME, alias, str(version))
 
+    def version_run(self, version: int) -> str:
+        """The id of the run that a version came from."""
+        return str(self._version(version).run_id)
+
     def version_tags(self, version: int) -> dict[str, str]:
         """The tags of a version."""
         return dict(self._version(version).tags)
@@ -180,27 +195,46 @@ class Registry:
 
     def version_metrics(self, version: int) -> dict[str, float]:
         """The figures recorded by `log_version_metrics`, the newest of each name."""
+        return {figure.name: figure.value for figure in self.recorded_figures(version)}
+
+    def recorded_figures(self, version: int) -> list[RecordedFigure]:
+        """Every figure that `log_version_metrics` has recorded of a version, oldest first."""
         found = self._version(version)
         with one_line_errors(self.uri):
             recorded = self.client.get_logged_model(_model_id(found)).metrics or []
-        newest_last = sorted(recorded, key=lambda metric: (metric.step, metric.timestamp))
-        return {
-            metric.key.removeprefix(_VERSION_METRIC): metric.value
-            for metric in newest_last
+        return [
+            RecordedFigure(
+                metric.key.removeprefix(_VERSION_METRIC),
+                metric.value,
+                metric.step,
+                metric.dataset_digest or "",
+            )
+            for metric in sorted(recorded, key=lambda metric: (metric.step, metric.timestamp))
             if metric.key.startswith(_VERSION_METRIC)
-        }
+        ]
 
     def log_version_metrics(
         self, version: int, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None
     ) -> None:
-        """Record figures of a version, in place of earlier ones of the same name, and tags about them."""
+        """Record figures of a version, beside earlier ones of the same name, and tags about them.
+
+        The tag `evaluation.reference`, a digest, is kept with each figure too: a later evaluation replaces the tag.
+        """
         found = self._version(version)
         # A figure recorded later gets a later step: two evaluations within a millisecond stay in order.
         step = time.time_ns() // 1_000_000
+        digest = (tags or {}).get(REFERENCE_TAG)
+        # MLflow's databases hold 36 characters.
+        reference = {} if digest is None else {"dataset_name": "reference", "dataset_digest": digest[:36]}
         with one_line_errors(self.uri):
             for name, value in metrics.items():
                 self.client.log_metric(
-                    found.run_id, _VERSION_METRIC + name, float(value), step=step, model_id=_model_id(found)
+                    found.run_id,
+                    _VERSION_METRIC + name,
+                    float(value),
+                    step=step,
+                    model_id=_model_id(found),
+                    **reference,
                 )
         self.set_version_tags(version, tags or {})
 

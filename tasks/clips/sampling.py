@@ -22,15 +22,24 @@ def plan_starts(times_s: Sequence[float], num_frames: int, fps: float, count: in
     when the video is too short.
     """
     times = np.asarray(times_s, dtype=float)
-    span_s = (num_frames - 1) / fps
-    if len(times) == 0 or times[-1] - times[0] < span_s - TIME_TOLERANCE_S:
+    fitting = starts_that_fit(times_s, num_frames, fps)
+    if not len(fitting):
         return []
-    slack_s = max(times[-1] - times[0] - span_s, 0.0)
-    # Between two frames every instant would be a tie.
-    last_start = int(np.searchsorted(times, times[0] + slack_s + TIME_TOLERANCE_S, side="right")) - 1
+    slack_s = max(times[-1] - times[0] - (num_frames - 1) / fps, 0.0)
     wanted_starts = times[0] + slack_s * (np.arange(count) + 0.5) / count
-    starts = np.unique(np.minimum(_nearest(times, wanted_starts), last_start))
-    return times[starts].tolist()
+    # Between two frames every instant would be a tie.
+    starts = np.unique(np.minimum(_nearest(times, wanted_starts), len(fitting) - 1))
+    return fitting[starts].tolist()
+
+
+def starts_that_fit(times_s: Sequence[float], num_frames: int, fps: float) -> np.ndarray:
+    """Those of the ascending frame times (n,) at which a clip of `num_frames` at `fps` can start, none or more."""
+    times = np.asarray(times_s, dtype=float)
+    slack_s = times[-1] - times[0] - (num_frames - 1) / fps if len(times) else -np.inf
+    if slack_s < -TIME_TOLERANCE_S:
+        return times[:0]
+    last_s = times[0] + max(slack_s, 0.0) + TIME_TOLERANCE_S
+    return times[: int(np.searchsorted(times, last_s, side="right"))]
 
 
 class NearestFrames(Generic[Frame]):

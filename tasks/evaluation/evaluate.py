@@ -1,25 +1,48 @@
-"""One evaluation: videos sampled from the reference's captions, set beside the real clips."""
+"""One evaluation: videos sampled from a model, set beside real clips, every figure with its set-up and interval."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
+from collections.abc import Set
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from storage.errors import StorageError
-from tasks.evaluation.features import Measures, Networks, i3d_check, remote
-from tasks.evaluation.generated import GeneratedVideos, Sampler, measure_generated
-from tasks.evaluation.i3d_weights import i3d_weights
-from tasks.evaluation.reference import measure_reference
-from tasks.evaluation.settings import EvaluationSettings, find_protocol
+from tasks.cluster import ensure_ray
+from tasks.evaluation.figures import figures, sliding_fvd
+from tasks.evaluation.leakage import check_unseen
+from tasks.evaluation.measured import MeasuredVideos, SampledVideos, measure_sampled
+from tasks.evaluation.measures import Measures, Reading
+from tasks.evaluation.networks import Networks, find_networks
+from tasks.evaluation.protocols import Protocol, find_protocol
+from tasks.evaluation.reference import Reference, ReferenceRequest, find_reference, measure_reference
+from tasks.evaluation.settings import EvaluationSettings
+from tasks.evaluation.ucf101 import prompts_by_distribution, train_class_counts
+from tasks.evaluation.workers import MeasuringPool, check_i3d
 from tasks.generation.settings import SamplingSettings
 from tasks.progress import OnProgress
-from vidrd_model.metrics.frechet import frechet_distance
 
-DDOF = 1
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The report of one model and the rows it was made of; two with the same `setup_digest` may be compared.
+
+    The report's keys: protocol, about, n, seed, fps, setup, setup_digest, metrics {name: {value, low, high,
+    standard_error, n, protocol, ...}}, fvd_over_time {clips, stride_frames, values}, unavailable {metric: why}, samples
+    [{prompt, seed, file, reference}], seconds, reference {folder, digest, n, cached, unreadable, metrics}.
+    """
+
+    report: dict[str, Any]
+    measures: Measures
+    reference: Measures
+
+    @property
+    def setup_digest(self) -> str:
+        """Stands for everything but the model."""
+        return str(self.report["setup_digest"])
 
 
 def evaluate_model(
@@ -28,97 +51,167 @@ def evaluate_model(
     clip: str,
     settings: EvaluationSettings,
     sampling: SamplingSettings,
-    *,
-    samples_dir: Path | None = None,
+    trained_on: Set[str] = frozenset(),
     on_progress: OnProgress | None = None,
-) -> dict[str, Any]:
-    """The report of one model, made on the running Ray session; n and protocol stand beside every number.
+) -> Evaluation:
+    """Sample, measure and compare, on Ray; what earlier runs have measured is not measured again.
 
-    Keys: protocol, about, n, seed, fps, metrics {name: {value, n, protocol, ...}}, unavailable {metric: why},
-    samples [{prompt, seed, file, reference}], seconds, reference {folder, digest, cached, unreadable,
-    metrics}. `clip` is an open_clip folder or name. Where the I3D weights cannot be had there is no fvd, and
-    `unavailable` says why. The first videos are written as mp4 to `samples_dir`. Raises RequestError when the
-    settings do not fit the model or the reference folder.
+    `clip` is an open_clip folder or name; `trained_on` are the digests of the files that the model has seen. Where the
+    I3D weights cannot be had there is no fvd, and `unavailable` says why. Raises RequestError when the settings do not
+    fit the model or the reference folder, or the model has seen a file of that.
     """
-    import ray
-
-    started = time.monotonic()
+    started_s = time.monotonic()
     protocol = find_protocol(settings.protocol)
-    unavailable: dict[str, str] = {}
-    try:
-        i3d: str | None = str(i3d_weights())
-    except StorageError as error:
-        i3d, unavailable["fvd"] = None, str(error)
-    networks = Networks(str(clip), i3d, protocol.frame_repeats)
-    check = remote(i3d_check).remote(networks) if i3d else None
-
-    reference = measure_reference(reference_dir, settings, sampling.fps, networks, on_progress)
-    measured_reference = time.monotonic()
-    sampler = Sampler(model_dir, reference.prompts, settings, sampling)
-    generated = measure_generated(sampler, networks, samples_dir, on_progress)
-    metrics = _means(generated.measures, protocol.name) | _seams(generated, protocol.name)
-    if check is not None:
-        metrics["fvd"] = {
-            "value": frechet_distance(generated.measures.i3d_nd, reference.measures.i3d_nd, ddof=DDOF),
-            "n": settings.num_videos,
-            "protocol": protocol.name,
-            "ddof": DDOF,
-            "black_white_check": ray.get(check),
-        }
-    return {
+    # Seams are measured where clips meet, so every frame has to be there.
+    sampling = sampling.model_copy(update={"seam": "keep"})
+    request = find_reference(reference_dir, protocol, settings, sampling.fps)
+    check_unseen(request.digests_by_name(), trained_on, reference_dir)
+    networks, unavailable = find_networks(clip, settings.c3d_weights)
+    reading = Reading(
+        protocol.num_frames, protocol.frame_repeats, sampling.num_frames, sampling.prompt_frames
+    )
+    ensure_ray()
+    with MeasuringPool(networks, settings.num_videos) as pool:
+        checked = dict(pool.run(check_i3d, {0: ()})) if networks.i3d else {}
+        reference = measure_reference(request, reading, networks, pool, on_progress)
+        reference_s = time.monotonic() - started_s
+        prompts = _prompts(protocol, settings, reference_dir, reference)
+        measured = _measure_model(
+            model_dir, prompts, settings, sampling, reading, networks, pool, on_progress
+        )
+    setup = _setup(request, reference, prompts, sampling, networks)
+    metrics = _metrics(measured.all, reference.measures, protocol)
+    if "fvd" in metrics:
+        metrics["fvd"] |= {"ddof": protocol.ddof, "black_white_check": checked[0]}
+    report = {
         "protocol": protocol.name,
         "about": protocol.about,
         "n": settings.num_videos,
         "seed": settings.seed,
         "fps": sampling.fps,
+        "setup": setup,
+        "setup_digest": _digest(setup),
         "metrics": metrics,
-        "reference": {
-            "folder": str(reference_dir),
-            "digest": reference.digest,
-            "cached": reference.cached,
-            "unreadable": reference.unreadable,
-            "metrics": _means(reference.measures, protocol.name),
-        },
+        "fvd_over_time": _over_time(measured, reference.measures, protocol, reading),
+        "reference": _about_reference(reference_dir, reference, protocol),
         "unavailable": unavailable,
-        "samples": [
-            {
-                "prompt": sampler.prompts[index],
-                "seed": sampler.seed(index),
-                "file": generated.files[index],
-                "reference": reference.files[index],
-            }
-            for index in sorted(generated.files)
-        ],
+        "samples": _samples(prompts, settings, measured, reference),
         "seconds": {
-            "reference": round(measured_reference - started, 2),
-            "generated": round(time.monotonic() - measured_reference, 2),
+            "reference": round(reference_s, 2),
+            "generated": round(time.monotonic() - started_s - reference_s, 2),
         },
     }
+    return Evaluation(report, measured.all, reference.measures)
 
 
-def _means(measures: Measures, protocol: str) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class _Measured:
+    """The rows of all videos in the prompts' order; the long ones come first and have windows of their own too."""
+
+    all: Measures
+    long: Measures | None
+    files: dict[int, Path]
+
+
+def _measure_model(
+    model_dir: Path,
+    prompts: list[str],
+    settings: EvaluationSettings,
+    sampling: SamplingSettings,
+    reading: Reading,
+    networks: Networks,
+    pool: MeasuringPool,
+    on_progress: OnProgress | None,
+) -> _Measured:
+    clips = math.ceil(reading.num_frames / sampling.num_frames)
+    long, split = max(clips, settings.long_clips), settings.long_videos
+    sets: list[MeasuredVideos] = []
+    for rows, length in ((range(split), long), (range(split, len(prompts)), clips)):
+        if not rows:
+            continue
+        seeds = [(settings.seed + index) % 2**32 for index in rows]
+        videos = SampledVideos(model_dir, [prompts[i] for i in rows], seeds, length, sampling)
+        size = (settings.width, settings.height)
+        sets.append(measure_sampled(videos, reading, networks, pool, size, on_progress))
+    joined = Measures.join([part.measures for part in sets])
+    return _Measured(joined, sets[0].measures if split else None, sets[0].files)
+
+
+def _prompts(
+    protocol: Protocol, settings: EvaluationSettings, reference_dir: Path, reference: Reference
+) -> list[str]:
+    if protocol.prompts == "class-distribution":
+        return prompts_by_distribution(train_class_counts(reference_dir), settings.num_videos, settings.seed)
+    return reference.prompts
+
+
+def _setup(
+    request: ReferenceRequest,
+    reference: Reference,
+    prompts: list[str],
+    sampling: SamplingSettings,
+    networks: Networks,
+) -> dict[str, Any]:
+    """All that two evaluations must share to be compared, as plain values."""
+    settings = request.settings.model_dump(
+        mode="json", include={"seed", "width", "height", "long_videos", "long_clips"}
+    )
     return {
-        "text_score": _mean(measures.text_score_n, protocol),
-        "frame_consistency": _mean(measures.frame_consistency_n, protocol),
-        "motion": _mean(measures.motion_n, protocol),
+        **request.protocol.setup(sampling.fps, request.settings.num_videos, len(reference.prompts)),
+        **settings,
+        "reference": reference.digest,
+        "prompts_digest": _digest(prompts),
+        "networks": networks.digest(),
+        "sampling": sampling.model_dump(mode="json", exclude={"prompts_per_batch", "compile"}),
     }
 
 
-def _seams(generated: GeneratedVideos, protocol: str) -> dict[str, dict[str, Any]]:
-    if not generated.seams:
-        return {}
-    columns = {
-        "seam_boundary": np.array([ratios.boundary for ratios in generated.seams]),
-        "seam_guided_to_free": np.array([ratios.guided_to_free for ratios in generated.seams]),
-    }
+def _metrics(measures: Measures, reference: Measures, protocol: Protocol) -> dict[str, dict[str, Any]]:
+    metrics = {}
+    for figure in figures(protocol.ddof, protocol.is_splits):
+        estimate = figure.estimate(measures, reference)
+        if estimate is not None:
+            n = sum(len(rows) for rows in figure.rows(measures))
+            metrics[figure.name] = asdict(estimate) | {"n": n, "protocol": protocol.name}
+    return metrics
+
+
+def _about_reference(folder: Path, reference: Reference, protocol: Protocol) -> dict[str, Any]:
+    """The real clips' own figures stand beside the generated ones; they have no distance to themselves."""
+    own = _metrics(reference.measures, reference.measures, protocol)
     return {
-        name: _mean(values_n, protocol) | {"largest": float(values_n.max())}
-        for name, values_n in columns.items()
+        "folder": str(folder),
+        "digest": reference.digest,
+        "n": len(reference.prompts),
+        "cached": reference.cached,
+        "unreadable": reference.unreadable,
+        "metrics": {name: metric for name, metric in own.items() if name not in ("fvd", "kvd")},
     }
 
 
-def _mean(values_n: np.ndarray, protocol: str) -> dict[str, Any]:
-    """The mean over videos with its standard error."""
-    n = len(values_n)
-    error = float(values_n.std(ddof=1) / math.sqrt(n)) if n > 1 else None
-    return {"value": float(values_n.mean()), "standard_error": error, "n": n, "protocol": protocol}
+def _over_time(
+    measured: _Measured, reference: Measures, protocol: Protocol, reading: Reading
+) -> dict[str, Any] | None:
+    if measured.long is None:
+        return None
+    values = sliding_fvd(measured.long, reference, protocol.ddof)
+    return {"n": len(measured.long), "stride_frames": reading.stride, "values": values} if values else None
+
+
+def _samples(
+    prompts: list[str], settings: EvaluationSettings, measured: _Measured, reference: Reference
+) -> list[dict[str, Any]]:
+    paired = prompts == reference.prompts
+    return [
+        {
+            "prompt": prompts[index],
+            "seed": (settings.seed + index) % 2**32,
+            "file": str(file),
+            "reference": reference.files[index] if paired else None,
+        }
+        for index, file in sorted(measured.files.items())
+    ]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -1,31 +1,74 @@
-"""The real side of an evaluation: which reference clips are taken, and their measures, cached by content."""
+"""The real side of an evaluation: which reference clips are taken, and their measures, kept by content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from storage.home import home
-from storage.weights import known_weights
-from tasks.clips.from_source import clips_of
-from tasks.clips.settings import ClipSettings
 from tasks.corpora.corpus import Corpus
+from tasks.corpora.media import content_digest
 from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError, RequestError
-from tasks.evaluation.features import CLIPS_PER_TASK, Measures, Networks, measure, remote
-from tasks.evaluation.settings import EvaluationSettings, find_protocol
+from tasks.evaluation.measured import measured_root
+from tasks.evaluation.measures import (
+    MEASURES_VERSION,
+    Measures,
+    Reading,
+    load_measures,
+    measure,
+    save_measures,
+)
+from tasks.evaluation.networks import Networks
+from tasks.evaluation.protocols import Protocol, check_fps
+from tasks.evaluation.reference_clip import cut_reference_clip
+from tasks.evaluation.settings import EvaluationSettings
+from tasks.evaluation.ucf101 import is_ucf101, read_ucf101
+from tasks.evaluation.workers import MeasuringPool
 from tasks.progress import OnProgress
 
-# Part of the cache key: raise it when the way clips are cut or measured changes.
-_MEASURES_VERSION = 1
+CLIPS_PER_JOB = 4
+
+
+@dataclass(frozen=True)
+class ReferenceRequest:
+    """The real videos of an evaluation in the order in which they are taken, and how a clip is cut from each.
+
+    `wanted` of them are needed; `digests` are those of the files' bytes, "unreadable" where there are none.
+    """
+
+    folder: Path
+    sources: list[SourceRecord]
+    digests: list[str]
+    protocol: Protocol
+    settings: EvaluationSettings
+    fps: float
+
+    @property
+    def wanted(self) -> int:
+        """How many clips the set has."""
+        return len(self.sources) if self.protocol.num_reference == "all" else self.settings.num_videos
+
+    def digests_by_name(self) -> dict[str, str]:
+        """The digest of each file."""
+        return {source.uri: digest for source, digest in zip(self.sources, self.digests, strict=True)}
+
+    def digest(self) -> str:
+        """What tells these clips from others: content, captions, order and cut."""
+        what = [
+            self.protocol.setup(self.fps, self.settings.num_videos, self.wanted),
+            self.settings.model_dump(include={"seed", "width", "height"}),
+            [(source.uri, [asdict(span) for span in source.captions]) for source in self.sources],
+            self.digests,
+        ]
+        return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -40,170 +83,173 @@ class Reference:
     cached: bool
 
 
-def find_sources(folder: Path, settings: EvaluationSettings) -> list[SourceRecord]:
+def find_sources(folder: Path, protocol: Protocol, settings: EvaluationSettings) -> list[SourceRecord]:
     """The captioned videos of a reference folder in the order in which they are taken, shuffled by the seed.
 
-    Raises RequestError when there is no such folder or it has fewer videos than the settings ask for: they
-    are never repeated to fill up.
+    The folder has UCF-101's layout or a manifest. Raises RequestError when there is no such folder or it has fewer
+    videos than the settings ask for: they are never repeated to fill up.
     """
     if not folder.is_dir():
         raise RequestError(f"reference: {folder} is no folder; give one with videos and a manifest.tsv")
-    corpus = Corpus(
-        name="reference", kind="short-videos", format="folder", path=folder.absolute(), licence="unknown"
-    )
-    usable = [source for source in read_sources(corpus) if source.problem is None]
-    if len(usable) < settings.num_videos:
+    if is_ucf101(folder):
+        usable = read_ucf101(folder, protocol.split)
+    elif protocol.prompts == "class-distribution" or protocol.fps == "native":
         raise RequestError(
-            f"reference: {folder} has {len(usable)} captioned videos, "
-            f"num_videos asks for {settings.num_videos}"
+            f"reference: {folder} has not UCF-101's layout (class folders), which the protocol {protocol.name} asks for"
+        )
+    else:
+        corpus = Corpus(
+            name="reference", kind="short-videos", format="folder", path=folder.absolute(), licence="unknown"
+        )
+        usable = [source for source in read_sources(corpus) if source.problem is None]
+    if protocol.num_reference != "all" and len(usable) < settings.num_videos:
+        raise RequestError(
+            f"reference: {folder} has {len(usable)} captioned videos, num_videos asks for {settings.num_videos}"
         )
     # A sorted folder starts with its first classes; a shuffle takes of all.
     order = np.random.default_rng(settings.seed).permutation(len(usable))
     return [usable[index] for index in order]
 
 
+def find_reference(
+    folder: Path, protocol: Protocol, settings: EvaluationSettings, fps: float
+) -> ReferenceRequest:
+    """The request for a folder's clips at the model's frame rate; reads every file once, for its digest."""
+    sources = find_sources(folder, protocol, settings)
+    return ReferenceRequest(folder, sources, [_digest(source) for source in sources], protocol, settings, fps)
+
+
 def measure_reference(
-    folder: Path,
-    settings: EvaluationSettings,
-    fps: float,
+    request: ReferenceRequest,
+    reading: Reading,
     networks: Networks,
+    pool: MeasuringPool,
     on_progress: OnProgress | None = None,
 ) -> Reference:
-    """Measures `num_videos` clips, one from the middle of each video, on the running Ray session.
+    """Measure a clip of each video, what is not kept yet.
 
-    An unreadable video is listed by name and the next one takes its place; RequestError when too few are
-    left.
+    An unreadable video is listed by name and the next one takes its place; RequestError when too few are left.
     """
-    sources = find_sources(folder, settings)
-    digest = _digest(sources, settings, fps, networks.clip)
-    weights = known_weights("i3d").sha256[:16] if networks.i3d else "none"
-    cache = home() / "evaluation" / f"reference-{digest}-i3d-{weights}.npz"
-    if cache.is_file():
-        return _load(cache, folder, digest)
-    protocol = find_protocol(settings.protocol)
-    clip_settings = ClipSettings(
-        num_frames=protocol.num_frames, fps=fps, width=settings.width, height=settings.height
+    digest = request.digest()
+    key = hashlib.blake2b(
+        f"{MEASURES_VERSION} {digest} {reading} {networks.digest()}".encode(), digest_size=16
     )
-    taken = _Batch()
-    while len(taken.files) < settings.num_videos:
-        position = len(taken.files) + len(taken.unreadable)
-        wanted = sources[position : position + settings.num_videos - len(taken.files)]
-        if not wanted:
-            raise RequestError(
-                f"reference: only {len(taken.files)} of {len(sources)} videos in {folder} can be used, "
-                f"num_videos asks for {settings.num_videos}; not {taken.unreadable[0]['error']}"
-            )
-        taken = _join([taken, *_measure_on_ray(wanted, clip_settings, networks, on_progress)])
-    measures = Measures.join(taken.measures)
-    _save(cache, taken, measures)
-    return _load(cache, folder, digest, cached=False)
+    folder = measured_root() / f"reference-{key.hexdigest()}"
+    whole = folder / "measures.npz"
+    cached = whole.is_file()
+    if not cached:
+        taken = _take(request, reading, pool, folder / "parts", on_progress)
+        texts = {"prompts": taken.prompts, "files": taken.files, "unreadable": taken.unreadable}
+        save_measures(whole, Measures.join(taken.measures), texts)
+    shutil.rmtree(folder / "parts", ignore_errors=True)
+    measures, about = load_measures(whole)
+    assert measures is not None
+    # File names are kept relative to the folder: the same videos elsewhere are found again.
+    files = [str(request.folder / file) for file in about["files"]]
+    return Reference(about["prompts"], files, measures, about["unreadable"], digest, cached)
 
 
 @dataclass
-class _Batch:
+class _Taken:
     prompts: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     measures: list[Measures] = field(default_factory=list)
     unreadable: list[dict[str, str]] = field(default_factory=list)
 
+    def add(self, measures: Measures | None, about: dict[str, Any], room: int) -> None:
+        """As many clips of a job's as there is room for."""
+        if measures is not None and room:
+            self.measures.append(measures.take(range(min(room, len(measures)))))
+        self.prompts += about["prompts"][:room]
+        self.files += about["files"][:room]
+        self.unreadable += about["unreadable"]
 
-def _measure_on_ray(
-    sources: Sequence[SourceRecord],
-    clip_settings: ClipSettings,
-    networks: Networks,
+
+def _take(
+    request: ReferenceRequest,
+    reading: Reading,
+    pool: MeasuringPool,
+    parts: Path,
     on_progress: OnProgress | None,
-) -> list[_Batch]:
-    import ray
+) -> _Taken:
+    """The first clips that can be used, as many as are wanted; round by round, since some files may be unreadable."""
+    taken, all_jobs, jobs_done = _Taken(), -(-len(request.sources) // CLIPS_PER_JOB), 0
+    while (missing := request.wanted - len(taken.files)) > 0 and jobs_done < all_jobs:
+        numbers = range(jobs_done, min(all_jobs, jobs_done + -(-missing // CLIPS_PER_JOB)))
+        _measure_missing(request, numbers, reading, pool, parts, on_progress)
+        for number in numbers:
+            taken.add(*load_measures(parts / _part(number)), request.wanted - len(taken.files))
+        jobs_done = numbers.stop
+    if not missing or (request.protocol.num_reference == "all" and taken.files):
+        return taken
+    raise RequestError(
+        f"reference: only {len(taken.files)} of {len(request.sources)} videos in {request.folder} can be used, "
+        f"num_videos asks for {request.wanted}; not {taken.unreadable[0]['error']}"
+    )
 
-    task = remote(_measure_sources)
-    starts = range(0, len(sources), CLIPS_PER_TASK)
-    refs = [task.remote(sources[i : i + CLIPS_PER_TASK], clip_settings, networks) for i in starts]
-    batches = []
-    for start, ref in zip(starts, refs, strict=True):
-        batches.append(ray.get(ref))
+
+def _measure_missing(
+    request: ReferenceRequest,
+    numbers: range,
+    reading: Reading,
+    pool: MeasuringPool,
+    parts: Path,
+    on_progress: OnProgress | None,
+) -> None:
+    jobs = {}
+    for number in numbers:
+        if not (parts / _part(number)).is_file():
+            sources = request.sources[number * CLIPS_PER_JOB : (number + 1) * CLIPS_PER_JOB]
+            jobs[number] = (sources, request.protocol, request.settings, request.fps, reading)
+    done = len(numbers) - len(jobs)
+    for number, (measures, about) in pool.run(measure_sources, jobs):
+        save_measures(parts / _part(number), measures, about)
+        done += 1
         if on_progress is not None:
-            done = min(start + CLIPS_PER_TASK, len(sources))
-            on_progress(done, len(sources), "reference clips measured")
-    return batches
+            first, total = numbers.start, min(numbers.stop * CLIPS_PER_JOB, len(request.sources))
+            on_progress(min((first + done) * CLIPS_PER_JOB, total), total, "reference clips measured")
 
 
-def _measure_sources(
-    sources: Sequence[SourceRecord], clip_settings: ClipSettings, networks: Networks
-) -> _Batch:
-    """The body of one Ray task: decodes a few videos, measures them, lets the pixels go."""
-    batch, clips = _Batch(), []
+def measure_sources(
+    sources: Sequence[SourceRecord],
+    protocol: Protocol,
+    settings: EvaluationSettings,
+    fps: float,
+    reading: Reading,
+    networks: Networks,
+) -> tuple[Measures | None, dict[str, Any]]:
+    """What an actor does for a few videos: decode, measure, let the pixels go."""
+    about: dict[str, Any] = {"prompts": [], "files": [], "unreadable": []}
+    clips = []
     for source in sources:
         try:
-            clip = next(clips_of(source, clip_settings))
+            clip = cut_reference_clip(
+                source,
+                num_frames=protocol.num_frames,
+                fps=None if protocol.fps == "native" else fps,
+                width=settings.width,
+                height=settings.height,
+                position=protocol.position,
+                seed=settings.seed,
+            )
         except ItemError as error:
-            batch.unreadable.append({"file": source.uri, "error": str(error)})
+            about["unreadable"].append({"file": source.uri, "error": str(error)})
             continue
+        check_fps(protocol, fps, clip.fps)
         clips.append(clip.frames_nhwc)
-        batch.prompts.append(clip.captions[0].text)
-        batch.files.append(source.uri)
-    if clips:
-        batch.measures.append(measure(np.stack(clips), batch.prompts, networks))
-    return batch
+        about["prompts"].append(clip.caption)
+        about["files"].append(source.uri)
+    if not clips:
+        return None, about
+    return measure(np.stack(clips), about["prompts"], reading, networks, about["files"]), about
 
 
-def _join(batches: Sequence[_Batch]) -> _Batch:
-    joined = _Batch()
-    for batch in batches:
-        joined.prompts += batch.prompts
-        joined.files += batch.files
-        joined.measures += batch.measures
-        joined.unreadable += batch.unreadable
-    return joined
+def _part(number: int) -> str:
+    return f"{number:08d}.npz"
 
 
-def _digest(sources: Sequence[SourceRecord], settings: EvaluationSettings, fps: float, clip: str) -> str:
-    """A hash of what evaluations must share to be compared: the videos' content, protocol and CLIP model."""
-    from vidrd_model.metrics.i3d import RESIZE
-
-    protocol = asdict(find_protocol(settings.protocol))
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (
-        _MEASURES_VERSION,
-        protocol,
-        settings.model_dump(include={"num_videos", "seed", "width", "height"}),
-        fps,
-        RESIZE,
-        _clip_digest(clip),
-        [(source.uri, [asdict(span) for span in source.captions]) for source in sources],
-    ):
-        digest.update(json.dumps(part, sort_keys=True).encode())
-    for source in sources:
-        digest.update(_file_digest(Path(source.place.url)))
-    return digest.hexdigest()
-
-
-def _clip_digest(clip: str) -> str:
-    if not Path(clip).is_dir():
-        return clip  # a hub name
-    files = sorted(path for path in Path(clip).iterdir() if path.is_file())
-    return hashlib.blake2b(b"".join(_file_digest(path) for path in files)).hexdigest()
-
-
-def _file_digest(path: Path) -> bytes:
+def _digest(source: SourceRecord) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").digest()
-    except OSError:  # it will be listed as unreadable
-        return b"unreadable"
-
-
-def _save(cache: Path, taken: _Batch, measures: Measures) -> None:
-    """File names are kept relative to the folder: the same videos elsewhere find the same cache."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    texts = {"prompts": taken.prompts, "files": taken.files, "unreadable": taken.unreadable}
-    with tempfile.NamedTemporaryFile(dir=cache.parent, prefix=".reference-", delete=False) as part:
-        np.savez(part, texts=np.array(json.dumps(texts)), **asdict(measures))
-    os.replace(part.name, cache)
-
-
-def _load(cache: Path, folder: Path, digest: str, cached: bool = True) -> Reference:
-    with np.load(cache, allow_pickle=False) as arrays:
-        texts = json.loads(str(arrays["texts"]))
-        measures = Measures(**{name: arrays[name] for name in arrays.files if name != "texts"})
-    files = [str(folder / file) for file in texts["files"]]
-    return Reference(texts["prompts"], files, measures, texts["unreadable"], digest, cached)
+        return content_digest(source.place)
+    except ItemError:  # it will be listed as unreadable
+        return "unreadable"

@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from tasks.errors import RequestError
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What is shown to the networks of each video; numbers of unlike protocols are never compared."""
-
-    name: str
-    num_frames: int
-    frame_repeats: int
-    about: str
-
-
-_PROTOCOLS = (
-    Protocol("tiny", 8, 2, "8 frames, each shown twice to I3D; comparable with no published number"),
-    Protocol("quick", 16, 1, "16 frames of any number of videos; a check on the way, no published protocol"),
-)
-# Their reference sets and counts come with the UCF-101 reader; until then they are refused by name.
-_NOT_YET = ("fvd2048-16f", "vidrd-paper")
-
-
-def find_protocol(name: str) -> Protocol:
-    """The protocol of that name; RequestError for any other, and for those that cannot be run yet."""
-    for protocol in _PROTOCOLS:
-        if protocol.name == name:
-            return protocol
-    usable = " or ".join(protocol.name for protocol in _PROTOCOLS)
-    if name in _NOT_YET:
-        raise RequestError(f"protocol: {name} cannot be run yet (it needs the UCF-101 reader); use {usable}")
-    raise RequestError(f"protocol: {name!r} is unknown; use {usable}")
 
 
 class GateSettings(BaseModel):
     """What a candidate must show to become champion; recorded with every evaluation.
 
-    Every candidate must clear the floors. Beside a champion it must also lower `fvd` without losing more than
-    `text_score_margin` of text agreement, or raise `text_score` where the two have no common `fvd`. Cosines of
-    unlike CLIP models lie on unlike scales, so both bounds are shares of what the real clips score.
+    Every candidate must clear the floors. Beside a champion it must also lower `fvd` (raise `text_score` where one of
+    them has no `fvd`) by a difference whose interval excludes zero, and no failure signature, text agreement among
+    them, may worsen beyond its margin and beyond chance. Cosines of unlike CLIP models lie on unlike scales, so the
+    bounds of `text_score` are shares of what the real clips score.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +25,9 @@ class GateSettings(BaseModel):
     seam_ceiling: float = Field(3.0, gt=1, description="largest mean step at a seam, over the usual step")
     text_score_margin: float = Field(
         0.03, ge=0, le=1, description="the fall of text_score that a better fvd may cost, as such a share too"
+    )
+    signature_margin: float = Field(
+        0.02, ge=0, description="the rise of any other failure signature that it may cost, in its own unit"
     )
 
 
@@ -70,14 +43,17 @@ class EvaluationSettings(BaseModel):
         64, ge=8, description="pixels of the model's videos; reference clips are cropped to it"
     )
     height: int = Field(64, ge=8)
-    seam_videos: int = Field(
-        4, ge=0, description="how many of the videos are sampled longer, for their seams"
+    long_videos: int = Field(
+        16, ge=0, description="how many of the videos are sampled longer, for seams and cycling"
     )
-    seam_clips: int = Field(3, ge=2, description="length of those, in clips")
+    long_clips: int = Field(3, ge=2, description="length of those, in clips")
+    c3d_weights: Path | None = Field(
+        None, description="a C3D checkpoint trained on UCF-101, for the inception score"
+    )
     gate: GateSettings = GateSettings()
 
     @model_validator(mode="after")
-    def _seam_videos_fit(self) -> Self:
-        if self.seam_videos > self.num_videos:
-            raise ValueError(f"seam_videos {self.seam_videos} is more than num_videos {self.num_videos}")
+    def _long_videos_fit(self) -> Self:
+        if self.long_videos > self.num_videos:
+            raise ValueError(f"long_videos {self.long_videos} is more than num_videos {self.num_videos}")
         return self

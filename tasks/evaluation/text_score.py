@@ -9,19 +9,21 @@ import numpy as np
 if TYPE_CHECKING:
     from vidrd_model.clip import ClipModel
 
+_FRAMES_PER_CALL = 64  # as floats of CLIP's size the frames of a long video would fill the memory
 
-def clip_scores(
+
+def clip_cosines(
     clip: ClipModel, frames_bthwc: np.ndarray, prompts: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Text score and frame consistency, float64 (b,) each, of uint8 videos (b, t, h, w, 3).
+    """Cosines of frames and prompt, float64 (b, t), and of neighbouring frames (b, t-1), of uint8 videos.
 
-    The text score is the mean cosine of frames and prompt (CLIPSIM, arXiv 2104.14806), the consistency the
-    mean cosine of neighbouring frames; both lie in [-1, 1].
+    Their means are the text score (CLIPSIM, arXiv 2104.14806) and the frame consistency; all lie in [-1, 1].
     """
     videos, frames = frames_bthwc.shape[:2]
-    image_nd = clip.image_features(frames_bthwc.reshape(-1, *frames_bthwc.shape[2:]))
-    image_btd = image_nd.reshape(videos, frames, -1)
-    text_bd = clip.text_features(prompts)
-    text_score = np.einsum("btd,bd->bt", image_btd, text_bd).mean(axis=1)
-    consistency = np.einsum("btd,btd->bt", image_btd[:, 1:], image_btd[:, :-1]).mean(axis=1)
-    return text_score.astype(np.float64), consistency.astype(np.float64)
+    frames_nhwc = frames_bthwc.reshape(-1, *frames_bthwc.shape[2:])
+    starts = range(0, len(frames_nhwc), _FRAMES_PER_CALL)
+    image_nd = np.concatenate([clip.image_features(frames_nhwc[i : i + _FRAMES_PER_CALL]) for i in starts])
+    image_btd = image_nd.reshape(videos, frames, -1).astype(np.float64)
+    text_bd = clip.text_features(prompts).astype(np.float64)
+    text_bt = np.einsum("btd,bd->bt", image_btd, text_bd)
+    return text_bt, np.einsum("btd,btd->bt", image_btd[:, 1:], image_btd[:, :-1])

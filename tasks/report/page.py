@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from tasks.errors import RequestError
 
@@ -30,7 +31,8 @@ def write_page(template: str, path: Path, **values: Any) -> Path:
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["size"] = size
     page = environment.get_template(template).render(**values)
-    partial = path.with_name(f".{path.name}.partial")
+    # A name of its own: two flows may write the same page at once, and the last one to end counts.
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
         # File names need not be text in UTF-8; a page must be.
         partial.write_text(page, encoding="utf-8", errors="backslashreplace")

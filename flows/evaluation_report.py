@@ -1,0 +1,48 @@
+"""The report of an evaluation as Markdown: every figure with its interval, its protocol and its number of videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def as_markdown(report: Mapping[str, Any]) -> str:
+    """A table of the figures beside those of the real clips, the set-up, and what could not be computed."""
+    reference = report["reference"]
+    lines = [
+        f"Model `{report['model']}`, reference `{reference['folder']}` ({reference['n']} clips)",
+        "",
+        f"Protocol **{report['protocol']}**: {report['about']}.",
+        "",
+        "| figure | value | 95% interval | real clips | protocol | n |",
+        "|---|---:|---:|---:|---|---:|",
+    ]
+    real = reference["metrics"]
+    for name, metric in report["metrics"].items():
+        beside = f"{real[name]['value']:.4g}" if name in real else ""
+        interval = f"{metric['low']:.4g} to {metric['high']:.4g}"
+        lines.append(
+            f"| {name} | {metric['value']:.4g} | {interval} | {beside} | {metric['protocol']} | {metric['n']} |"
+        )
+    lines += _over_time(report["fvd_over_time"], report["protocol"])
+    lines += [f"\n{name} is missing: {why}." for name, why in report["unavailable"].items()]
+    lines.append(f"\nLineage: {report['lineage']}.")
+    unreadable = reference["unreadable"]
+    if unreadable:
+        lines.append(f"\nNot readable in the reference folder: {len(unreadable)}")
+        lines += [f"- `{item['file']}`: {item['error']}" for item in unreadable]
+    lines += ["", "| set-up | |", "|---|---|"]
+    lines += [f"| {name} | `{value}` |" for name, value in report["setup"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _over_time(sliding: Mapping[str, Any] | None, protocol: str) -> list[str]:
+    if sliding is None:
+        return []
+    starts = [index * sliding["stride_frames"] for index in range(len(sliding["values"]))]
+    windows = ", ".join(
+        f"{start}: {value:.4g}" for start, value in zip(starts, sliding["values"], strict=True)
+    )
+    return [
+        f"\nFVD of the window from each frame on ({protocol}, n = {sliding['n']} long videos): {windows}."
+    ]

@@ -1,0 +1,195 @@
+"""What the networks and the pixels say of videos: one row per video, kept so that any figure can be made of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from tasks.errors import RequestError
+from tasks.evaluation.networks import Networks, load_c3d, load_clip, load_i3d
+
+MEASURES_VERSION = 2
+"""Part of every key under which measures are kept: raise it when a measure changes."""
+
+C3D_FRAMES = 16
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a video is read: windows of `num_frames`, the first at frame 0, the next `stride` frames later.
+
+    I3D sees each frame `frame_repeats` times. The clips of `frames_per_clip` frames, of which `prompt_frames` are
+    guided, are what the signatures of seams and of cycling need.
+    """
+
+    num_frames: int
+    frame_repeats: int
+    frames_per_clip: int
+    prompt_frames: int
+
+    @property
+    def stride(self) -> int:
+        """Half a window, so that some windows straddle each place where clips meet."""
+        return max(1, self.num_frames // 2)
+
+    def starts(self, total_frames: int) -> range:
+        """First frames of the windows of a video."""
+        return range(0, total_frames - self.num_frames + 1, self.stride)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One row per video.
+
+    By window (n, w): `i3d_nwd` the 400 logits of I3D, `text_score_nw`, `frame_consistency_nw` and `motion_nw`. Of the
+    whole video (n,): pixel consistency, frozen share, cycling and the two seam ratios, which are nan for videos of one
+    clip. `class_probs_nk` are C3D's 101 probabilities of the first 16 frames. A network that cannot be had leaves its
+    columns with no entries beyond n.
+    """
+
+    i3d_nwd: np.ndarray
+    class_probs_nk: np.ndarray
+    text_score_nw: np.ndarray
+    frame_consistency_nw: np.ndarray
+    motion_nw: np.ndarray
+    pixel_consistency_n: np.ndarray
+    frozen_n: np.ndarray
+    cycling_n: np.ndarray
+    seam_boundary_n: np.ndarray
+    seam_guided_to_free_n: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.motion_nw)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The rows of all parts, in their order; of longer videos only the windows that all have."""
+        windows = min(part.motion_nw.shape[1] for part in parts)
+        columns = {}
+        for field in fields(cls):
+            arrays = [getattr(part, field.name) for part in parts]
+            if "_nw" in field.name:
+                arrays = [array[:, :windows] for array in arrays]
+            columns[field.name] = np.concatenate(arrays)
+        return cls(**columns)
+
+    def take(self, rows: np.ndarray | Sequence[int]) -> Self:
+        """The rows of these numbers, in this order."""
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The columns by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def measure(
+    frames_bthwc: np.ndarray,
+    prompts: Sequence[str],
+    reading: Reading,
+    networks: Networks,
+    names: Sequence[str],
+) -> Measures:
+    """Everything the evaluation reads from uint8 videos (b, t, h, w, 3) of the same length.
+
+    `names` are the videos' files or prompts, for RequestError when a network's answer is not finite.
+    """
+    from vidrd_model.metrics import motion_amount, seam_ratios
+    from vidrd_model.metrics.signatures import cycling, frozen_share, pixel_consistency
+
+    starts = reading.starts(frames_bthwc.shape[1])
+    text_score_nw, consistency_nw = _clip_windows(
+        frames_bthwc, prompts, starts, reading.num_frames, networks.clip
+    )
+    clip, guided = reading.frames_per_clip, reading.prompt_frames
+    seams = [seam_ratios(video_thwc, clip, guided) for video_thwc in frames_bthwc]
+    cycles = [cycling(video_thwc, clip, guided) for video_thwc in frames_bthwc]
+    nan = float("nan")
+    measures = Measures(
+        i3d_nwd=_i3d_windows(frames_bthwc, starts, reading, networks.i3d),
+        class_probs_nk=_class_probs(frames_bthwc, networks.c3d),
+        text_score_nw=text_score_nw,
+        frame_consistency_nw=consistency_nw,
+        motion_nw=np.array(
+            [
+                [motion_amount(video_thwc[s : s + reading.num_frames]) for s in starts]
+                for video_thwc in frames_bthwc
+            ]
+        ),
+        pixel_consistency_n=np.array([pixel_consistency(video_thwc) for video_thwc in frames_bthwc]),
+        frozen_n=np.array([frozen_share(video_thwc) for video_thwc in frames_bthwc]),
+        cycling_n=np.array([nan if share is None else share for share in cycles]),
+        seam_boundary_n=np.array([nan if ratios is None else ratios.boundary for ratios in seams]),
+        seam_guided_to_free_n=np.array(
+            [nan if ratios is None else ratios.guided_to_free for ratios in seams]
+        ),
+    )
+    _check_finite(measures, names)
+    return measures
+
+
+def _i3d_windows(
+    frames_bthwc: np.ndarray, starts: range, reading: Reading, weights: str | None
+) -> np.ndarray:
+    if weights is None:
+        return np.zeros((len(frames_bthwc), len(starts), 0), np.float32)
+    i3d = load_i3d(weights)
+    features = []
+    for start in starts:
+        window_bthwc = frames_bthwc[:, start : start + reading.num_frames]
+        # Repeats (1, 2, ...) -> (1, 1, 2, 2, ...): I3D needs more frames than a short clip has.
+        features.append(i3d(np.repeat(window_bthwc, reading.frame_repeats, axis=1)).numpy())
+    return np.stack(features, axis=1)
+
+
+def _class_probs(frames_bthwc: np.ndarray, weights: str | None) -> np.ndarray:
+    if weights is None or frames_bthwc.shape[1] < C3D_FRAMES:
+        return np.zeros((len(frames_bthwc), 0), np.float32)
+    return np.asarray(load_c3d(weights).probabilities(frames_bthwc[:, :C3D_FRAMES]))
+
+
+def _clip_windows(
+    frames_bthwc: np.ndarray, prompts: Sequence[str], starts: range, num_frames: int, clip: str
+) -> tuple[np.ndarray, np.ndarray]:
+    from tasks.evaluation.text_score import clip_cosines
+
+    text_bt, neighbours_bt = clip_cosines(load_clip(clip), frames_bthwc, list(prompts))
+    text = [text_bt[:, start : start + num_frames].mean(axis=1) for start in starts]
+    neighbours = [neighbours_bt[:, start : start + num_frames - 1].mean(axis=1) for start in starts]
+    return np.stack(text, axis=1), np.stack(neighbours, axis=1)
+
+
+def _check_finite(measures: Measures, names: Sequence[str]) -> None:
+    """Infinite features would make every figure of the set infinite, and averaging around them would hide them."""
+    for column in ("i3d_nwd", "class_probs_nk", "text_score_nw", "frame_consistency_nw"):
+        values = getattr(measures, column).reshape(len(names), -1)
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            network = column.rpartition("_")[0]
+            raise RequestError(
+                f"{names[bad[0]]}: {network} is not finite ({len(bad)} of {len(names)} videos of a batch)"
+            )
+
+
+def save_measures(path: Path, measures: Measures | None, about: Mapping[str, Any]) -> None:
+    """Write measures, if there are any, with what is to be said about them; a reader sees the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".measures-", delete=False) as part:
+        np.savez_compressed(
+            part, about=np.array(json.dumps(about)), **({} if measures is None else measures.arrays())
+        )
+    os.replace(part.name, path)
+
+
+def load_measures(path: Path) -> tuple[Measures | None, dict[str, Any]]:
+    """What `save_measures` has written."""
+    with np.load(path, allow_pickle=False) as arrays:
+        about = json.loads(str(arrays["about"]))
+        columns = {name: arrays[name] for name in arrays.files if name != "about"}
+    return (Measures(**columns) if columns else None), about

@@ -1,0 +1,37 @@
+"""What figures of an evaluation are called on a page, which way is better, and in which order they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+REFERENCE = "_reference"
+"""Ends the name of a figure that was taken on the real clips."""
+
+Direction = Literal["lower", "higher"]
+
+_TITLES = {"fvd": "FVD", "kvd": "KVD", "is": "IS", "text_score": "text score"}
+_BETTER: dict[str, Direction] = {
+    "fvd": "lower",
+    "kvd": "lower",
+    "is": "higher",
+    "text_score": "higher",
+    "seam_boundary": "lower",
+    "seam_guided_to_free": "lower",
+}
+
+
+def title(name: str) -> str:
+    """The name as a person reads it; names that are not known lose their underscores."""
+    return _TITLES.get(name, name.replace("_", " "))
+
+
+def direction(name: str) -> Direction | None:
+    """Which way is better, None where neither is, or where it is not known."""
+    return _BETTER.get(name)
+
+
+def column_order(names: Iterable[str]) -> list[str]:
+    """Distances and scores first, then all others by name."""
+    known = list(_TITLES)
+    return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
