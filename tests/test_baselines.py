@@ -31,8 +31,8 @@ STREAMS = {"overlap": stream_overlap, "freenoise": stream_freenoise}
 
 
 @pytest.fixture(scope="module")
-def pipe(tiny_profile: Any) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
+def pipe(small_model: Path) -> VidRDPipeline:
+    pipe = VidRDPipeline.from_pretrained(small_model)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
