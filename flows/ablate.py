@@ -53,6 +53,8 @@ class AblateParams(BaseModel):
 
 def check(params: AblateParams) -> None:
     """Raises RequestError or StorageError, one line, when the request cannot be carried out."""
+    if params.out is not None and params.out.exists() and not params.out.is_dir():
+        raise RequestError(f"out: {params.out} is a file, not a folder")
     wanted = _wanted(params)
     if any(experiment.measured == "models" for experiment in wanted):
         if not params.models or not params.references:
@@ -68,8 +70,6 @@ def check(params: AblateParams) -> None:
     if any(experiment.measured != "models" for experiment in wanted):
         check_reference(_evaluation(params, params.reference))
         _resolve(params.model, params)
-    if params.out is not None and params.out.exists() and not params.out.is_dir():
-        raise RequestError(f"out: {params.out} is a file, not a folder")
 
 
 @flow(name="ablate")
@@ -110,6 +110,7 @@ def ablate(params: AblateParams = AblateParams()) -> dict:  # noqa: B008 (Prefec
 
 def _results(params: AblateParams, model: ResolvedModel, folder: Path, on_progress: OnProgress) -> Any:
     """Yields the result of each experiment as it is done."""
+    from tasks.ablation.costs import measure_costs
     from tasks.ablation.run import Bench, run_experiment
     from tasks.evaluation.leakage import check_unseen, trained_digests
     from tasks.evaluation.measures import Reading
@@ -138,19 +139,14 @@ def _results(params: AblateParams, model: ResolvedModel, folder: Path, on_progre
     )
     with MeasuringPool(networks, evaluation.num_videos) as pool:
         reference = measure_reference(request, reading, networks, pool, on_progress)
-        bench = Bench(
-            model.folder,
-            sampling,
-            _ablation(params, profile),
-            evaluation,
-            protocol,
-            reference,
-            networks,
-            pool,
-            folder,
-        )
-        for experiment in alone:
-            yield run_experiment(experiment, bench, on_progress)
+    settings = _ablation(params, profile)
+    bench = Bench(model.folder, sampling, settings, evaluation, protocol, reference, networks, folder)
+    for experiment in alone:
+        # A pool for each: costs are measured while none holds the processors.
+        costs = measure_costs(experiment, bench, on_progress) if experiment.measured == "length" else []
+        with MeasuringPool(networks, settings.num_videos) as pool:
+            result = run_experiment(experiment, bench, pool, costs, on_progress)
+        yield result
 
 
 def _cross_dataset(

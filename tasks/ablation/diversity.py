@@ -26,7 +26,8 @@ def between_clips(measures: Measures, other_seeds: Measures) -> Estimate | None:
 
     1 is a video whose end has as little to do with its beginning as with another video of the prompt, 0 one that
     repeats itself. With three clips and more the last one is guided by a clip that is not the first. The divisor hangs
-    on the prompts and seeds alone: the first clip of a video is the same however the later ones are made.
+    on the prompts and seeds alone, since the first clip of a video is the same however the later ones are made, and the
+    interval takes it as fixed.
     """
     n = len(other_seeds)
     apart_n = _distances(measures.i3d_nwd[:, -1], measures.i3d_nwd[:, 0])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from storage.json_files import read_json, write_json
-from tasks.ablation.cost import Cost, measure_cost
+from tasks.ablation.cost import Cost
 from tasks.ablation.diversity import between_clips, between_seeds
 from tasks.ablation.experiments import Experiment, Variant
 from tasks.ablation.results import Result, Row
@@ -44,7 +43,6 @@ class Bench:
     protocol: Protocol
     reference: Reference
     networks: Networks
-    pool: MeasuringPool
     folder: Path
 
     @property
@@ -66,24 +64,28 @@ class Bench:
         )
 
 
-def run_experiment(experiment: Experiment, bench: Bench, on_progress: OnProgress) -> Result:
-    """Measures every variant; `on_progress` hears which one of how many."""
+def run_experiment(
+    experiment: Experiment, bench: Bench, pool: MeasuringPool, costs: Sequence[Cost], on_progress: OnProgress
+) -> Result:
+    """Measures every variant; `on_progress` hears which one of how many.
+
+    `costs` are those of the variants, from `measure_costs`, for an experiment that asks for them.
+    """
     rows: list[Row] = []
-    stopped: dict[str, str] = {}
-    costs: dict[str, Cost] = {}
     for number, variant in enumerate(experiment.variants):
-        told = _naming(on_progress, experiment, number)
+        told = naming(on_progress, experiment, number)
         told(0, None, "")
         if experiment.measured == "seams":
-            rows.append(_seam_row(variant, bench, told))
+            rows.append(_seam_row(variant, bench, pool, told))
         elif experiment.measured == "length":
-            rows.append(_length_row(variant, bench, costs, stopped, told))
+            rows.append(_length_row(variant, bench, pool, costs[number], told))
         else:
-            rows.append(_quality_row(variant, bench, told))
+            rows.append(_quality_row(variant, bench, pool, told))
     return _concluded(experiment, rows, bench)
 
 
-def _naming(on_progress: OnProgress, experiment: Experiment, number: int) -> OnProgress:
+def naming(on_progress: OnProgress, experiment: Experiment, number: int) -> OnProgress:
+    """Tells of the work on one variant as its number among all, with its own progress as a remark."""
     total, label = len(experiment.variants), experiment.variants[number].label
 
     def told(done: int, of: int | None, note: str = "") -> None:
@@ -92,11 +94,11 @@ def _naming(on_progress: OnProgress, experiment: Experiment, number: int) -> OnP
     return told
 
 
-def _quality_row(variant: Variant, bench: Bench, on_progress: OnProgress) -> Row:
+def _quality_row(variant: Variant, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Row:
     n = bench.settings.num_videos
-    measures = _measured(bench.videos(variant, n, 0), bench, on_progress)
+    measures = _measured(bench.videos(variant, n, 0), bench, pool, on_progress)
     # Other seeds of half the prompts are enough for a mean distance.
-    others = _measured(bench.videos(variant, n // 2, n), bench, on_progress)
+    others = _measured(bench.videos(variant, n // 2, n), bench, pool, on_progress)
     found = _figures(measures, bench)
     for name, estimate in (
         ("between_clips", between_clips(measures, others)),
@@ -107,9 +109,9 @@ def _quality_row(variant: Variant, bench: Bench, on_progress: OnProgress) -> Row
     return Row(variant.label, variant.num_clips, n, found)
 
 
-def _measured(videos: SampledVideos, bench: Bench, on_progress: OnProgress) -> Measures:
+def _measured(videos: SampledVideos, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Measures:
     size = (bench.evaluation.width, bench.evaluation.height)
-    return measure_sampled(videos, bench.reading, bench.networks, bench.pool, size, on_progress).measures
+    return measure_sampled(videos, bench.reading, bench.networks, pool, size, on_progress).measures
 
 
 def _figures(measures: Measures, bench: Bench) -> dict[str, Estimate | float]:
@@ -128,27 +130,18 @@ def _figures(measures: Measures, bench: Bench) -> dict[str, Estimate | float]:
     return found
 
 
-def _seam_row(variant: Variant, bench: Bench, on_progress: OnProgress) -> Row:
+def _seam_row(variant: Variant, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Row:
     n = bench.settings.num_videos
-    columns = measure_seams(bench.videos(variant, n, 0), bench.pool, bench.folder / "seams", on_progress)
+    columns = measure_seams(bench.videos(variant, n, 0), pool, bench.folder / "seams", on_progress)
     found = {name: jackknife(lambda rows: float(rows.mean()), values) for name, values in columns.items()}
     return Row(variant.label, variant.num_clips, n, dict(found))
 
 
 def _length_row(
-    variant: Variant, bench: Bench, costs: dict[str, Cost], stopped: dict[str, str], on_progress: OnProgress
+    variant: Variant, bench: Bench, pool: MeasuringPool, cost: Cost, on_progress: OnProgress
 ) -> Row:
     """Cost and quality of a length, or why a method does not get so far."""
-    before = costs.get(variant.label)
-    if variant.label not in stopped and before is not None and before.seconds is not None:
-        expected_s = before.seconds / before.frames * variant.num_clips * bench.base.num_frames
-        if expected_s > bench.settings.time_limit_s:
-            stopped[variant.label] = f"would take {expected_s:.0f} s a video"
-    if variant.label in stopped:
-        return Row(variant.label, variant.num_clips, 0, remark=f"not tried: {stopped[variant.label]}")
-    cost = costs[variant.label] = _kept_cost(variant, bench)
     if cost.problem is not None:
-        stopped[variant.label] = f"{cost.problem} at {variant.num_clips} clips"
         return Row(variant.label, variant.num_clips, 0, remark=cost.problem)
     assert cost.seconds_per_frame and cost.first_frames_s and cost.peak_bytes is not None
     found: dict[str, Estimate | float] = {
@@ -159,24 +152,9 @@ def _length_row(
     if variant.num_clips * bench.base.num_frames < bench.protocol.num_frames:
         return Row(variant.label, variant.num_clips, 1, found, "shorter than the protocol's window")
     n = bench.settings.length_videos
-    quality = _figures(_measured(bench.videos(variant, n, 0), bench, on_progress), bench)
+    quality = _figures(_measured(bench.videos(variant, n, 0), bench, pool, on_progress), bench)
     quality.pop(f"fvd{ENDING}", None)  # of so few videos it says nothing
     return Row(variant.label, variant.num_clips, n, found | quality)
-
-
-def _kept_cost(variant: Variant, bench: Bench) -> Cost:
-    videos = bench.videos(variant, 1, 0)
-    folder = bench.folder / "costs"
-    kept = folder / f"{videos.digest()}.json"
-    if (found := read_json(kept)) is not None:
-        return Cost(**found)
-    cost = measure_cost(
-        bench.model_dir, videos.prompts[0], videos.seeds[0], variant.num_clips, videos.sampling
-    )
-    if cost.problem is None:  # what did not fit may fit another time
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(kept, asdict(cost))
-    return cost
 
 
 def _concluded(experiment: Experiment, rows: Sequence[Row], bench: Bench) -> Result:
