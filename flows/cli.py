@@ -260,6 +260,53 @@ def generate(
     )
 
 
+@app.command()
+def ablate(
+    experiment: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="May be repeated; by default all of one model.")
+    ] = None,
+    model: ModelOption = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Real videos; by default the tiny world's.")
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option(metavar="REF", help="For cross-dataset; repeated, one for each model.")
+    ] = None,
+    references: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="For cross-dataset; repeated, one for each folder."),
+    ] = None,
+    num_videos: Annotated[
+        int | None, typer.Option(min=4, help="Videos of each variant; by default the profile's.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="By default ablation/MODEL under VIDRD_HOME.")
+    ] = None,
+    profile: ProfileOption = "tiny",
+) -> None:
+    """The paper's experiments: what alpha, beta, seams and length do.
+
+    Experiments: reuse, alpha, beta, alpha-beta, seams, baselines, length, cross-dataset. A variant that is measured is
+    not sampled again: after an interruption the same command goes on.
+
+    \b
+    Example: vidrd ablate --experiment alpha --experiment beta --model models:/vidrd@champion
+    """
+    run_flow(
+        "ablate",
+        "ablate",
+        "AblateParams",
+        experiments=experiment or None,
+        model=model,
+        reference=reference,
+        models=models or None,
+        references=references or None,
+        num_videos=num_videos,
+        out=out,
+        profile=profile,
+    )
+
+
 @weights_app.command("fetch")
 def weights_fetch(
     name: Annotated[str, typer.Argument(help="A name from `vidrd weights list`.")],

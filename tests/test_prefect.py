@@ -15,7 +15,7 @@ from flows.retrain import RetrainParams
 ROOT = Path(__file__).resolve().parents[1]
 PREFECT_YAML = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 DEPLOYMENTS = {deployment["name"]: deployment for deployment in PREFECT_YAML["deployments"]}
-NAMES = ["build-dataset", "retrain", "evaluate", "promote", "generate"]
+NAMES = ["build-dataset", "retrain", "evaluate", "promote", "generate", "ablate"]
 
 
 def test_the_deployments_are_those_people_rely_on():

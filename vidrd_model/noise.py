@@ -16,12 +16,14 @@ def clip_noise(
 ) -> torch.Tensor:
     """Unit-variance noise (b, c, n, h, w) in float32, drawn on the CPU, one independent draw per video."""
     keys = zip(seeds, prompts, strict=True)
-    return torch.stack([torch.randn(shape_cnhw, generator=_generator(*key, clip)) for key in keys])
+    return torch.stack([torch.randn(shape_cnhw, generator=keyed_generator(*key, clip)) for key in keys])
 
 
 def step_generators(seeds: Sequence[int], prompts: Sequence[str], clip: int) -> list[torch.Generator]:
     """One generator per video, on the CPU, for schedulers that add noise in every step of a clip."""
-    return [_generator(seed, prompt, f"{clip} steps") for seed, prompt in zip(seeds, prompts, strict=True)]
+    return [
+        keyed_generator(seed, prompt, f"{clip} steps") for seed, prompt in zip(seeds, prompts, strict=True)
+    ]
 
 
 def progressive_noise(noise_bcnhw: torch.Tensor, alpha: float, deviation: str = "unit") -> torch.Tensor:
@@ -42,6 +44,7 @@ def progressive_noise(noise_bcnhw: torch.Tensor, alpha: float, deviation: str = 
     return torch.stack(frames, dim=2)
 
 
-def _generator(seed: int, prompt: str, clip: int | str) -> torch.Generator:
-    key = hashlib.blake2b(f"{seed}\n{clip}\n{prompt}".encode(), digest_size=8).digest()
+def keyed_generator(seed: int, prompt: str, use: int | str) -> torch.Generator:
+    """A generator on the CPU for one use of randomness in a video, such as the number of a clip."""
+    key = hashlib.blake2b(f"{seed}\n{use}\n{prompt}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)

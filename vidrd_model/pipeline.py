@@ -148,8 +148,8 @@ class VidRDPipeline(DiffusionPipeline):
         True ends the video after that step, with the clips that are done. Raises ModelError for settings that do not
         fit.
         """
-        stories, seeds = _stories_and_seeds(prompt, seed)
-        shape = self._latent_shape(num_frames, height, width)
+        stories, seeds = stories_and_seeds(prompt, seed)
+        shape = self.latent_shape(num_frames, height, width)
         options = SamplingOptions(
             num_inference_steps,
             guidance_scale,
@@ -214,9 +214,10 @@ class VidRDPipeline(DiffusionPipeline):
         images = ((images.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return images.unflatten(0, (b, n)).permute(0, 1, 3, 4, 2).cpu().numpy()
 
-    def _latent_shape(
+    def latent_shape(
         self, num_frames: int, height: int | None, width: int | None
     ) -> tuple[int, int, int, int]:
+        """The shape c n h w of a clip's latents; sizes are in pixels, None is the model's own. Raises ModelError."""
         scale = 2 ** (len(self.vae.config.block_out_channels) - 1)
         default = self.unet.config.sample_size
         sizes = []
@@ -229,7 +230,7 @@ class VidRDPipeline(DiffusionPipeline):
         return (self.unet.config.in_channels, num_frames, sizes[0], sizes[1])
 
 
-def _stories_and_seeds(
+def stories_and_seeds(
     prompt: str | Sequence[Prompt], seed: int | Sequence[int]
 ) -> tuple[list[list[str]], list[int]]:
     """For each video its texts, one or more, and its seed."""

@@ -69,7 +69,7 @@ class ClipSampler:
     ):
         self.unet, self.scheduler, self.options = unet, scheduler, options
         self.device = device or unet.device
-        self._predict: _Predictor | None = None
+        self._predict: Predictor | None = None
         self._noise_bcnhw: torch.Tensor | None = None
         self._past: dict[int, torch.Tensor] = {}
 
@@ -91,7 +91,7 @@ class ClipSampler:
         not fit, and passes on what the callbacks raise; the sampler then stays at the clip before.
         """
         self.options.check(fresh_noise_bcnhw.shape[2])
-        stepper = _Stepper(self.scheduler, self.options, fresh_noise_bcnhw.shape[2], self.device)
+        stepper = Stepper(self.scheduler, self.options, fresh_noise_bcnhw.shape[2], self.device)
         noise_bcnhw = self._first_noise(fresh_noise_bcnhw, stepper.steps_per_frame)
         predict = self._predictor(text_btd, negative_text_btd)
         latents_bcnhw = noise_bcnhw * stepper.init_noise_sigma
@@ -112,11 +112,11 @@ class ClipSampler:
         self._noise_bcnhw, self._past = noise_bcnhw, kept
         return latents_bcnhw
 
-    def _predictor(self, text_btd: torch.Tensor, negative_text_btd: torch.Tensor | None) -> _Predictor:
+    def _predictor(self, text_btd: torch.Tensor, negative_text_btd: torch.Tensor | None) -> Predictor:
         """The last one when the text is the very same: its projections serve all clips."""
         last = self._predict
         if last is None or last.text_btd is not text_btd or last.negative_text_btd is not negative_text_btd:
-            last = _Predictor(self.unet, self.options.guidance_scale, text_btd, negative_text_btd)
+            last = Predictor(self.unet, self.options.guidance_scale, text_btd, negative_text_btd)
         self._predict = last
         return last
 
@@ -130,7 +130,7 @@ class ClipSampler:
         return next_noise(self._noise_bcnhw, fresh_bcnhw, reused, self.options.alpha)
 
 
-class _Predictor:
+class Predictor:
     """The scheduler's target for latents, with guidance; the text is projected once for all steps."""
 
     def __init__(
@@ -156,8 +156,11 @@ class _Predictor:
         return target
 
 
-class _Stepper:
-    """A diffusers scheduler, started anew for each clip because most carry state (quirk Q6)."""
+class Stepper:
+    """A diffusers scheduler, started anew for each clip because most carry state (quirk Q6).
+
+    `corrects` says whether it computes latents anew from the step before, as UniPC does.
+    """
 
     def __init__(self, scheduler: Any, options: SamplingOptions, num_frames: int, device: torch.device):
         first = copy.deepcopy(scheduler)
@@ -167,7 +170,8 @@ class _Stepper:
         # Schedulers of second order have more timesteps than were asked for.
         self.steps_per_frame = guided_steps(options.prompt_frames, len(self.timesteps), options.beta)
         self._parts = [(slice(0, num_frames), first)]
-        if hasattr(first, "last_sample") and any(self.steps_per_frame):
+        self.corrects = hasattr(first, "last_sample")
+        if self.corrects and any(self.steps_per_frame):
             self._parts = _correct_free_frames_only(
                 scheduler, options, self.steps_per_frame, num_frames, device
             )
@@ -179,6 +183,13 @@ class _Stepper:
         """What the UNet gets to see of the latents."""
         parts = [part.scale_model_input(latents_bcnhw[:, :, at], timestep) for at, part in self._parts]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+    def add_noise(
+        self, clean_bcnhw: torch.Tensor, noise_bcnhw: torch.Tensor, timestep: torch.Tensor
+    ) -> torch.Tensor:
+        """What clean latents are at a step, with that unit-variance noise."""
+        steps_b = timestep.expand(clean_bcnhw.shape[0])
+        return self._parts[0][1].add_noise(clean_bcnhw, noise_bcnhw, steps_b)
 
     def step(
         self,

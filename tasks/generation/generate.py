@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +29,17 @@ def stream_batch(
     sampling: SamplingSettings,
 ) -> Iterator[np.ndarray]:
     """Yields uint8 (b, n, h, w, 3) for each clip of the batch as soon as it is sampled."""
+    from vidrd_model import VidRDPipeline
+    from vidrd_model.baselines import stream_freenoise, stream_overlap
+
     pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile)
-    yield from pipe.stream(
-        list(prompts), num_clips=num_clips, seed=list(seeds), **sampling.pipeline_arguments()
+    methods: dict[str, Callable[..., Iterator[np.ndarray]]] = {
+        "vidrd": VidRDPipeline.stream,
+        "overlap": stream_overlap,
+        "freenoise": stream_freenoise,
+    }
+    yield from methods[sampling.method](
+        pipe, list(prompts), num_clips, seed=list(seeds), **sampling.pipeline_arguments()
     )
 
 

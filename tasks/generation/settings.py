@@ -20,6 +20,10 @@ class SamplingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    method: Literal["vidrd", "overlap", "freenoise"] = Field(
+        "vidrd",
+        description="how clips become a longer video; the others are baselines (vidrd_model/baselines)",
+    )
     num_frames: int = Field(8, ge=2, description="frames of one clip (N)")
     fps: float = Field(8.0, gt=0, description="frame rate written into the video file")
     width: int | None = Field(None, ge=8, multiple_of=8, description="none: the model's own size")
@@ -48,8 +52,13 @@ class SamplingSettings(BaseModel):
     def _prompt_frames_fit(self) -> Self:
         if self.prompt_frames > self.num_frames:
             raise ValueError(f"prompt_frames {self.prompt_frames} is more than num_frames {self.num_frames}")
+        if self.method != "vidrd" and self.prompt_frames == self.num_frames:
+            raise ValueError(f"prompt_frames {self.prompt_frames} leaves {self.method} no new frames")
         return self
 
     def pipeline_arguments(self) -> dict:
-        """Returns the keyword arguments of VidRDPipeline that these settings fix."""
-        return self.model_dump(exclude={"fps", "prompts_per_batch", "scheduler", "dtype", "compile"})
+        """Returns the keyword arguments that these settings fix, of VidRDPipeline or of the baseline's function."""
+        others = {"method", "fps", "prompts_per_batch", "scheduler", "dtype", "compile"}
+        if self.method != "vidrd":
+            others |= {"alpha", "beta", "seam"}  # what only VidRD's own loop knows
+        return self.model_dump(exclude=others)

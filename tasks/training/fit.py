@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tasks.cluster import ensure_ray
 from tasks.errors import RequestError
+from tasks.peak_memory import PeakMemory
 
 if TYPE_CHECKING:
     import torch
@@ -125,7 +124,7 @@ def _a_few_steps(training: Training) -> tuple[float, int, int]:
     batches = iter(training.steps(0))
     times: list[float] = []
     # From before the first step: the process keeps what each step frees for the next.
-    memory = _PeakMemory(training.group.device)
+    memory = PeakMemory(training.group.device)
     for _ in range(WARM_UP_STEPS + TIMED_STEPS):
         micro_batches = [batch.to(training.group.device) for batch in next(batches)]
         started_s = time.perf_counter()
@@ -135,34 +134,6 @@ def _a_few_steps(training: Training) -> tuple[float, int, int]:
     optimizer = _bytes(tensors)
     added = memory.grown_bytes() - _bytes(training.trained.values()) - optimizer
     return median(times[WARM_UP_STEPS:]), max(0, added), optimizer
-
-
-class _PeakMemory:
-    """How much the process, or what it has on its GPU, grows at most from now on."""
-
-    def __init__(self, device: torch.device) -> None:
-        import torch
-
-        self._device = device
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-            self._before = torch.cuda.memory_allocated(device)
-        else:
-            ctypes.CDLL(None).malloc_trim(0)  # what earlier work freed would hide what is needed now (glibc)
-            Path("/proc/self/clear_refs").write_text("5")  # the kernel's mark of the highest use starts anew
-            self._before = _resident_bytes("VmRSS")
-
-    def grown_bytes(self) -> int:
-        import torch
-
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) - self._before
-        return _resident_bytes("VmHWM") - self._before
-
-
-def _resident_bytes(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def _capacity(device: torch.device) -> int:

@@ -21,14 +21,14 @@ def main() -> None:
         print(f"| {clips} | {int(done.stdout.split()[-1]) / 2**20:.0f} MiB |", flush=True)
 
 
-def run(clips: int) -> None:
+def run(clips: int, method: str = "vidrd") -> None:
     """Samples and writes one video and prints the peak in bytes."""
     from flows.profile import load_profile
     from tasks.generation.generate import stream_batch
     from tasks.generation.video_file import write_video
 
     profile = load_profile("tiny")
-    sampling = profile.sampling.model_copy(update={"num_inference_steps": STEPS})
+    sampling = profile.sampling.model_copy(update={"num_inference_steps": STEPS, "method": method})
     parts = stream_batch(profile.model, ["a red circle moving right"], [7], clips, sampling)
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
         frames = (clip_bnhwc[0] for clip_bnhwc in parts)
@@ -49,4 +49,4 @@ def peak_bytes() -> int:
 
 
 if __name__ == "__main__":
-    run(int(sys.argv[1]))
+    run(int(sys.argv[1]), *sys.argv[2:])

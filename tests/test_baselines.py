@@ -1,0 +1,170 @@
+"""The baselines: what they hold, repeat and fuse, and that they are VidRD's pipeline where they must be."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tasks.generation.generate import stream_batch
+from tasks.generation.settings import SamplingSettings
+from vidrd_model import ModelError, VidRDPipeline
+from vidrd_model.baselines import stream_freenoise, stream_overlap
+from vidrd_model.baselines.freenoise import fuse, fusion_weights, reschedule_noise, window_starts
+from vidrd_model.baselines.overlap import overlapping_clips
+from vidrd_model.baselines.request import VideoRequest
+
+PROMPTS = ["a red circle moving right", "a blue square moving up"]
+QUICK: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0}
+STREAMS = {"overlap": stream_overlap, "freenoise": stream_freenoise}
+
+
+@pytest.fixture(scope="module")
+def pipe(small_model: Path) -> VidRDPipeline:
+    pipe = VidRDPipeline.from_pretrained(small_model)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_one_clip_is_the_plain_pipeline(pipe: VidRDPipeline, name: str) -> None:
+    plain = pipe(PROMPTS, 1, seed=7, **QUICK).frames
+    (clip,) = STREAMS[name](pipe, PROMPTS, 1, seed=7, **QUICK)
+    assert np.array_equal(clip, plain)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_video_has_its_length_and_is_the_same_in_any_batch(pipe: VidRDPipeline, name: str) -> None:
+    together = list(STREAMS[name](pipe, PROMPTS, 3, seed=[7, 8], prompt_frames=3, **QUICK))
+    assert [clip.shape for clip in together] == [(2, 8, 64, 64, 3)] * 3
+    alone = list(STREAMS[name](pipe, PROMPTS[1], 3, seed=8, prompt_frames=3, **QUICK))
+    apart = np.abs(np.concatenate(together, axis=1)[1:] - np.concatenate(alone, axis=1).astype(int))
+    assert apart.max() <= 1
+    other = list(STREAMS[name](pipe, PROMPTS[1], 3, seed=9, prompt_frames=3, **QUICK))
+    assert not np.array_equal(np.concatenate(other), np.concatenate(alone))
+
+
+@pytest.mark.parametrize(
+    "scheduler", ["DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"]
+)
+def test_a_later_clip_starts_with_the_end_of_the_one_before(pipe: VidRDPipeline, scheduler: str) -> None:
+    other = VidRDPipeline(**pipe.components)
+    other.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config)
+    request = VideoRequest(
+        other, PROMPTS, 2, seed=7, prompt_frames=3, num_inference_steps=8, guidance_scale=4.0
+    )
+    clips = list(overlapping_clips(request))
+    assert len(clips) == 3  # 8 + 5 + 5 frames hold the 16
+    for before, after in itertools.pairwise(clips):
+        assert torch.equal(after[:, :, :3], before[:, :, 5:])
+        assert not torch.allclose(after[:, :, 3:], before[:, :, 3:], atol=0.1)
+
+
+def test_the_held_frames_are_what_the_model_sees_in_every_step(pipe: VidRDPipeline) -> None:
+    """The UNet gets the held frames noised for its step: taking that noise off gives the clip before again."""
+    scheduler = pipe.scheduler
+    seen: list[tuple[float, torch.Tensor]] = []
+    hook = pipe.unet.register_forward_pre_hook(lambda _, args: seen.append((float(args[1]), args[0][-1:])))
+    request = VideoRequest(pipe, PROMPTS[0], 2, seed=7, **QUICK)
+    clips = list(overlapping_clips(request))
+    hook.remove()
+    noise = request.noise([PROMPTS[0]], 1)[:, :, :4]
+    for timestep, sample in seen[3:6]:
+        share = scheduler.alphas_cumprod[int(timestep)]
+        clean = (sample[:, :, :4] - (1 - share).sqrt() * noise) / share.sqrt()
+        torch.testing.assert_close(clean, clips[0][:, :, 4:], atol=1e-4, rtol=1e-4)
+
+
+def test_overlapping_frames_are_shown_once(pipe: VidRDPipeline) -> None:
+    request = VideoRequest(pipe, PROMPTS[0], 2, seed=7, **QUICK)
+    decoded = [pipe.decode_latents(clip) for clip in overlapping_clips(request)]
+    wanted = np.concatenate([decoded[0], *(clip[:, 4:] for clip in decoded[1:])], axis=1)
+    shown = np.concatenate(list(stream_overlap(pipe, PROMPTS[0], 2, seed=7, **QUICK)), axis=1)
+    assert np.array_equal(shown, wanted[:, :16])
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_story_changes_its_text(pipe: VidRDPipeline, name: str) -> None:
+    def frames(story: list[str]) -> np.ndarray:
+        return np.concatenate(list(STREAMS[name](pipe, [story], 3, seed=7, **QUICK)), axis=1)
+
+    assert np.array_equal(frames([PROMPTS[0]]), frames([PROMPTS[0]] * 3))
+    assert not np.array_equal(frames(PROMPTS)[:, 16:], frames([PROMPTS[0]])[:, 16:])
+
+
+@given(size=st.integers(1, 12), clips=st.integers(1, 9), data=st.data())
+def test_windows_cover_the_video_and_their_weights_sum_to_one(size: int, clips: int, data: Any) -> None:
+    stride = data.draw(st.integers(1, size))
+    total = size * clips
+    starts = window_starts(total, size, stride)
+    assert starts[0] == 0 and starts[-1] == total - size and len(set(starts)) == len(starts)
+    assert all(0 < later - start <= stride for start, later in itertools.pairwise(starts))
+    weights_wl = fusion_weights(starts, size, total)
+    torch.testing.assert_close(weights_wl.sum(dim=0), torch.ones(total))
+    for start, row in zip(starts, weights_wl, strict=True):
+        assert (row[start : start + size] > 0).all() and row.count_nonzero() == size
+    # What all windows agree on stays as it is.
+    video = torch.randn(2, 3, total, 1, 1)
+    windows = torch.cat([video[:, :, start : start + size] for start in starts])
+    torch.testing.assert_close(fuse(windows, starts, weights_wl), video)
+
+
+def test_rescheduled_noise_repeats_the_base_in_shuffled_runs() -> None:
+    base = torch.randn(2, 4, 8, 2, 2)
+    noise = reschedule_noise(base, 24, 4, [7, 7], PROMPTS)
+    assert noise.shape == (2, 4, 24, 2, 2) and torch.equal(noise[:, :, :8], base)
+
+    def order(video: int) -> list[int]:
+        return [
+            int((base[video] == noise[video, :, i : i + 1]).all(dim=(0, 2, 3)).nonzero()) for i in range(24)
+        ]
+
+    for video in (0, 1):
+        for start in range(8, 24, 4):
+            assert sorted(order(video)[start : start + 4]) == sorted(order(video)[start - 8 : start - 4])
+    assert order(0) != order(1)  # each video has its own shuffles
+    assert torch.equal(reschedule_noise(base[1:], 24, 4, [7], PROMPTS[1:]), noise[1:])
+
+
+def test_what_cannot_be_sampled_is_refused(pipe: VidRDPipeline) -> None:
+    for stream in STREAMS.values():
+        with pytest.raises(ModelError, match=r"prompt_frames must lie in 0\.\.7"):
+            next(stream(pipe, PROMPTS, 2, prompt_frames=8, **QUICK))
+    unipc = VidRDPipeline(**pipe.components)
+    unipc.scheduler = diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config)
+    with pytest.raises(ModelError, match="UniPCMultistepScheduler corrects"):
+        next(stream_overlap(unipc, PROMPTS, 2, **QUICK))
+    assert len(list(stream_freenoise(unipc, PROMPTS[0], 2, **QUICK))) == 2
+    with pytest.raises(ValidationError, match="leaves overlap no new frames"):
+        SamplingSettings(method="overlap", prompt_frames=8)
+
+
+@pytest.mark.parametrize("method", STREAMS)
+def test_the_settings_name_the_method(pipe: VidRDPipeline, small_model: Path, method: str) -> None:
+    sampling = SamplingSettings(method=method, num_inference_steps=2, guidance_scale=4.0)
+    clips = list(stream_batch(small_model, PROMPTS, [7, 8], 2, sampling))
+    direct = STREAMS[method](pipe, PROMPTS, 2, seed=[7, 8], num_inference_steps=2, guidance_scale=4.0)
+    assert np.array_equal(np.concatenate(clips), np.concatenate(list(direct)))
+
+
+@pytest.mark.slow
+def test_memory_of_overlap_does_not_grow_with_the_length() -> None:
+    short, long = (_peak_bytes("overlap", clips) for clips in (3, 12))
+    assert abs(long - short) < 8 * 2**20
+
+
+def _peak_bytes(method: str, clips: int) -> int:
+    command = [sys.executable, "-m", "tests.bench.memory", str(clips), method]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, check=True, text=True)
+    return int(json.loads(done.stdout.splitlines()[-1]))
