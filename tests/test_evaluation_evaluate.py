@@ -9,15 +9,19 @@ import pytest
 
 from storage.weights import fetch
 from tasks.clips.video_io import decode_bytes
+from tasks.corpora.media import content_digest
+from tasks.corpora.records import MediaPlace
 from tasks.errors import RequestError
 from tasks.evaluation.evaluate import evaluate_model
-from tasks.evaluation.gate import decide, recorded_figures
+from tasks.evaluation.gate import decide
+from tasks.evaluation.measures import Measures
+from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.generation.settings import SamplingSettings
 from tasks.tiny_world.corpora import write_tiny_world
 from tests.i3d_files import i3d_checkpoint
 
-SETTINGS = EvaluationSettings(num_videos=6, seam_videos=2, seam_clips=2, seed=1)
+SETTINGS = EvaluationSettings(num_videos=6, long_videos=2, long_clips=2, seed=1)
 
 
 @pytest.fixture
@@ -54,25 +58,36 @@ def test_report_cache_and_unreadable_files(
             tiny_profile.clip,
             SETTINGS,
             quick_sampling,
-            samples_dir=tmp_path / "samples",
             on_progress=lambda done, total, note="": told.append((done, total, note)),
-        )
+        ).report
 
     first, second = run(), run()
 
-    expected = {"text_score", "frame_consistency", "motion", "seam_boundary", "seam_guided_to_free", "fvd"}
-    assert set(first["metrics"]) == expected and first["unavailable"] == {}
+    of_all = {
+        "fvd",
+        "kvd",
+        "is_i3d",
+        "text_score",
+        "frame_consistency",
+        "pixel_consistency",
+        "motion",
+        "frozen",
+    }
+    of_long = {"cycling", "seam_boundary", "seam_guided_to_free"}
+    assert set(first["metrics"]) == of_all | of_long and set(first["unavailable"]) == {"is"}
     for name, metric in first["metrics"].items():
         assert metric["protocol"] == "tiny"
-        assert metric["n"] == (2 if name.startswith("seam") else 6)
-        assert np.isfinite(metric["value"])
+        assert metric["n"] == (2 if name in of_long else 6)
+        assert metric["low"] <= metric["value"] <= metric["high"]
+    assert len(first["fvd_over_time"]["values"]) == 3  # windows of 8 frames from 0, 4 and 8 of 16
+    assert first["setup_digest"] == second["setup_digest"]
     assert first["metrics"]["fvd"]["value"] > 0
     assert first["metrics"]["fvd"]["black_white_check"] == pytest.approx(151.392, abs=0.01)
 
-    # The same seeds give the same videos; the reference is measured once.
+    # The same seeds are the same videos, and what is measured is measured once.
     assert not first["reference"]["cached"] and second["reference"]["cached"]
-    assert second["metrics"]["fvd"]["value"] == pytest.approx(first["metrics"]["fvd"]["value"], rel=1e-4)
-    assert second["metrics"]["text_score"] == pytest.approx(first["metrics"]["text_score"])
+    assert second["metrics"]["fvd"]["value"] == first["metrics"]["fvd"]["value"]
+    assert second["metrics"]["text_score"] == first["metrics"]["text_score"]
 
     # All eight are needed to find six: the two broken ones are named and others took their place.
     named = {Path(item["file"]).name for item in first["reference"]["unreadable"]}
@@ -82,7 +97,7 @@ def test_report_cache_and_unreadable_files(
     assert [sample["seed"] for sample in first["samples"]] == [1, 2, 3, 4, 5, 6]
     frames, fps = decode_bytes(Path(first["samples"][0]["file"]).read_bytes())
     assert frames.shape == (16, 64, 64, 3) and fps == quick_sampling.fps
-    assert {note for _, _, note in told} >= {"reference clips measured", "generated videos measured"}
+    assert {note for _, _, note in told} == {"reference clips measured", "videos sampled and measured"}
 
     (reference_dir / "reference_0007.mp4").unlink()
     with pytest.raises(RequestError, match="num_videos asks for 6"):
@@ -98,11 +113,12 @@ def test_without_weights_the_rest_is_computed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    settings = SETTINGS.model_copy(update={"num_videos": 2, "seam_videos": 0})
+    settings = SETTINGS.model_copy(update={"num_videos": 2, "long_videos": 0})
     report = evaluate_model(
         Path(tiny_profile.model), reference_dir, tiny_profile.clip, settings, quick_sampling
-    )
-    assert set(report["metrics"]) == {"text_score", "frame_consistency", "motion"}
+    ).report
+    pixels = {"text_score", "frame_consistency", "pixel_consistency", "motion", "frozen"}
+    assert set(report["metrics"]) == pixels
     assert "pip could not fetch" in report["unavailable"]["fvd"]
 
 
@@ -115,7 +131,7 @@ def test_frames_of_another_size_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    settings = SETTINGS.model_copy(update={"num_videos": 2, "seam_videos": 0, "width": 128, "height": 128})
+    settings = SETTINGS.model_copy(update={"num_videos": 2, "long_videos": 0, "width": 128, "height": 128})
     with pytest.raises(RequestError, match="the model makes 64x64 videos, the settings say 128x128"):
         evaluate_model(Path(tiny_profile.model), reference_dir, tiny_profile.clip, settings, quick_sampling)
 
@@ -137,16 +153,75 @@ def test_a_model_damaged_on_purpose_is_refused(
             weight += torch.randn(weight.shape, generator=generator) * weight.std(unbiased=False)
     pipe.unet.save_pretrained(damaged / "unet")
 
-    settings = tiny_profile.evaluation.model_copy(update={"num_videos": 8, "seam_videos": 2})
+    settings = tiny_profile.evaluation.model_copy(update={"num_videos": 8, "long_videos": 2})
     good, bad = (
-        recorded_figures(
-            evaluate_model(folder, reference_dir, tiny_profile.clip, settings, tiny_profile.sampling)
-        )
+        evaluate_model(folder, reference_dir, tiny_profile.clip, settings, tiny_profile.sampling)
         for folder in (Path(tiny_profile.model), damaged)
     )
-    gate = settings.gate
-    assert decide(good, None, gate).promote
-    assert not decide(bad, None, gate).promote
-    assert not decide(bad, good, gate).promote
-    assert decide(good, bad, gate).promote
-    assert bad["fvd.tiny.n8"] > good["fvd.tiny.n8"]
+    assert good.setup_digest == bad.setup_digest
+
+    def promotes(candidate: Measures, champion: Measures | None) -> bool:
+        return decide(candidate, champion, good.reference, find_protocol("tiny"), settings.gate).promote
+
+    assert promotes(good.measures, None) and not promotes(bad.measures, None)
+    assert not promotes(bad.measures, good.measures)
+    assert promotes(good.measures, bad.measures)
+    assert bad.report["metrics"]["fvd"]["value"] > good.report["metrics"]["fvd"]["value"]
+
+
+def test_what_a_killed_evaluation_has_measured_is_not_measured_again(
+    ray_session: None,
+    tmp_home: Path,
+    tiny_profile: Any,
+    quick_sampling: SamplingSettings,
+    reference_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    settings = SETTINGS.model_copy(update={"long_videos": 0})
+    sampling = quick_sampling.model_copy(update={"prompts_per_batch": 2})
+
+    class Killed(Exception):
+        """What a kill -9 between two batches comes to: the process does nothing more."""
+
+    told: list[int] = []
+
+    def run(die_after: int | None) -> Any:
+        told.clear()
+
+        def on_progress(done: int, total: int | None, note: str = "") -> None:
+            if note == "videos sampled and measured":
+                told.append(done)
+                if done == die_after:
+                    raise Killed
+
+        model = Path(tiny_profile.model)
+        return evaluate_model(
+            model, reference_dir, tiny_profile.clip, settings, sampling, on_progress=on_progress
+        )
+
+    with pytest.raises(Killed):
+        run(die_after=2)
+    resumed = run(die_after=None)
+    assert told == [4, 6]
+    shutil.rmtree(tmp_home / "evaluation")
+    undisturbed = run(die_after=None)
+    assert told == [2, 4, 6]
+    for name, column in undisturbed.measures.arrays().items():
+        np.testing.assert_allclose(getattr(resumed.measures, name), column, rtol=1e-5, err_msg=name)
+
+
+def test_a_reference_that_was_trained_on_is_refused(
+    tmp_home: Path, tiny_profile: Any, reference_dir: Path
+) -> None:
+    seen = content_digest(MediaPlace(str(reference_dir / "reference_0003.mp4")))
+    with pytest.raises(RequestError, match=r"trained on 1 of the 8 videos .* reference_0003.mp4") as caught:
+        evaluate_model(
+            Path(tiny_profile.model),
+            reference_dir,
+            tiny_profile.clip,
+            SETTINGS,
+            tiny_profile.sampling,
+            trained_on={seen},
+        )
+    assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ from storage.errors import StorageError
 from storage.registry import Registry
 from storage.weights import fetch
 from tasks.errors import RequestError
-from tasks.evaluation.gate import recorded_figures
+from tasks.evaluation.figures import recorded_figures
 from tests.i3d_files import i3d_checkpoint
 
 
@@ -20,7 +20,8 @@ def test_requests_that_cannot_work_are_refused_by_field(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     model = tiny_profile.model
     for params, error, message in (
-        ({"protocol": "fvd2048-16f"}, RequestError, "protocol: fvd2048-16f cannot be run yet"),
+        ({"protocol": "fvd2048-16f"}, RequestError, "has not UCF-101's layout"),
+        ({"c3d_weights": tmp_path / "none.pt"}, RequestError, "c3d_weights: .*none.pt is no file"),
         ({"protocol": "fvd"}, RequestError, "protocol: 'fvd' is unknown"),
         ({"profile": "none"}, RequestError, "profile: 'none'"),
         ({"model": str(tmp_path)}, StorageError, "no model folder"),
@@ -52,7 +53,9 @@ def test_figures_and_their_setup_are_recorded_on_the_version(
     assert report["model_version"] == version and report["n"] == 4
     recorded = registry.version_metrics(version)
     assert recorded == pytest.approx(recorded_figures(report))
-    assert {"fvd.tiny.n4", "text_score.tiny.n4", "text_score_reference.tiny.n4"} <= set(recorded)
+    assert {"fvd.tiny.n4", "fvd.tiny.n4.low", "text_score.tiny.n4", "text_score_reference.tiny.n4"} <= set(
+        recorded
+    )
     tags = registry.version_tags(version)
     assert (tags["evaluation.protocol"], tags["evaluation.n"]) == ("tiny", "4")
     assert tags["evaluation.reference"] == report["reference"]["digest"]

@@ -1,5 +1,6 @@
 """Requests that cannot be carried out are refused by field, before any work."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.errors import RequestError
-from tasks.evaluation.reference import find_sources
-from tasks.evaluation.settings import EvaluationSettings, find_protocol
+from tasks.evaluation.protocols import find_protocol
+from tasks.evaluation.reference import find_reference, find_sources
+from tasks.evaluation.settings import EvaluationSettings
 from tasks.tiny_world.corpora import write_tiny_world
+
+TINY = find_protocol("tiny")
 
 
 @pytest.fixture(scope="module")
@@ -20,24 +24,8 @@ def reference_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_world(root, seed=3, **sizes).parent / "reference"
 
 
-def test_tiny_shows_each_of_8_frames_twice() -> None:
-    protocol = find_protocol("tiny")
-    assert (protocol.num_frames, protocol.frame_repeats) == (8, 2)
-
-
-@pytest.mark.parametrize("name", ["fvd2048-16f", "vidrd-paper"])
-def test_protocols_of_later_are_refused_by_name(name: str) -> None:
-    with pytest.raises(RequestError, match=f"protocol: {name} cannot be run yet"):
-        find_protocol(name)
-
-
-def test_an_unknown_protocol_names_the_usable_ones() -> None:
-    with pytest.raises(RequestError, match="protocol: 'fvd' is unknown; use tiny or quick"):
-        find_protocol("fvd")
-
-
 @pytest.mark.parametrize(
-    "values", [{"num_videos": 1}, {"seed": -1}, {"num_videos": 4, "seam_videos": 5}, {"videos": 3}]
+    "values", [{"num_videos": 1}, {"seed": -1}, {"num_videos": 4, "long_videos": 5}, {"videos": 3}]
 )
 def test_values_out_of_range_are_refused(values: dict) -> None:
     with pytest.raises(ValidationError):
@@ -46,8 +34,8 @@ def test_values_out_of_range_are_refused(values: dict) -> None:
 
 def test_files_are_shuffled_by_the_seed(reference_dir: Path) -> None:
     def order(seed: int) -> list[str]:
-        settings = EvaluationSettings(num_videos=4, seam_videos=0, seed=seed)
-        return [source.uri for source in find_sources(reference_dir, settings)]
+        settings = EvaluationSettings(num_videos=4, long_videos=0, seed=seed)
+        return [source.uri for source in find_sources(reference_dir, TINY, settings)]
 
     assert order(1) == order(1) and order(1) != order(2)
     assert sorted(order(1)) == sorted(order(2)) and len(order(1)) == 12
@@ -55,13 +43,39 @@ def test_files_are_shuffled_by_the_seed(reference_dir: Path) -> None:
 
 def test_too_few_videos_are_refused_not_repeated(reference_dir: Path) -> None:
     with pytest.raises(RequestError, match="has 12 captioned videos, num_videos asks for 13"):
-        find_sources(reference_dir, EvaluationSettings(num_videos=13))
+        find_sources(reference_dir, TINY, EvaluationSettings(num_videos=13, long_videos=0))
 
 
 def test_a_missing_folder_and_one_without_captions_are_refused(tmp_path: Path) -> None:
-    settings = EvaluationSettings(num_videos=2, seam_videos=0)
+    settings = EvaluationSettings(num_videos=2, long_videos=0)
     with pytest.raises(RequestError, match="is no folder"):
-        find_sources(tmp_path / "none", settings)
+        find_sources(tmp_path / "none", TINY, settings)
     np.zeros(10).tofile(tmp_path / "video.mp4")
     with pytest.raises(RequestError, match="has 0 captioned videos"):
-        find_sources(tmp_path, settings)
+        find_sources(tmp_path, TINY, settings)
+
+
+def test_the_publics_protocols_ask_for_ucf101(reference_dir: Path) -> None:
+    settings = EvaluationSettings(num_videos=2, long_videos=0)
+    for name in ("fvd2048-16f", "vidrd-paper"):
+        with pytest.raises(RequestError, match=f"has not UCF-101's layout .* the protocol {name} asks for"):
+            find_sources(reference_dir, find_protocol(name), settings)
+
+
+def test_one_word_of_one_file_makes_another_reference(reference_dir: Path, tmp_path: Path) -> None:
+    settings = EvaluationSettings(num_videos=2, long_videos=0)
+    shutil.copytree(reference_dir, tmp_path / "copy")
+
+    def digest(folder: Path, fps: float = 8.0, seed: int = 0) -> str:
+        return find_reference(folder, TINY, settings.model_copy(update={"seed": seed}), fps).digest()
+
+    usual = digest(reference_dir)
+    assert digest(tmp_path / "copy") == usual  # wherever it lies
+    assert digest(reference_dir, fps=4.0) != usual and digest(reference_dir, seed=1) != usual
+    manifest = tmp_path / "copy" / "manifest.tsv"
+    manifest.write_text(manifest.read_text().replace("circle", "disc", 1).replace("square", "box", 1))
+    assert digest(tmp_path / "copy") != usual
+    shutil.copy(reference_dir / "manifest.tsv", manifest)
+    first, second = sorted((tmp_path / "copy").glob("*.mp4"))[:2]
+    first.write_bytes(second.read_bytes())
+    assert digest(tmp_path / "copy") != usual

@@ -10,7 +10,8 @@ from typing import Any
 
 from tasks.evaluation.networks import Networks, load_i3d
 
-JOBS_AHEAD = 2  # for each actor, so that none waits for the driver
+_VIDEOS_PER_ACTOR = 8
+_JOBS_AHEAD = 2  # for each actor, so that none waits for the driver
 
 
 class Measurer:
@@ -29,14 +30,15 @@ class Measurer:
 
 
 class MeasuringPool:
-    """As many actors as the cluster has GPUs, else CPUs, but no more than there are jobs; a context manager."""
+    """As many actors as the cluster has GPUs, else CPUs; fewer for few videos. A context manager."""
 
-    def __init__(self, networks: Networks, jobs: int) -> None:
+    def __init__(self, networks: Networks, videos: int) -> None:
         import ray
 
         resources = ray.cluster_resources()
         cpus, gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
-        count = max(1, min(gpus or cpus, jobs))
+        # One takes a quarter of a minute to start: for little work it is sooner done than several.
+        count = min(gpus or cpus, -(-videos // _VIDEOS_PER_ACTOR))
         threads = None if gpus else max(1, cpus // count)
         # A worker that is killed comes back and does its job again.
         actor = ray.remote(
@@ -72,7 +74,7 @@ class MeasuringPool:
             if job is not None:
                 running[actor.call.remote(function, job[1])] = (job[0], actor)
 
-        for actor in self._actors * JOBS_AHEAD:
+        for actor in self._actors * _JOBS_AHEAD:
             start(actor)
         while running:
             (done,), _ = ray.wait(list(running), num_returns=1)
