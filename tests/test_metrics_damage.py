@@ -20,9 +20,9 @@ pytestmark = pytest.mark.slow
 
 CLIPS, FRAMES = 24, 16
 
-# Steps up in strength whose paired interval at n = 24 reaches below 0: blur of 4 px leaves of a shape of 20 px what blur
-# of 2 px does (25, interval -17 to 68), and half of the frames out of order look to I3D as all of them do (18, interval
-# -42 to 78). Their order is right, and each is told from real clips.
+# Steps up in strength whose paired interval at n = 24 reaches below 0: blur of 4 px leaves of a shape of 20 px what
+# blur of 2 px does (25, interval -17 to 68), and half of the frames out of order look to I3D as all of them do
+# (18, interval -42 to 78). Their order is right, and each is told from real clips.
 NOT_TOLD_APART = {("blur", 2.0, 4.0), ("shuffle", 0.5, 1.0)}
 
 
