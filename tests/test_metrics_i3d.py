@@ -11,6 +11,7 @@ import torch
 
 from tasks.clips.video_io import iter_frames
 from tests.i3d_files import GOLDENS, RESEARCH_ONLY, i3d_checkpoint, shared
+from tests.plain_i3d import PlainI3D
 from vidrd_model.errors import ModelError
 from vidrd_model.metrics import I3D, check_reference, frechet_distance
 from vidrd_model.metrics.i3d import SamePool
@@ -28,6 +29,13 @@ def test_features_of_eight_clips(i3d: I3D) -> None:
     features = i3d(np.moveaxis(arrays["clips"], 2, -1))
     assert features.dtype == torch.float32
     np.testing.assert_allclose(features, arrays["features"], atol=1e-4)
+
+
+def test_features_equal_a_plain_forward_pass(i3d: I3D) -> None:
+    """Folded BatchNorms, pools of plain maxima and matrix products change nothing; odd sizes pad unevenly."""
+    clip = torch.rand(1, 3, 11, 224, 238, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        torch.testing.assert_close(i3d.logits(clip), PlainI3D(i3d_checkpoint())(clip), atol=1e-4, rtol=0)
 
 
 def test_black_against_white_is_151_392(i3d: I3D) -> None:

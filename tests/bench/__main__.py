@@ -26,6 +26,7 @@ SECTIONS = (
     "reading",
     "scale",
     "frechet",
+    "features",
 )
 
 

@@ -22,6 +22,19 @@ def motion_amount(frames_thwc: np.ndarray) -> float:
     return float(np.median(frame_steps(frames_thwc)))
 
 
+def clip_starts(frames: int, frames_per_clip: int) -> range:
+    """The first frame of every later clip; ValueError unless there are whole clips."""
+    if frames % frames_per_clip:
+        raise ValueError(f"{frames} frames are not whole clips of {frames_per_clip}")
+    return range(frames_per_clip, frames, frames_per_clip)
+
+
+def usual_step(frames_thwc: np.ndarray, frames_per_clip: int, prompt_frames: int) -> float:
+    """The median step, in grey levels, of those that are no seam."""
+    boundaries, guided = _seam_steps(len(frames_thwc), frames_per_clip, prompt_frames)
+    return float(np.median(np.delete(frame_steps(frames_thwc), boundaries + guided)))
+
+
 @dataclass(frozen=True)
 class SeamRatios:
     """Steps at the seams over the usual step: about 1 is smooth, above 2 a jump, far below 1 a pause."""
@@ -36,19 +49,20 @@ def seam_ratios(frames_thwc: np.ndarray, frames_per_clip: int, prompt_frames: in
     The usual step is the median over the steps that are no seam. Frames (t, h, w, 3), t a multiple of
     `frames_per_clip`; ValueError otherwise.
     """
-    total = len(frames_thwc)
-    if total % frames_per_clip:
-        raise ValueError(f"{total} frames are not whole clips of {frames_per_clip}")
-    starts = range(frames_per_clip, total, frames_per_clip)
-    if not starts:
+    if not clip_starts(len(frames_thwc), frames_per_clip):
         return None
+    boundaries, guided = _seam_steps(len(frames_thwc), frames_per_clip, prompt_frames)
     steps = frame_steps(frames_thwc)
-    boundaries = [start - 1 for start in starts]
-    free = 0 < prompt_frames < frames_per_clip
-    guided = [start + prompt_frames - 1 for start in starts] if free else []
-    usual = np.median(np.delete(steps, boundaries + guided))
-    usual = max(float(usual), 1e-3)  # a frozen video has no usual step; any jump in it counts as huge
+    # A frozen video has no usual step; any jump in it counts as huge.
+    usual = max(usual_step(frames_thwc, frames_per_clip, prompt_frames), 1e-3)
     return SeamRatios(
         boundary=float(steps[boundaries].max() / usual),
         guided_to_free=float(steps[guided].max() / usual) if guided else 0.0,
     )
+
+
+def _seam_steps(frames: int, frames_per_clip: int, prompt_frames: int) -> tuple[list[int], list[int]]:
+    """The steps into a later clip, and those from its last guided frame to its first free one."""
+    starts = clip_starts(frames, frames_per_clip)
+    free = 0 < prompt_frames < frames_per_clip
+    return [start - 1 for start in starts], [start + prompt_frames - 1 for start in starts] if free else []
