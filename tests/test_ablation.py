@@ -22,6 +22,7 @@ from storage.registry import Registry
 from storage.weights import fetch
 from tasks.ablation.charts import write_charts
 from tasks.ablation.costs import measure_costs
+from tasks.ablation.cross_dataset import Contestant, cross_dataset
 from tasks.ablation.diversity import between_clips, between_seeds
 from tasks.ablation.experiments import Experiment, Variant, experiments
 from tasks.ablation.results import Result, Row, as_markdown, read_results, value_of, write_result
@@ -350,6 +351,28 @@ def test_the_flow_leaves_tables_charts_a_page_and_a_run(
     (run_id,) = [run.info.run_id for run in _runs("ablate")]
     logged = {file.path for file in Registry().client.list_artifacts(run_id)}
     assert {"beta.md", "beta.csv", "beta.json", "beta-trade-off.svg", "seams.md", "index.html"} <= logged
+
+
+@pytest.mark.slow
+def test_models_stand_against_references(
+    ray_session: None, tmp_home: Path, tmp_path: Path, small_model: Path
+) -> None:
+    fetch("i3d", given=i3d_checkpoint())
+    bench = small_bench(small_model, tmp_path)
+    told: list[str] = []
+    result = cross_dataset(
+        experiments(bench.base, bench.settings)["cross-dataset"],
+        [Contestant("first", small_model)],
+        {"world": tmp_path / "world" / "reference"},
+        bench.networks.clip,
+        bench.evaluation,
+        bench.base,
+        lambda done, total, note: told.append(f"{done}/{total} {note}"),
+    )
+    assert told == ["0/1 cross-dataset: first on world"]
+    assert [row.label for row in result.rows] == ["first"]
+    assert result.columns == ["fvd on world", "kvd on world", "text_score on world"]
+    assert len(write_charts(result, tmp_path)) == 3
 
 
 def _runs(name: str) -> list[Any]:

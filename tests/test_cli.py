@@ -19,6 +19,7 @@ COMMANDS = [
     ["evaluate"],
     ["promote"],
     ["generate"],
+    ["ablate"],
     ["weights", "fetch"],
     ["weights", "list"],
     ["weights", "import"],

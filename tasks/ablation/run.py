@@ -58,7 +58,8 @@ class Bench:
     def videos(self, variant: Variant, count: int, first_seed: int) -> SampledVideos:
         """The variant's videos of the first captions, video i from `first_seed` + i."""
         seeds = [(self.evaluation.seed + first_seed + i) % 2**32 for i in range(count)]
-        sampling = variant.sampling(self.base.model_copy(update={"seam": self.base.seam or "keep"}))
+        # Every frame has to be there where seams are looked for; a variant may say otherwise.
+        sampling = variant.sampling(self.base.model_copy(update={"seam": "keep"}))
         return SampledVideos(
             self.model_dir, self.reference.prompts[:count], seeds, variant.num_clips, sampling
         )
