@@ -190,13 +190,14 @@ def _record(registry: Registry, version: int, champion: int | None, decision: De
     from storage.json_files import write_json
     from tasks.report.decision import write_decision
 
-    content = decision.as_dict() | {"candidate": version, "champion": champion}
+    tags = registry.version_tags(version)
+    setup = {name: value for name, value in tags.items() if name.startswith("evaluation.")}
+    content = decision.as_dict() | {"candidate": version, "champion": champion, "setup": setup}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_json(folder / DECISION_FILE, content)
         write_decision(content, folder / DECISION_PAGE)
-        setup = registry.version_tags(version)[SETUP_TAG]
-        keep_evaluation(registry, version, setup, [folder / DECISION_FILE, folder / DECISION_PAGE])
+        keep_evaluation(registry, version, tags[SETUP_TAG], [folder / DECISION_FILE, folder / DECISION_PAGE])
     outcome = "promoted" if decision.promote else "refused"
     registry.set_version_tags(version, _tags(outcome, decision.reason, champion))
 

@@ -1,6 +1,5 @@
 """What the registry knows of evaluations and promotions: every figure ever recorded of every version, by time."""
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ class PromotionEvent:
 def evaluation_history(registry: "Registry") -> list[EvaluationPoint]:
     """Every recorded figure of every version, oldest first; StorageError when MLflow cannot be read.
 
-    Figures recorded under names that are not NAME.PROTOCOL.nN, and values that are not finite, are left out.
+    Figures recorded under names that are not NAME.PROTOCOL.nN are left out.
     """
     points: list[EvaluationPoint] = []
     for found in _versions(registry):
@@ -101,7 +100,7 @@ def _points(registry: "Registry", found: "ModelVersion") -> Iterator[EvaluationP
     figures: list[tuple[str, str, int, float, str]] = []
     for figure in registry.recorded_figures(int(found.version)):
         match = _NAME.fullmatch(figure.name)
-        if match is None or not math.isfinite(figure.value):
+        if match is None:
             continue
         setup = f"{match['protocol']}.n{match['n']}"
         if match["bound"]:

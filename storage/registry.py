@@ -4,6 +4,7 @@ The registered model is called `vidrd`. A retraining registers a version under t
 promotion moves the alias `champion`. The same code talks to the SQLite file of one machine and to a server.
 """
 
+import math
 import shutil
 import subprocess
 import tempfile
@@ -198,10 +199,19 @@ class Registry:
         return {figure.name: figure.value for figure in self.recorded_figures(version)}
 
     def recorded_figures(self, version: int) -> list[RecordedFigure]:
-        """Every figure that `log_version_metrics` has recorded of a version, oldest first."""
+        """Every figure that `log_version_metrics` has recorded of a version, oldest first.
+
+        A version that was registered by hand, or whose logged model has been deleted, has none.
+        """
+        from mlflow.exceptions import MlflowException
+
         found = self._version(version)
-        with one_line_errors(self.uri):
+        try:
             recorded = self.client.get_logged_model(_model_id(found)).metrics or []
+        except MlflowException as error:
+            if is_missing(error):
+                return []
+            raise StorageError(first_line(self.uri, error)) from error
         return [
             RecordedFigure(
                 metric.key.removeprefix(_VERSION_METRIC),
@@ -219,7 +229,12 @@ class Registry:
         """Record figures of a version, beside earlier ones of the same name, and tags about them.
 
         The tag `evaluation.reference`, a digest, is kept with each figure too: a later evaluation replaces the tag.
+        StorageError, and nothing is recorded, when a figure is not finite.
         """
+        for name, value in metrics.items():
+            # MLflow would give back a NaN as 0.0: the best distance there is.
+            if not math.isfinite(value):
+                raise StorageError(f"{name}: {value} cannot be recorded; the evaluation has failed")
         found = self._version(version)
         # A figure recorded later gets a later step: two evaluations within a millisecond stay in order.
         step = time.time_ns() // 1_000_000

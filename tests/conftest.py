@@ -90,27 +90,24 @@ def tmp_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def add_candidate(tmp_home: Path, tmp_path: Path) -> Callable[..., int]:
-    """Registers a version with recorded figures, as `evaluate` leaves them, or without."""
+    """Registers a version with the rows of an evaluation, as `evaluate` leaves them, or without."""
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model_index.json").write_text("{}")
 
     def add(
-        text_score: float | None, fvd: float = 100.0, n: int = 8, reference: str = "r", profile: str = "tiny"
+        quality: float | None, seed: int = 0, n: int = 40, setup: str = "s", profile: str = "tiny"
     ) -> int:
+        """`quality` 1 is that of the real clips, 0 a model far from them; None is no evaluation."""
         from storage.registry import Registry
+        from tests.evaluation_rows import record_rows, rows
 
         registry = Registry()
         with registry.start_run("test") as run:
             version = registry.register(Path(folder), run, {"profile": profile})
-        if text_score is not None:
-            figures = {"text_score": text_score, "text_score_reference": 0.3, "fvd": fvd}
-            setup = {"protocol": "tiny", "n": str(n), "reference": reference}
-            registry.log_version_metrics(
-                version,
-                {f"{name}.tiny.n{n}": value for name, value in figures.items()},
-                {f"evaluation.{name}": value for name, value in setup.items()},
-            )
+        if quality is not None:
+            measures = rows(n, shift=2 * (1 - quality), text=0.2 + 0.1 * quality, seed=seed)
+            record_rows(registry, version, measures, setup)
         return version
 
     return add

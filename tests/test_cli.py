@@ -18,6 +18,7 @@ COMMANDS = [
     ["retrain"],
     ["evaluate"],
     ["promote"],
+    ["pages"],
     ["generate"],
     ["ablate"],
     ["weights", "fetch"],

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as checks
 from hypothesis import strategies as st
 
-from tasks.clips.sampling import TIE_S, TIME_TOLERANCE_S, NearestFrames, plan_starts, spread
+from tasks.clips.sampling import TIE_S, TIME_TOLERANCE_S, NearestFrames, plan_starts, spread, starts_that_fit
 
 steps = st.lists(st.floats(0.001, 0.5), max_size=200)
 
@@ -50,6 +50,18 @@ def test_at_its_own_rate_a_video_gives_consecutive_frames_from_its_middle(length
     assert np.all(np.diff(indices) == 1)
     before, after = indices[0], length - 1 - indices[-1]
     assert abs(before - after) <= 1
+
+
+@checks(deadline=None)  # a busy machine is no failure
+@given(steps, st.integers(1, 32), st.floats(1, 60), st.integers(1, 8))
+def test_starts_fit_exactly_where_the_clip_ends_in_the_video(
+    steps_s: list[float], num_frames: int, fps: float, count: int
+) -> None:
+    times = np.cumsum([0.0, *steps_s])
+    overhang_s = times + (num_frames - 1) / fps - times[-1] - TIME_TOLERANCE_S
+    fitting = set(starts_that_fit(times.tolist(), num_frames, fps).tolist())
+    assert set(times[overhang_s < -1e-9]) <= fitting <= set(times[overhang_s < 1e-9])
+    assert set(plan_starts(times.tolist(), num_frames, fps, count)) <= fitting
 
 
 def test_a_slow_video_repeats_frames_and_a_fast_one_skips_them() -> None:

@@ -41,6 +41,32 @@ def test_symmetric_zero_on_itself_and_blind_to_order(n: int, m: int, d: int, see
     assert frechet_distance(x, x + 2.0) == pytest.approx(4.0 * d)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    d=st.integers(1, 24),
+    extra=st.integers(1, 60),
+    decay=st.floats(-9, 0),
+    lost=st.integers(0, 3),
+    seed=st.integers(0, 99),
+)
+def test_any_spectrum_has_the_singular_values_form(
+    d: int, extra: int, decay: float, lost: int, seed: int
+) -> None:
+    """The faster form and the exact one agree, and neither lets a set be far from itself."""
+    rng = np.random.default_rng(seed)
+    n, m = d + extra, d + 2 * extra
+    rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    spread = 10 * np.logspace(0, decay, d)
+    spread[: min(lost, d - 1)] = 0  # features of less than full rank
+    x, y = ((rng.normal(size=(rows, d)) * spread) @ rotation for rows in (n, m))
+    centred = [(rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1) for rows in (x, y)]
+    cross = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
+    traces = sum(np.square(rows).sum() for rows in centred)
+    exact = np.square(x.mean(axis=0) - y.mean(axis=0)).sum() + traces - 2 * cross
+    assert frechet_distance(x, y) == pytest.approx(exact, abs=max(1e-9 * traces, 1e-9))
+    assert frechet_distance(x, x) < 1e-6
+
+
 @pytest.mark.parametrize(
     ("x", "y"),
     [

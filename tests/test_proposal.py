@@ -2,52 +2,50 @@
 
 import pytest
 
-from flows.promote import PromoteParams, promote
-from flows.proposal import as_markdown, verdict
+from flows.promote import PromoteParams, promote, verdict
+from flows.proposal import as_markdown
 from storage.registry import CHAMPION, Registry
+from tasks.errors import RequestError
 
 
-def test_a_better_candidate_is_proposed_with_the_command(add_candidate):
-    champion, better = add_candidate(0.28, fvd=100), add_candidate(0.29, fvd=50)
+def test_a_better_candidate_is_proposed_with_the_command(add_candidate, tiny_profile):
+    champion, better = add_candidate(0.6), add_candidate(0.95, seed=1)
     registry = Registry()
     registry.set_alias(CHAMPION, champion)
-    proposal = verdict(registry, better, champion, "tiny")
-    assert (
-        proposal.promote
-        and proposal.command == f"vidrd promote --model models:/vidrd/{better} --profile tiny"
-    )
-    shown = as_markdown(better, proposal)
-    assert proposal.command in shown and "| fvd.tiny.n8 | 100 | 50 |" in shown and proposal.reason in shown
+    decision = verdict(registry, better, champion, "tiny")
+    shown = as_markdown(better, champion, decision, "vidrd promote --model models:/vidrd/2")
+    assert decision.promote and "**promote**" in shown and decision.reason in shown
+    assert "vidrd promote --model models:/vidrd/2" in shown and "| fvd | gate |" in shown
     assert registry.alias_version(CHAMPION) == champion
 
 
-def test_a_worse_candidate_is_not_proposed_and_no_command_is_given(add_candidate):
-    champion, worse = add_candidate(0.29, fvd=100), add_candidate(0.29, fvd=150)
-    proposal = verdict(Registry(), worse, champion, "tiny")
-    assert not proposal.promote and "fvd" in proposal.reason
-    assert "vidrd promote" not in as_markdown(worse, proposal)
+def test_a_worse_candidate_is_not_proposed_and_no_command_is_given(add_candidate, tiny_profile):
+    champion, worse = add_candidate(0.9), add_candidate(0.6, seed=1)
+    decision = verdict(Registry(), worse, champion, "tiny")
+    assert not decision.promote and "fvd" in decision.reason
+    assert "vidrd promote" not in as_markdown(worse, champion, decision, "vidrd promote")
 
 
-def test_the_first_candidate_stands_alone(add_candidate):
-    first = add_candidate(0.29)
-    proposal = verdict(Registry(), first, None, "tiny")
-    assert proposal.promote and "champion (none)" in as_markdown(first, proposal)
+def test_the_first_candidate_stands_alone(add_candidate, tiny_profile):
+    first = add_candidate(0.9)
+    decision = verdict(Registry(), first, None, "tiny")
+    assert decision.promote and "champion (none)" in as_markdown(first, None, decision, "")
 
 
-def test_a_champion_of_another_profile_is_no_measure(add_candidate):
-    champion, candidate = add_candidate(0.1, profile="sd21"), add_candidate(0.29)
-    proposal = verdict(Registry(), candidate, champion, "tiny")
-    assert not proposal.promote and "another profile" in proposal.reason
+def test_a_champion_measured_otherwise_is_no_measure(add_candidate, tiny_profile):
+    champion, candidate = add_candidate(0.1, setup="another"), add_candidate(0.9)
+    with pytest.raises(RequestError, match="was not evaluated as version"):
+        verdict(Registry(), candidate, champion, "tiny")
 
 
 @pytest.mark.parametrize("better", [True, False])
 def test_the_gate_decides_the_same_when_asked_to_promote(
     add_candidate, tiny_profile, prefect_session, better
 ):
-    champion = add_candidate(0.29, fvd=100)
+    champion = add_candidate(0.7)
     promote(PromoteParams())
-    candidate = add_candidate(0.29, fvd=50 if better else 150)
-    proposal = verdict(Registry(), candidate, champion, "tiny")
+    candidate = add_candidate(0.95 if better else 0.5, seed=1)
+    decision = verdict(Registry(), candidate, champion, "tiny")
     result = promote(PromoteParams(model=f"models:/vidrd/{candidate}"))
-    assert (proposal.promote, proposal.reason) == (result["promoted"], result["reason"])
-    assert proposal.promote is better
+    assert (decision.promote, decision.reason) == (result["promoted"], result["reason"])
+    assert decision.promote is better

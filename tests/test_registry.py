@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from storage.errors import StorageError
-from storage.registry import CANDIDATE, CHAMPION, Registry, resolve_model
+from storage.evaluations import evaluation_history
+from storage.registry import CANDIDATE, CHAMPION, REFERENCE_TAG, Registry, resolve_model
 
 
 @pytest.fixture
@@ -202,8 +203,11 @@ def test_the_same_on_a_server_with_one_download(tmp_home, tmp_path, model_folder
     registry = Registry()
     assert registry.alias_version(CHAMPION) is None
     version = register(registry, model_folder, dataset="d")
-    registry.log_version_metrics(version, {"fvd.tiny.n8": 12.5}, {"n": "8"})
+    registry.log_version_metrics(version, {"fvd.tiny.n8": 12.5}, {"n": "8", REFERENCE_TAG: "r" * 32})
     assert registry.version_metrics(version) == {"fvd.tiny.n8": 12.5}
+    assert [(p.setup, p.value, p.reference) for p in evaluation_history(registry)] == [
+        ("tiny.n8", 12.5, "r" * 32)
+    ]
     found = resolve_model(f"models:/vidrd@{CANDIDATE}")
     assert found.folder.is_relative_to(tmp_home / "models")
     assert (found.folder / "unet" / "config.json").read_text() == '{"a": 1}'

@@ -180,10 +180,9 @@ def _check_finite(measures: Measures, names: Sequence[str]) -> None:
 def save_measures(path: Path, measures: Measures | None, about: Mapping[str, Any]) -> None:
     """Write measures, if there are any, with what is to be said about them; a reader sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    columns: dict[str, np.ndarray] = {} if measures is None else measures.arrays()
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".measures-", delete=False) as part:
-        np.savez_compressed(
-            part, about=np.array(json.dumps(about)), **({} if measures is None else measures.arrays())
-        )
+        np.savez_compressed(part, allow_pickle=False, about=np.array(json.dumps(about)), **columns)
     os.replace(part.name, path)
 
 

@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
+from tasks.clips.reading import probe
 from tasks.corpora.corpus import Corpus
-from tasks.corpora.media import content_digest
+from tasks.corpora.media import content_digest, open_media
 from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError, RequestError
@@ -35,6 +37,7 @@ from tasks.evaluation.workers import MeasuringPool
 from tasks.progress import OnProgress
 
 CLIPS_PER_JOB = 4
+_PROBED = 15  # files whose headers tell the folder's usual frame rate; UCF-101 has a few at another one
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,9 @@ def find_reference(
 ) -> ReferenceRequest:
     """The request for a folder's clips at the model's frame rate; reads every file once, for its digest."""
     sources = find_sources(folder, protocol, settings)
+    rates = [rate for source in sources[:_PROBED] if (rate := _native_fps(source)) is not None]
+    if rates:
+        check_fps(protocol, fps, median(rates))
     return ReferenceRequest(folder, sources, [_digest(source) for source in sources], protocol, settings, fps)
 
 
@@ -235,7 +241,6 @@ def measure_sources(
         except ItemError as error:
             about["unreadable"].append({"file": source.uri, "error": str(error)})
             continue
-        check_fps(protocol, fps, clip.fps)
         clips.append(clip.frames_nhwc)
         about["prompts"].append(clip.caption)
         about["files"].append(source.uri)
@@ -246,6 +251,14 @@ def measure_sources(
 
 def _part(number: int) -> str:
     return f"{number:08d}.npz"
+
+
+def _native_fps(source: SourceRecord) -> float | None:
+    try:
+        with open_media(source.place) as media:
+            return float(probe(media).fps)
+    except ItemError:
+        return None
 
 
 def _digest(source: SourceRecord) -> str:

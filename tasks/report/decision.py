@@ -18,6 +18,7 @@ _ROLES = {
     "gate": "decides",
     "signature": "a failure that the method is prone to",
     "floor": "every candidate must clear it",
+    "shown": "decides nothing",
 }
 _SIDES = {"champion": "before", "candidate": "after"}
 
@@ -49,9 +50,12 @@ def write_decision(decision: Mapping[str, Any], path: Path) -> Path:
 
 
 def meaning(difference: Mapping[str, float | None], better: str) -> Meaning:
-    """What the interval of candidate minus champion says: better, worse, or unsure when it holds zero or is missing."""
+    """What the interval of candidate minus champion says.
+
+    It says nothing (unsure) when it holds zero or was not taken, and where neither way is better.
+    """
     low, high = difference["low"], difference["high"]
-    if low is None or high is None or low <= 0 <= high:
+    if better not in ("lower", "higher") or low is None or high is None or low <= 0 <= high:
         return "unsure"
     return "better" if (high < 0) == (better == "lower") else "worse"
 

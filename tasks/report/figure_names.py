@@ -10,12 +10,15 @@ REFERENCE = "_reference"
 
 Direction = Literal["lower", "higher"]
 
-_TITLES = {"fvd": "FVD", "kvd": "KVD", "is": "IS", "text_score": "text score"}
+_TITLES = {"fvd": "FVD", "kvd": "KVD", "is": "IS", "is_i3d": "IS over I3D", "text_score": "text score"}
 _BETTER: dict[str, Direction] = {
     "fvd": "lower",
     "kvd": "lower",
     "is": "higher",
+    "is_i3d": "higher",
     "text_score": "higher",
+    "frozen": "lower",
+    "cycling": "lower",
     "seam_boundary": "lower",
     "seam_guided_to_free": "lower",
 }

@@ -71,7 +71,7 @@ def write_leaderboard(own: Sequence[OwnResult], path: Path) -> Path:
         "leaderboard.html",
         path,
         sections=leaderboard_sections(own, published),
-        num_own=len(own),
+        num_own=len({(result.version, result.at) for result in own}),
         num_published=len(published),
         title=title,
         direction=direction,
@@ -127,7 +127,9 @@ def _own_section(protocol: str, n: int, reference: str, results: Sequence[OwnRes
     if protocol == PAPER_PROTOCOL:
         why = f"The protocol of the paper with {n:,} videos instead of {FULL_COUNT:,}: FVD falls with their number."
     else:
-        why = f"The protocol {protocol} is no published one: nothing here compares with a UCF-101 number."
+        why = (
+            f"No published row above was taken under the protocol {protocol}: nothing here compares with one."
+        )
     against = f"reference {reference[:12]}" if reference else "reference not kept"
     return Section(
         f"Ours: protocol {protocol}, {n:,} videos, {against}",

@@ -53,7 +53,7 @@ def write_trends(
         events=list(reversed(events)),
         champion=champion,
         num_versions=len({point.version for point in points}),
-        num_evaluations=len({(point.version, point.at, point.setup) for point in points}),
+        num_evaluations=len({(point.version, point.at) for point in points}),
         title=title,
     )
 

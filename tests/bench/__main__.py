@@ -25,6 +25,7 @@ SECTIONS = (
     "build",
     "reading",
     "scale",
+    "frechet",
 )
 
 

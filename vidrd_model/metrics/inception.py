@@ -1,4 +1,4 @@
-"""The inception score of class probabilities (arXiv 1606.03498), as StyleGAN-V computes it."""
+"""The inception score of class probabilities (arXiv 1606.03498), as StyleGAN-V and TGAN2 compute it."""
 
 from itertools import pairwise
 
@@ -10,7 +10,10 @@ def inception_score(
 ) -> tuple[float, float]:
     """Mean and standard deviation over the splits of exp(mean KL(p(y|x) || p(y))), from softmax rows (n, k).
 
-    The rows are shuffled by `np.random.RandomState(shuffle_seed)` first; None keeps their order (TGAN2).
+    StyleGAN-V shuffles the rows by `np.random.RandomState(shuffle_seed)` first. None keeps their order: TGAN2's
+    formula, whose published numbers are the mean over ten such scores of one split, each of other videos. Balanced
+    certain rows of k classes score k in one split; in ten, few rows per class cap the score. For an interval, see
+    `jackknife`, which takes one split or each split as a row set.
     Raises ValueError when there are fewer rows than splits or a row is no distribution.
     """
     probs_nk = np.array(probs_nk, dtype=np.float64)

@@ -1,0 +1,59 @@
+"""Rows of evaluations without any network: what `measure` would give for videos of a stated quality."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from flows.evaluate import MEASURES_FILE, REFERENCE_FILE
+from storage.evaluation_files import SETUP_TAG, keep_evaluation
+from storage.registry import Registry
+from tasks.evaluation.measures import Measures, save_measures
+
+
+def rows(
+    n: int = 40,
+    *,
+    shift: float = 0.0,
+    text: float = 0.29,
+    cycling: float = 0.1,
+    boundary: float = 1.0,
+    seed: int = 0,
+    long: int = 16,
+    width: int = 4,
+) -> Measures:
+    """Measures of `n` videos, drawn from the seed: the same seed gives the same videos but for what is asked for.
+
+    `shift` moves all features, so it is what a Fréchet distance grows with; `long` videos have seams.
+    """
+    rng = np.random.default_rng(seed)
+    nan = np.full(n - long, np.nan)
+
+    def around(value: float, spread: float, count: int) -> np.ndarray:
+        return value + spread * rng.standard_normal(count)
+
+    return Measures(
+        i3d_nwd=(rng.standard_normal((n, 1, width)) + shift).astype(np.float32),
+        class_probs_nk=np.zeros((n, 0), np.float32),
+        text_score_nw=around(text, 0.01, n)[:, None],
+        frame_consistency_nw=around(0.97, 0.005, n)[:, None],
+        motion_nw=around(5.0, 1.0, n)[:, None],
+        pixel_consistency_n=around(0.97, 0.005, n),
+        frozen_n=np.clip(around(0.05, 0.02, n), 0, 1),
+        cycling_n=np.concatenate([around(cycling, 0.02, long), nan]),
+        seam_boundary_n=np.concatenate([around(boundary, 0.1, long), nan]),
+        seam_guided_to_free_n=np.concatenate([around(1.0, 0.1, long), nan]),
+    )
+
+
+def record_rows(registry: Registry, version: int, measures: Measures, setup: str) -> None:
+    """Leave rows with a version, as `vidrd evaluate` does, beside real clips that are the same for all."""
+    real = rows(len(measures), text=0.3, seed=99, long=0)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in (MEASURES_FILE, REFERENCE_FILE)]
+        save_measures(files[0], measures, {})
+        save_measures(files[1], real, {})
+        keep_evaluation(registry, version, setup, files)
+    tags = {"evaluation.protocol": "tiny", "evaluation.n": str(len(measures)), "evaluation.reference": "r"}
+    figures = {f"text_score.tiny.n{len(measures)}": float(measures.text_score_nw.mean())}
+    registry.log_version_metrics(version, figures, tags | {SETUP_TAG: setup})
