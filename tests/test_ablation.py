@@ -35,6 +35,7 @@ from tasks.evaluation.measured import measured_root
 from tasks.evaluation.measures import Measures
 from tasks.evaluation.settings import EvaluationSettings, GateSettings
 from tasks.generation.settings import SamplingSettings
+from tasks.report.ablation import write_ablation
 from tests.i3d_files import i3d_checkpoint
 from vidrd_model.metrics.intervals import Estimate
 from vidrd_model.seams import SEAMS, SeamJoiner
@@ -207,6 +208,10 @@ def test_results_are_written_read_and_drawn(tmp_path: Path) -> None:
         )
     again = read_results(tmp_path, ["beta", "length", "alpha"])
     assert [as_markdown(result) for result in again] == [as_markdown(plain), as_markdown(length)]
+    page = write_ablation(again, "models:/vidrd/1", tmp_path / "index.html").read_text()
+    assert (
+        "What &lt;grows&gt;?" in page and page.count("<svg") == 2 + 3 and "out of memory at 4 clips" in page
+    )
     assert "| vidrd | 2 | 4 | 3 | 1.5 [1, 2] |  |" in as_markdown(length)
     assert (tmp_path / "length.csv").read_text().splitlines()[1].startswith("vidrd,2,4,3.0,,,1.5,1.0,2.0")
 
