@@ -134,8 +134,10 @@ def _figures(measures: Measures, bench: Bench) -> dict[str, Estimate | float]:
 def _seam_row(variant: Variant, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Row:
     n = bench.settings.num_videos
     columns = measure_seams(bench.videos(variant, n, 0), pool, bench.folder / "seams", on_progress)
-    found = {name: jackknife(lambda rows: float(rows.mean()), values) for name, values in columns.items()}
-    return Row(variant.label, variant.num_clips, n, dict(found))
+    found: dict[str, Estimate | float] = {"frames": float(columns.pop("frames")[0])}
+    for name, values_n in columns.items():
+        found[name] = jackknife(lambda rows_n: float(rows_n.mean()), values_n)
+    return Row(variant.label, variant.num_clips, n, found)
 
 
 def _length_row(
