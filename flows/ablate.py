@@ -7,6 +7,7 @@ prefect deployment run ablate/ablate
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,14 +89,14 @@ def ablate(params: AblateParams = AblateParams()) -> dict:  # noqa: B008 (Prefec
     folder = params.out or home() / "ablation" / _name(model)
     _make(folder)
     results: list[Result] = []
+    files = [folder / "index.html"]
     with stage_progress("ablate") as on_progress:
         for result in _results(params, model, folder, on_progress):
             results.append(result)
             # After every experiment, so that a long run shows what it has.
-            write_result(result, folder)
-            write_charts(result, folder)
+            files += [*write_result(result, folder), *write_charts(result, folder).values()]
             write_ablation(read_results(folder, _names(params)), model.ref, folder / "index.html")
-    _log(model, params, folder, results)
+    _log(model, params, files)
     create_markdown_artifact(
         "\n".join(as_markdown(result) for result in results), key="ablate", description="experiments"
     )
@@ -167,18 +168,15 @@ def _cross_dataset(
     )
 
 
-def _log(model: ResolvedModel, params: AblateParams, folder: Path, results: list[Result]) -> None:
+def _log(model: ResolvedModel, params: AblateParams, files: Sequence[Path]) -> None:
     """One MLflow run with the tables, the charts and the page."""
     from storage.registry import Registry
 
     tags = {"model": model.ref, "model_version": str(model.version or ""), "profile": params.profile}
     with Registry().start_run("ablate", tags) as run:
         run.log_params({"request": params.model_dump(mode="json", exclude={"out"})})
-        for result in results:
-            for path in sorted(folder.glob(f"{result.name}[.-]*")):
-                if path.is_file() and path.stem.removeprefix(result.name)[:1] in ("", "-"):
-                    run.log_bytes(path.name, path.read_bytes())
-        run.log_bytes("index.html", (folder / "index.html").read_bytes())
+        for path in files:
+            run.log_bytes(path.name, path.read_bytes())
 
 
 def _wanted(params: AblateParams) -> list[Experiment]:

@@ -22,6 +22,7 @@ from storage.registry import Registry
 from storage.weights import fetch
 from tasks.ablation.charts import write_charts
 from tasks.ablation.costs import measure_costs
+from tasks.ablation.cross_dataset import Contestant, cross_dataset
 from tasks.ablation.diversity import between_clips, between_seeds
 from tasks.ablation.experiments import Experiment, Variant, experiments
 from tasks.ablation.results import Result, Row, as_markdown, read_results, value_of, write_result
@@ -34,6 +35,7 @@ from tasks.evaluation.measured import measured_root
 from tasks.evaluation.measures import Measures
 from tasks.evaluation.settings import EvaluationSettings, GateSettings
 from tasks.generation.settings import SamplingSettings
+from tasks.report.ablation import write_ablation
 from tests.i3d_files import i3d_checkpoint
 from vidrd_model.metrics.intervals import Estimate
 from vidrd_model.seams import SEAMS, SeamJoiner
@@ -206,6 +208,10 @@ def test_results_are_written_read_and_drawn(tmp_path: Path) -> None:
         )
     again = read_results(tmp_path, ["beta", "length", "alpha"])
     assert [as_markdown(result) for result in again] == [as_markdown(plain), as_markdown(length)]
+    page = write_ablation(again, "models:/vidrd/1", tmp_path / "index.html").read_text()
+    assert (
+        "What &lt;grows&gt;?" in page and page.count("<svg") == 2 + 3 and "out of memory at 4 clips" in page
+    )
     assert "| vidrd | 2 | 4 | 3 | 1.5 [1, 2] |  |" in as_markdown(length)
     assert (tmp_path / "length.csv").read_text().splitlines()[1].startswith("vidrd,2,4,3.0,,,1.5,1.0,2.0")
 
@@ -350,6 +356,28 @@ def test_the_flow_leaves_tables_charts_a_page_and_a_run(
     (run_id,) = [run.info.run_id for run in _runs("ablate")]
     logged = {file.path for file in Registry().client.list_artifacts(run_id)}
     assert {"beta.md", "beta.csv", "beta.json", "beta-trade-off.svg", "seams.md", "index.html"} <= logged
+
+
+@pytest.mark.slow
+def test_models_stand_against_references(
+    ray_session: None, tmp_home: Path, tmp_path: Path, small_model: Path
+) -> None:
+    fetch("i3d", given=i3d_checkpoint())
+    bench = small_bench(small_model, tmp_path)
+    told: list[str] = []
+    result = cross_dataset(
+        experiments(bench.base, bench.settings)["cross-dataset"],
+        [Contestant("first", small_model)],
+        {"world": tmp_path / "world" / "reference"},
+        bench.networks.clip,
+        bench.evaluation,
+        bench.base,
+        lambda done, total, note: told.append(f"{done}/{total} {note}"),
+    )
+    assert told == ["0/1 cross-dataset: first on world"]
+    assert [row.label for row in result.rows] == ["first"]
+    assert result.columns == ["fvd on world", "kvd on world", "text_score on world"]
+    assert len(write_charts(result, tmp_path)) == 3
 
 
 def _runs(name: str) -> list[Any]:

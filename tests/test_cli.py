@@ -20,6 +20,7 @@ COMMANDS = [
     ["promote"],
     ["pages"],
     ["generate"],
+    ["ablate"],
     ["weights", "fetch"],
     ["weights", "list"],
     ["weights", "import"],

@@ -58,7 +58,8 @@ class Bench:
     def videos(self, variant: Variant, count: int, first_seed: int) -> SampledVideos:
         """The variant's videos of the first captions, video i from `first_seed` + i."""
         seeds = [(self.evaluation.seed + first_seed + i) % 2**32 for i in range(count)]
-        sampling = variant.sampling(self.base.model_copy(update={"seam": self.base.seam or "keep"}))
+        # Every frame has to be there where seams are looked for; a variant may say otherwise.
+        sampling = variant.sampling(self.base.model_copy(update={"seam": "keep"}))
         return SampledVideos(
             self.model_dir, self.reference.prompts[:count], seeds, variant.num_clips, sampling
         )
@@ -133,8 +134,10 @@ def _figures(measures: Measures, bench: Bench) -> dict[str, Estimate | float]:
 def _seam_row(variant: Variant, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Row:
     n = bench.settings.num_videos
     columns = measure_seams(bench.videos(variant, n, 0), pool, bench.folder / "seams", on_progress)
-    found = {name: jackknife(lambda rows: float(rows.mean()), values) for name, values in columns.items()}
-    return Row(variant.label, variant.num_clips, n, dict(found))
+    found: dict[str, Estimate | float] = {"frames": float(columns.pop("frames")[0])}
+    for name, values_n in columns.items():
+        found[name] = jackknife(lambda rows_n: float(rows_n.mean()), values_n)
+    return Row(variant.label, variant.num_clips, n, found)
 
 
 def _length_row(

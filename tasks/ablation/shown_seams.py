@@ -5,7 +5,6 @@ Ways of joining show unlike numbers of frames, so each has its seams in places o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ def seam_figures(frames_thwc: np.ndarray, seams: list[int], num_frames: int) -> 
 
 def measure_seams(
     videos: SampledVideos, pool: MeasuringPool, folder: Path, on_progress: OnProgress | None = None
-) -> Mapping[str, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """The figures of every video by name (n,); what `folder` has of these videos is not sampled again."""
     kept = folder / f"{videos.digest()}.npz"
     if not kept.is_file():
