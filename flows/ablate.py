@@ -15,7 +15,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.evaluate import EvaluateParams, _reference, _settings, check_reference
+from flows.evaluate import EvaluateParams, check_reference, evaluation_settings, reference_folder
 from flows.profile import Profile, check_model_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
@@ -129,10 +129,10 @@ def _results(params: AblateParams, model: ResolvedModel, folder: Path, on_progre
     if not alone:
         return
     asked = _evaluation(params, params.reference)
-    evaluation, sampling = _settings(asked, profile), profile.sampling
+    evaluation, sampling = evaluation_settings(asked, profile), profile.sampling
     protocol = find_protocol(evaluation.protocol)
     networks, _ = find_networks(profile.clip)
-    reference_dir = _reference(asked, profile)
+    reference_dir = reference_folder(asked, profile)
     request = find_reference(reference_dir, protocol, evaluation, sampling.fps)
     check_unseen(request.digests_by_name(), trained_digests(model.tags)[0], reference_dir)
     reading = Reading(
@@ -162,7 +162,7 @@ def _cross_dataset(
         [Contestant(model.ref, model.folder, trained_digests(model.tags)[0]) for model in models],
         {folder.name: folder for folder in params.references},
         profile.clip,
-        _settings(_evaluation(params, params.references[0]), profile),
+        evaluation_settings(_evaluation(params, params.references[0]), profile),
         profile.sampling,
         on_progress,
     )

@@ -69,8 +69,8 @@ def check_reference(params: EvaluateParams) -> None:
     from tasks.evaluation.reference import find_sources
 
     profile = load_profile(params.profile)
-    settings = _settings(params, profile)
-    find_sources(_reference(params, profile), find_protocol(settings.protocol), settings)
+    settings = evaluation_settings(params, profile)
+    find_sources(reference_folder(params, profile), find_protocol(settings.protocol), settings)
     if settings.c3d_weights is not None and not settings.c3d_weights.is_file():
         raise RequestError(f"c3d_weights: {settings.c3d_weights} is no file")
 
@@ -110,9 +110,9 @@ def _evaluate(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
     with stage_progress("evaluate") as on_progress:
         evaluation = evaluate_model(
             model.folder,
-            _reference(params, profile),
+            reference_folder(params, profile),
             profile.clip,
-            _settings(params, profile),
+            evaluation_settings(params, profile),
             profile.sampling,
             trained_on,
             on_progress,
@@ -145,7 +145,7 @@ def _promote(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
     return {name: decided[name] for name in ("promoted", "reason", "champion")}
 
 
-def _settings(params: EvaluateParams, profile: Profile) -> EvaluationSettings:
+def evaluation_settings(params: EvaluateParams, profile: Profile) -> EvaluationSettings:
     """The profile's settings with what the request changes; the long videos are never more than all."""
     from tasks.evaluation.protocols import find_protocol
 
@@ -157,7 +157,7 @@ def _settings(params: EvaluateParams, profile: Profile) -> EvaluationSettings:
     return EvaluationSettings.model_validate(values)
 
 
-def _reference(params: EvaluateParams, profile: Profile) -> Path:
+def reference_folder(params: EvaluateParams, profile: Profile) -> Path:
     """The reference folder; the tiny world is written where it is asked for and not there yet."""
     from tasks.tiny_world.corpora import write_tiny_world
 

@@ -19,6 +19,7 @@ from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.generation.settings import SamplingSettings
 from tasks.tiny_world.corpora import write_tiny_world
+from tests.damaged_models import damage_unet
 from tests.i3d_files import i3d_checkpoint
 
 SETTINGS = EvaluationSettings(num_videos=6, long_videos=2, long_clips=2, seed=1)
@@ -139,20 +140,10 @@ def test_frames_of_another_size_are_refused(
 def test_a_model_damaged_on_purpose_is_refused(
     ray_session: None, tmp_home: Path, tmp_path: Path, tiny_profile: Any, reference_dir: Path
 ) -> None:
-    import torch
-
-    from vidrd_model import VidRDPipeline
-
     fetch("i3d", given=i3d_checkpoint())
     damaged = tmp_path / "damaged"
     shutil.copytree(tiny_profile.model, damaged)
-    pipe = VidRDPipeline.from_pretrained(damaged)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in pipe.unet.parameters():
-            weight += torch.randn(weight.shape, generator=generator) * weight.std(unbiased=False)
-    pipe.unet.save_pretrained(damaged / "unet")
-
+    damage_unet(damaged, share=1.0)
     settings = tiny_profile.evaluation.model_copy(update={"num_videos": 8, "long_videos": 2})
     good, bad = (
         evaluate_model(folder, reference_dir, tiny_profile.clip, settings, tiny_profile.sampling)

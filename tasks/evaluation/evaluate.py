@@ -14,7 +14,7 @@ from typing import Any
 from tasks.cluster import ensure_ray
 from tasks.evaluation.figures import figures, sliding_fvd
 from tasks.evaluation.leakage import check_unseen
-from tasks.evaluation.measured import MeasuredVideos, SampledVideos, measure_sampled
+from tasks.evaluation.measured import NUM_SAMPLES, MeasuredVideos, SampledVideos, measure_sampled
 from tasks.evaluation.measures import Measures, Reading
 from tasks.evaluation.networks import Networks, find_networks
 from tasks.evaluation.protocols import Protocol, find_protocol
@@ -126,6 +126,7 @@ def _measure_model(
     clips = math.ceil(reading.num_frames / sampling.num_frames)
     long, split = max(clips, settings.long_clips), settings.long_videos
     sets: list[MeasuredVideos] = []
+    files: dict[int, Path] = {}
     for rows, length in ((range(split), long), (range(split, len(prompts)), clips)):
         if not rows:
             continue
@@ -133,8 +134,9 @@ def _measure_model(
         videos = SampledVideos(model_dir, [prompts[i] for i in rows], seeds, length, sampling)
         size = (settings.width, settings.height)
         sets.append(measure_sampled(videos, reading, networks, pool, size, on_progress))
+        files |= {rows[index]: file for index, file in sets[-1].files.items()}
     joined = Measures.join([part.measures for part in sets])
-    return _Measured(joined, sets[0].measures if split else None, sets[0].files)
+    return _Measured(joined, sets[0].measures if split else None, files)
 
 
 def _prompts(
@@ -209,7 +211,7 @@ def _samples(
             "file": str(file),
             "reference": reference.files[index] if paired else None,
         }
-        for index, file in sorted(measured.files.items())
+        for index, file in sorted(measured.files.items())[:NUM_SAMPLES]
     ]
 
 

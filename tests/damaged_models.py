@@ -1,0 +1,17 @@
+"""Models made worse on purpose."""
+
+from pathlib import Path
+
+import torch
+
+from vidrd_model import VidRDPipeline
+
+
+def damage_unet(folder: Path, share: float, seed: int = 0) -> None:
+    """Add noise to every weight of a model folder's UNet: `share` of the weights' own deviation."""
+    pipe = VidRDPipeline.from_pretrained(folder)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in pipe.unet.parameters():
+            weight += share * torch.randn(weight.shape, generator=generator) * weight.std(unbiased=False)
+    pipe.unet.save_pretrained(folder / "unet")
