@@ -20,9 +20,9 @@ pytestmark = pytest.mark.slow
 
 CLIPS, FRAMES = 24, 16
 
-# Steps up in strength whose paired interval at n = 24 reaches below 0, with the difference and its interval. Their
-# order is right all the same. Blur of 4 px leaves of a shape of 20 px what blur of 2 px does; half of the frames out
-# of order look to I3D as all of them do, and a clip that stands still for three quarters as one that never moves.
+# Steps up in strength whose paired interval at n = 24 reaches below 0, with the difference and interval. Their order
+# is right all the same. Blur of 4 px leaves of a shape of 20 px what blur of 2 px does; half of the frames out of order
+# look to I3D as all of them do, and a clip that stands still for three quarters as one that never moves.
 NOT_TOLD_APART = {
     ("blur", 2.0, 4.0),  # 25, -17 to 68
     ("shuffle", 0.5, 1.0),  # 18, -42 to 78
