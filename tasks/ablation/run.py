@@ -53,6 +53,7 @@ class Bench:
             self.protocol.frame_repeats,
             self.base.num_frames,
             self.base.prompt_frames,
+            ends_only=True,
         )
 
     def videos(self, variant: Variant, count: int, first_seed: int) -> SampledVideos:

@@ -15,7 +15,7 @@ import numpy as np
 from tasks.errors import RequestError
 from tasks.evaluation.networks import Networks, load_c3d, load_clip, load_i3d
 
-MEASURES_VERSION = 2
+MEASURES_VERSION = 3
 """Part of every key under which measures are kept: raise it when a measure changes."""
 
 C3D_FRAMES = 16
@@ -23,7 +23,7 @@ C3D_FRAMES = 16
 
 @dataclass(frozen=True)
 class Reading:
-    """How a video is read: windows of `num_frames`, the first at frame 0, the next `stride` frames later.
+    """How a video is read: windows of `num_frames`, sliding over all of it, or the first and the last alone.
 
     I3D sees each frame `frame_repeats` times. The clips of `frames_per_clip` frames, of which `prompt_frames` are
     guided, are what the signatures of seams and of cycling need.
@@ -33,6 +33,7 @@ class Reading:
     frame_repeats: int
     frames_per_clip: int
     prompt_frames: int
+    ends_only: bool = False
 
     @property
     def stride(self) -> int:
@@ -41,7 +42,8 @@ class Reading:
 
     def starts(self, total_frames: int) -> range:
         """First frames of the windows of a video."""
-        return range(0, total_frames - self.num_frames + 1, self.stride)
+        last = total_frames - self.num_frames
+        return range(0, last + 1, max(1, last) if self.ends_only else self.stride)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def measure(
     `names` are the videos' files or prompts, for RequestError when a network's answer is not finite.
     """
     from vidrd_model.metrics import motion_amount, seam_ratios
-    from vidrd_model.metrics.signatures import cycling, frozen_share, pixel_consistency
+    from vidrd_model.metrics.signatures import cycling, pixel_consistency
 
     starts = reading.starts(frames_bthwc.shape[1])
     text_score_nw, consistency_nw = _clip_windows(
@@ -123,7 +125,7 @@ def measure(
             ]
         ),
         pixel_consistency_n=np.array([pixel_consistency(video_thwc) for video_thwc in frames_bthwc]),
-        frozen_n=np.array([frozen_share(video_thwc) for video_thwc in frames_bthwc]),
+        frozen_n=np.array([_frozen_within_clips(video_thwc, clip) for video_thwc in frames_bthwc]),
         cycling_n=np.array([nan if share is None else share for share in cycles]),
         seam_boundary_n=np.array([nan if ratios is None else ratios.boundary for ratios in seams]),
         seam_guided_to_free_n=np.array(
@@ -132,6 +134,14 @@ def measure(
     )
     _check_finite(measures, names)
     return measures
+
+
+def _frozen_within_clips(frames_thwc: np.ndarray, frames_per_clip: int) -> float:
+    """Between clips a frame may repeat by construction: the first prompt frame is the last frame of the clip before."""
+    from vidrd_model.metrics.signatures import frozen_share
+
+    starts = range(0, len(frames_thwc) - 1, frames_per_clip)
+    return float(np.mean([frozen_share(frames_thwc[start : start + frames_per_clip]) for start in starts]))
 
 
 def _i3d_windows(
