@@ -42,7 +42,7 @@ def test_by_schedule_the_better_of_two_is_champion(tmp_home, tmp_path, tiny_prof
         registry.set_alias(CHAMPION, weak)
         with registry.start_run("retrain") as run:
             better = registry.register(good, run, {"profile": "tiny"})
-        deploy_firing_now("evaluate", params, tmp_path / "prefect.yaml", api, every_s=300)
+        deploy_firing_now("evaluate", params, tmp_path / "prefect.yaml", api, every_s=60)
         with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
             wait_for(lambda: artifacts(client, "promote"), 1)
             assert registry.alias_version(CHAMPION) == better
@@ -52,7 +52,7 @@ def test_by_schedule_the_better_of_two_is_champion(tmp_home, tmp_path, tiny_prof
             wait_for(lambda: [tags for tags in [registry.version_tags(candidate)] if "promotion" in tags], 1)
             (first, *_) = ended_runs(client)
             assert first.auto_scheduled and first.state_name == "Completed"
-    tags = registry.version_tags(candidate)
-    assert registry.alias_version(CHAMPION) == better
-    assert tags["promotion"] == "refused" and tags["promotion.champion_before"] == str(better)
+        tags = registry.version_tags(candidate)
+        assert registry.alias_version(CHAMPION) == better
+        assert tags["promotion"] == "refused" and tags["promotion.champion_before"] == str(better)
     assert (tmp_home / "evaluation" / "trends.html").is_file()
