@@ -168,10 +168,13 @@ def _setup(
     }
 
 
-def _metrics(measures: Measures, reference: Measures, protocol: Protocol) -> dict[str, dict[str, Any]]:
+def _metrics(measures: Measures, reference: Measures | None, protocol: Protocol) -> dict[str, dict[str, Any]]:
+    """The figures that there are; without a reference those that need none."""
     metrics = {}
     for figure in figures(protocol.ddof, protocol.is_splits):
-        estimate = figure.estimate(measures, reference)
+        if reference is None and figure.against_reference:
+            continue
+        estimate = figure.estimate(measures, measures if reference is None else reference)
         if estimate is not None:
             n = sum(len(rows) for rows in figure.rows(measures))
             metrics[figure.name] = asdict(estimate) | {"n": n, "protocol": protocol.name}
@@ -179,15 +182,14 @@ def _metrics(measures: Measures, reference: Measures, protocol: Protocol) -> dic
 
 
 def _about_reference(folder: Path, reference: Reference, protocol: Protocol) -> dict[str, Any]:
-    """The real clips' own figures stand beside the generated ones; they have no distance to themselves."""
-    own = _metrics(reference.measures, reference.measures, protocol)
+    """The real clips' own figures stand beside the generated ones."""
     return {
         "folder": str(folder),
         "digest": reference.digest,
         "n": len(reference.prompts),
         "cached": reference.cached,
         "unreadable": reference.unreadable,
-        "metrics": {name: metric for name, metric in own.items() if name not in ("fvd", "kvd")},
+        "metrics": _metrics(reference.measures, None, protocol),
     }
 
 
