@@ -81,6 +81,10 @@ def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (
     from flows.pages import write_pages
     from storage.registry import CHAMPION, Registry, resolve_model
 
+    nothing = _nothing_to_evaluate(params)
+    if nothing is not None:
+        create_markdown_artifact(nothing + "\n", key="evaluation", description="nothing was evaluated")
+        return {"evaluated": False, "reason": nothing}
     check(params)
     started_s = time.monotonic()
     # Looked up once: a retraining may move the alias while this one is still being evaluated.
@@ -97,6 +101,16 @@ def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (
         result["pages"] = {name: str(path) for name, path in write_pages(Registry()).items()}
     result["seconds"] = {**result["seconds"], "total": round(time.monotonic() - started_s, 2)}
     return result
+
+
+def _nothing_to_evaluate(params: EvaluateParams) -> str | None:
+    """Why a run by schedule has nothing to do: no training has made a candidate yet. By hand that is an error."""
+    from storage.registry import CANDIDATE, MODEL_NAME, Registry
+
+    newest = params.model == f"models:/{MODEL_NAME}@{CANDIDATE}"
+    if params.then_promote and newest and Registry().alias_version(CANDIDATE) is None:
+        return "nothing to evaluate: there is no candidate yet; retrain makes one"
+    return None
 
 
 def _evaluate(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:

@@ -35,6 +35,18 @@ def test_requests_that_cannot_work_are_refused_by_field(
         assert "\n" not in str(caught.value)
 
 
+def test_by_schedule_there_may_be_no_candidate_yet(
+    prefect_session: None, tmp_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    result = evaluate(EvaluateParams(then_promote=True))
+    assert (
+        result == {"evaluated": False, "reason": result["reason"]} and "no candidate yet" in result["reason"]
+    )
+    with pytest.raises(StorageError, match="alias 'candidate'"):
+        evaluate(EvaluateParams())
+
+
 def test_figures_and_their_setup_are_recorded_on_the_version(
     ray_session: None,
     prefect_session: None,
