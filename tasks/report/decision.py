@@ -16,8 +16,8 @@ from tasks.report.page import write_page
 Meaning = Literal["better", "worse", "unsure"]
 _ROLES = {
     "gate": "decides",
-    "signature": "a failure that the method is prone to",
     "floor": "every candidate must clear it",
+    "signature": "a failure that the method is prone to",
     "shown": "decides nothing",
 }
 _SIDES = {"champion": "before", "candidate": "after"}
@@ -45,7 +45,8 @@ def write_decision(decision: Mapping[str, Any], path: Path) -> Path:
     difference (candidate minus champion), these three {value, low, high} or None, role ("gate", "signature" or
     "floor"), passes and says. An interval that was not taken has low and high None.
     """
-    comparisons = [_comparison(item, decision) for item in decision["comparisons"]]
+    ordered = sorted(decision["comparisons"], key=lambda item: list(_ROLES).index(item["role"]))
+    comparisons = [_comparison(item, decision) for item in ordered]
     return write_page("decision.html", path, d=decision, comparisons=comparisons, title=title, roles=_ROLES)
 
 
