@@ -145,8 +145,9 @@ def test_a_model_damaged_on_purpose_is_refused(
     shutil.copytree(tiny_profile.model, damaged)
     damage_unet(damaged, share=1.0)
     settings = tiny_profile.evaluation.model_copy(update={"num_videos": 8, "long_videos": 2})
+    sampling = tiny_profile.sampling.model_copy(update={"num_inference_steps": 8})
     good, bad = (
-        evaluate_model(folder, reference_dir, tiny_profile.clip, settings, tiny_profile.sampling)
+        evaluate_model(folder, reference_dir, tiny_profile.clip, settings, sampling)
         for folder in (Path(tiny_profile.model), damaged)
     )
     assert good.setup_digest == bad.setup_digest
