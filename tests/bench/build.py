@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 SIZES = (100, 500, 1000, 2000)
+LOOKS = 4  # at the memory, each after as many sources more
 START_SOURCES = 64  # left out of the rate: until then workers load their models
 
 
@@ -33,7 +34,7 @@ def _run(what: str, folder: Path, sources: int) -> str:
 def build(folder: Path, sources: int) -> None:
     """Builds a world of so many sources and prints what was measured."""
     from flows.profile import load_profile
-    from flows.stages import MemoryWatch
+    from flows.stages import memory_of_family
     from tasks.build.run import build as build_dataset
     from tasks.cluster import ensure_ray
     from tasks.tiny_world.corpora import write_tiny_world
@@ -42,14 +43,17 @@ def build(folder: Path, sources: int) -> None:
     corpora = write_tiny_world(folder / f"world-{sources}", 7, *parts, reference=1)
     ensure_ray()
     notes: list[tuple[float, int, int]] = []
-    # Looking at the memory of all processes takes a quarter of a second of a core: seldom, or it shows in the rate.
-    with MemoryWatch(every_s=10.0) as memory:
-        summary = build_dataset(
-            corpora,
-            folder / f"dataset-{sources}",
-            load_profile("tiny").recipe(),
-            on_progress=lambda done, _, note: notes.append((time.perf_counter(), done, _clips(note))),
-        )
+    looks: list[int] = []
+
+    def on_progress(done: int, total: int | None, note: str = "") -> None:
+        notes.append((time.perf_counter(), done, _clips(note)))
+        # Looking at the memory of all processes takes a quarter of a second of a core: seldom, or it shows in the rate.
+        if total and done > total * (len(looks) + 1) / (LOOKS + 1):
+            looks.append(memory_of_family())
+
+    summary = build_dataset(
+        corpora, folder / f"dataset-{sources}", load_profile("tiny").recipe(), on_progress=on_progress
+    )
     work = {
         stage: s for stage, s in summary.seconds.items() if stage not in ("wall", "read", "commit", "settle")
     }
@@ -59,7 +63,7 @@ def build(folder: Path, sources: int) -> None:
     share = clips_per_s * sum(work.values()) / summary.clips / (os.cpu_count() or 1)
     print(
         f"{summary.read} | {summary.clips} | {summary.seconds['wall']:.1f} s | {share:.2f} "
-        f"| {memory.peak_bytes / 2**20:.0f} MiB"
+        f"| {max(looks) / 2**20:.0f} MiB"
     )
 
 
