@@ -227,11 +227,11 @@ def _only_models(params: AblateParams) -> bool:
 
 def _name(model: ResolvedModel) -> str:
     """The version of a registered model, else a digest of the folder's files."""
-    from tasks.model_files import files_digest
+    from tasks.model_files import folder_digest
 
     if model.version is not None:
         return f"version-{model.version}"
-    return files_digest(sorted(path for path in model.folder.rglob("*") if path.is_file()))[:12]
+    return folder_digest(model.folder)[:12]
 
 
 def _make(folder: Path) -> None:

@@ -107,7 +107,7 @@ def _decide(registry: Registry, params: PromoteParams) -> dict[str, Any]:
     else:
         decision = verdict(registry, version, champion, params.profile)
         _version(params)  # again, after the minutes that comparing may take
-        _record(registry, version, champion, decision)
+        _record(registry, version, champion, decision, params.profile)
     if decision.promote:
         registry.set_alias(CHAMPION, version)
     result = {
@@ -184,7 +184,7 @@ def _common_setup(registry: Registry, version: int, champion: int | None) -> str
     return setup
 
 
-def _record(registry: Registry, version: int, champion: int | None, decision: Decision) -> None:
+def _record(registry: Registry, version: int, champion: int | None, decision: Decision, profile: str) -> None:
     """The decision as tags of the version and as a page among its files: why it is, or is not, champion."""
     from storage.evaluation_files import SETUP_TAG, keep_evaluation
     from storage.json_files import write_json
@@ -192,6 +192,8 @@ def _record(registry: Registry, version: int, champion: int | None, decision: De
 
     tags = registry.version_tags(version)
     setup = {name: value for name, value in tags.items() if name.startswith("evaluation.")}
+    gate = load_profile(profile).evaluation.gate.model_dump()
+    setup |= {f"gate.{name}": value for name, value in gate.items()}
     content = decision.as_dict() | {"candidate": version, "champion": champion, "setup": setup}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

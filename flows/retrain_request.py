@@ -169,9 +169,7 @@ def _start(params: RetrainParams, profile: Profile) -> tuple[str, str, str]:
 
 def _model_digest(model: str) -> str:
     """What tells a model from another at the same place: a folder's bytes; a hub id stands for itself."""
-    from tasks.model_files import files_digest
+    from tasks.model_files import folder_digest
 
     folder = Path(model)
-    if not folder.is_dir():
-        return model
-    return files_digest(sorted(path for path in folder.rglob("*") if path.is_file()))
+    return folder_digest(folder) if folder.is_dir() else model

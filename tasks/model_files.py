@@ -19,6 +19,11 @@ def files_digest(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def folder_digest(folder: Path) -> str:
+    """`files_digest` of all files below a folder, in the order of their paths."""
+    return files_digest(sorted(path for path in folder.rglob("*") if path.is_file()))
+
+
 def hub_folder(field: str, name: str, patterns: list[str]) -> Path:
     """The cached folder of a hub id (`id@revision` pins it) with the files of these patterns.
 

@@ -41,6 +41,7 @@ def test_a_worse_candidate_is_refused_and_the_decision_kept(
     assert tags["promotion.reason"] == result["reason"] and "fvd" in result["reason"]
     kept = json.loads(fetch_evaluation(registry, worse, "s", DECISION_FILE, tmp_path).read_text())
     assert kept["verdict"] == "refuse" and kept["reason"] == result["reason"]
+    assert kept["setup"]["gate.seam_ceiling"] == 3.0 and kept["setup"]["evaluation.protocol"] == "tiny"
     fvd = next(seen for seen in kept["comparisons"] if seen["name"] == "fvd")
     assert not fvd["passes"] and fvd["difference"]["low"] > 0
     page = fetch_evaluation(registry, worse, "s", DECISION_PAGE, tmp_path).read_text()

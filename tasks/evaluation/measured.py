@@ -26,7 +26,7 @@ from tasks.evaluation.measures import (
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.workers import MeasuringPool
 from tasks.generation.settings import SamplingSettings
-from tasks.model_files import files_digest
+from tasks.model_files import folder_digest
 from tasks.progress import OnProgress
 
 NUM_SAMPLES = 8  # videos of a set that are kept to look at
@@ -44,8 +44,13 @@ class SampledVideos:
 
     def digest(self) -> str:
         """What tells these videos from others; how many workers sample them is no part of it."""
-        model = files_digest(sorted(path for path in Path(self.model_dir).rglob("*") if path.is_file()))
-        what = [model, self.prompts, self.seeds, self.num_clips, self.sampling.model_dump(mode="json")]
+        what = [
+            folder_digest(self.model_dir),
+            self.prompts,
+            self.seeds,
+            self.num_clips,
+            self.sampling.model_dump(mode="json"),
+        ]
         return hashlib.blake2b(json.dumps(what).encode(), digest_size=16).hexdigest()
 
 

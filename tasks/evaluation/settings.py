@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class GateSettings(BaseModel):
-    """What a candidate must show to become champion; recorded with every evaluation.
+    """What a candidate must show to become champion; kept with every decision.
 
     Every candidate must clear the floors. Beside a champion it must also lower `fvd` (raise `text_score` where one of
     them has no `fvd`) by a difference whose interval excludes zero, and no failure signature, text agreement among

@@ -39,8 +39,8 @@ def _prompts() -> tuple[tuple[str, str], ...]:
 def class_prompts() -> dict[str, str]:
     """A sentence for each of the 101 classes, by the names of their folders, in the order of the official list.
 
-    Make-A-Video (arXiv 2209.14792) and VidRD wrote one sentence per class too; theirs are not public, so these
-    are our own.
+    Make-A-Video (arXiv 2209.14792) and VidRD used one sentence per class too; no published list of theirs is
+    known to us, so these are our own.
     """
     return dict(_prompts())
 
