@@ -13,6 +13,7 @@ from torch import nn
 
 # SplitMix64: a counter that steps by GOLDEN, and a finaliser that spreads every bit of it over 64.
 _GOLDEN, _MULTIPLIERS, _SHIFTS = 0x9E3779B97F4A7C15, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB), (30, 27, 31)
+_GOLDEN_INVERSE = pow(_GOLDEN, -1, 1 << 64)
 
 # A 64-bit word decides about four values, 16 bits each.
 _LANES, _LANE_VALUES = 4, 2**16
@@ -108,8 +109,11 @@ def _keep_mask(starts_b: torch.Tensor, x: torch.Tensor, dropped: int) -> torch.T
     if rows % clips:
         raise ValueError(f"{clips} dropout keys do not fit a batch of {rows}")
     values = x.numel() // clips
-    words = torch.arange(-(-values // _LANES), device=x.device) * _signed(_GOLDEN)
-    lanes = _finalise(words + starts_b[:, None]).view(torch.int16)
+    # start + counter * GOLDEN, modulo 2**64, with the sum first: compiled for a GPU, a counter alone is an index of
+    # 32 bits, which GOLDEN does not fit.
+    counters = torch.arange(-(-values // _LANES), device=x.device)
+    words = (counters + (starts_b * _signed(_GOLDEN_INVERSE))[:, None]) * _signed(_GOLDEN)
+    lanes = _finalise(words).view(torch.int16)
     keep = lanes[:, :values] >= dropped - _LANE_VALUES // 2
     # Elements count channels last, as the UNet has them in memory.
     keep = keep.reshape(rows, *inner, channels).movedim(-1, 1)
