@@ -52,9 +52,9 @@ def wrong_motion(clips_nthwc: np.ndarray, px_per_frame: float) -> np.ndarray:
 
 
 DAMAGES: dict[str, tuple[Damage, tuple[float, float, float]]] = {
-    "blur": (blur, (1.0, 2.0, 4.0)),
-    "noise": (noise, (8.0, 20.0, 50.0)),
-    "shuffle": (shuffle, (0.25, 0.5, 1.0)),
-    "freeze": (freeze, (0.5, 0.75, 1.0)),
+    "blur": (blur, (1.0, 3.0, 8.0)),
+    "noise": (noise, (3.0, 8.0, 20.0)),
+    "shuffle": (shuffle, (0.1875, 0.5, 1.0)),
+    "freeze": (freeze, (0.25, 0.5, 1.0)),
     "wrong motion": (wrong_motion, (1.0, 2.0, 4.0)),
 }

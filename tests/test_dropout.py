@@ -149,3 +149,14 @@ def test_a_clip_meets_the_same_masks_in_every_batch_of_the_decoder() -> None:
     with dropout_keys(KEYS[1:2]):
         alone = vae.decode(z[1], num_frames=3).sample
     torch.testing.assert_close(alone, both[3:], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_draws_the_masks_of_a_cpu_compiled_or_not() -> None:
+    layer, x = _Two(0.3).first, torch.ones(4, 64, 8, 16, 16)
+    keys_b = KEYS[:4]
+    with dropout_keys(keys_b):
+        wanted, eager = layer(x), layer.cuda()(x.cuda())
+        compiled = torch.compile(layer)(x.cuda())
+    assert torch.equal(eager.cpu(), wanted) and torch.equal(compiled, eager)

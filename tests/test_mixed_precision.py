@@ -11,6 +11,8 @@ from torch import nn
 
 from tests.test_checkpointing import _decoder_pass, _unet_pass, _vae
 from tests.test_dropout import tiny_unet
+from vidrd_model.blocks import BLOCKS
+from vidrd_model.compiling import compile_blocks
 
 Passes = tuple[nn.Module, Callable[[], torch.Tensor]]
 
@@ -71,5 +73,5 @@ def test_compiled_training_computes_the_same(checkpointing: bool) -> None:
     unet, forward = _unet()
     if checkpointing:
         unet.enable_gradient_checkpointing()
-    unet.compile(fullgraph=True)
+    compile_blocks(unet, BLOCKS)
     assert _losses(unet.parameters(), forward) == pytest.approx(wanted, rel=1e-4)

@@ -14,12 +14,10 @@ import torch.nn.functional as F
 from tasks.training.sharding import part_like, shard, whole
 from tests.test_dropout import tiny_unet
 from vidrd_model import TemporalUNet
-from vidrd_model.blocks import ResnetBlock, SpatialTransformer
+from vidrd_model.blocks import BLOCKS
 from vidrd_model.dropout import dropout_keys
-from vidrd_model.temporal_layers import TempConv
 
 STEPS, RANKS = 4, 2
-BLOCKS = (ResnetBlock, SpatialTransformer, TempConv)
 
 
 def _train(unet: TemporalUNet, ranks: range) -> list[float]:

@@ -151,6 +151,10 @@ class SpatialTransformer(nn.Module):
         return x_bcnhw + unfold_frames(folded, b)
 
 
+BLOCKS = (ResnetBlock, SpatialTransformer, TempConv)
+"""What the UNet is made of many times over: the modules to compile, or to shard, one by one."""
+
+
 class _Checkpointed(nn.Module):
     """A block whose layers keep nothing but their input for the backward pass, when checkpointing is on.
 

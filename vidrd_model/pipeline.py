@@ -13,6 +13,8 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from safetensors import SafetensorError
 
+from vidrd_model.blocks import BLOCKS
+from vidrd_model.compiling import compile_blocks
 from vidrd_model.errors import ModelError
 from vidrd_model.noise import clip_noise, progressive_noise, step_generators
 from vidrd_model.sampling import Cancelled, ClipSampler, OnStepEnd, SamplingOptions
@@ -94,9 +96,7 @@ class VidRDPipeline(DiffusionPipeline):
 
     def compile(self) -> None:
         """Compiles each kind of layer of the UNet once, with dynamic sizes: later clips may have other lengths."""
-        # One entry per width and kind of layer; PyTorch's default of 8 would send the rest back to eager mode.
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
-        self.unet.compile_repeated_blocks(dynamic=True)
+        compile_blocks(self.unet, BLOCKS, dynamic=True)
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str]) -> torch.Tensor:

@@ -15,7 +15,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
 from vidrd_model.attention import KeyValue, TextAttention, TextStates
-from vidrd_model.blocks import BlockOptions, DownBlock, MidBlock, UpBlock
+from vidrd_model.blocks import BLOCKS, BlockOptions, DownBlock, MidBlock, UpBlock
 from vidrd_model.dropout import number_dropouts
 from vidrd_model.errors import ModelError
 from vidrd_model.image_models import load_image_part, take_image_weights
@@ -58,7 +58,7 @@ class TemporalUNet(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = True
-    _repeated_blocks: ClassVar = ["ResnetBlock", "TempConv", "SpatialTransformer"]
+    _repeated_blocks: ClassVar = [block.__name__ for block in BLOCKS]
 
     @register_to_config
     def __init__(

@@ -14,7 +14,7 @@ from tasks.training.base_model import load_base_vae
 from tasks.training.decoder_batches import DecoderBatch, DecoderReader
 from tasks.training.decoder_loss import DecoderLoss, last_trained_layer
 from tasks.training.distributed import Group
-from tasks.training.precision import computing_in, store_frozen
+from tasks.training.precision import computing_in, place
 from tasks.training.sampler import EpochClip
 from tasks.training.settings import DecoderSettings
 from tasks.training.splits import pick_heldout, split_clips
@@ -61,8 +61,7 @@ class DecoderTrainee(Trainee):
 
     def prepare(self, device: torch.device) -> None:
         """Move the VAE, frozen weights in the settings' precision."""
-        store_frozen(self.model, self.settings.precision)
-        self.model.to(device)
+        place(self.model, device, self.settings.precision)
         self.device = device
         self._loss = DecoderLoss(self.settings, device)
         self.notes = self._loss.notes

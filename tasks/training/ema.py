@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Ema:
@@ -25,8 +26,8 @@ class Ema:
     def update(self, step: int) -> None:
         """Move towards the parameters after step `step`."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
-        for name, parameter in self._parameters.items():
-            self.weights[name].lerp_(parameter, 1 - decay)
+        update = get_ema_multi_avg_fn(decay)  # on a GPU a few launches, not one for each parameter
+        update(list(self.weights.values()), list(self._parameters.values()), None)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -19,11 +19,13 @@ from tasks.training.distributed import Group, synchronized
 from tasks.training.ema import Ema, restored
 from tasks.training.loading import BatchLoader
 from tasks.training.optimizers import make_optimizer, set_lr
+from tasks.training.precision import channels_last
 from tasks.training.sampler import ClipSampler
 from tasks.training.settings import TrainingSettings
 from tasks.training.sharding import shard, whole
 from tasks.training.snapshot import restore, snapshot
 from tasks.training.trainee import Figures, Trainee
+from vidrd_model.compiling import compile_blocks
 from vidrd_model.dropout import dropout_keys
 from vidrd_model.temporal_layers import TEMPORAL_MARK
 
@@ -71,11 +73,15 @@ class Training:
         self.is_sharded = settings.sharding == "fsdp" and group.size > 1
         if self.is_sharded:
             shard(trainee.model, trainee.blocks)
+        elif group.device.type == "cuda":  # FSDP takes no such weights
+            channels_last(trainee.model)
         self.trained = {name: p for name, p in trainee.model.named_parameters() if p.requires_grad}
         self.optimizer = make_optimizer(self.trained.values(), settings)
         self.ema = Ema(self.trained, settings.ema_decay)
         self.progress = Progress()
         self._bad_clips: list[str] = []
+        if settings.compile:
+            compile_blocks(trainee.model, trainee.blocks)
         self.sampler = ClipSampler(trainee.train_clips, settings.seed, settings.mix)
 
     def run(self, store: CheckpointStore, reports: Reports) -> None:
@@ -127,8 +133,6 @@ class Training:
 
     def _train(self, store: CheckpointStore, reports: Reports) -> None:
         settings, progress = self.settings, self.progress
-        if settings.compile:
-            self.trainee.model.compile()
         model = self.trainee.model if self.is_sharded else self.group.wrap(self.trainee.model)
         points: list[tuple[int, Figures]] = []
         loader = self.steps(progress.step)

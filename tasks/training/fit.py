@@ -119,8 +119,6 @@ def _measure(config: dict[str, Any]) -> Fit:
 
 def _a_few_steps(training: Training) -> tuple[float, int, int]:
     """Seconds of a step, the bytes it adds at its peak to weights, gradients and states, and the optimizer's bytes."""
-    if training.settings.compile:
-        training.trainee.model.compile()
     batches = iter(training.steps(0))
     times: list[float] = []
     # From before the first step: the process keeps what each step frees for the next.

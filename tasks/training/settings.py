@@ -48,7 +48,9 @@ class TrainingSettings(BaseModel):
         "float32", description="bfloat16: computes and keeps frozen weights so; trained ones stay float32"
     )
     gradient_checkpointing: bool = False
-    compile: bool = Field(False, description="torch.compile: minutes at the start for faster steps")
+    compile: bool = Field(
+        False, description="torch.compile, block by block: minutes at the start for faster steps"
+    )
     sharding: Literal["ddp", "fsdp"] = Field("ddp", description="fsdp: for models too large for one GPU")
     num_workers: int = Field(2, ge=1)
     use_gpu: bool = Field(False, description="one GPU per worker")

@@ -16,14 +16,13 @@ from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 from tasks.training.base_model import load_base
 from tasks.training.objective import clip_losses, compose_noise, noisy_and_target, snr_weight
-from tasks.training.precision import computing_in, store_frozen
+from tasks.training.precision import computing_in, place
 from tasks.training.sampler import seeded_generator
 from tasks.training.settings import TemporalSettings
 from tasks.training.splits import ClipRow, pick_heldout, split_clips
 from tasks.training.temporal_batches import TemporalBatch, TemporalReader
 from tasks.training.trainee import Figures, Trainee
-from vidrd_model.blocks import ResnetBlock, SpatialTransformer
-from vidrd_model.temporal_layers import TempConv
+from vidrd_model.blocks import BLOCKS
 
 SAMPLE_PROMPTS = 2
 _SAMPLE_SEED = 7
@@ -35,7 +34,7 @@ class TemporalTrainee(Trainee):
     `sampling` says how sample videos are made. Raises RequestError when the dataset lacks what the settings ask for.
     """
 
-    blocks = (ResnetBlock, SpatialTransformer, TempConv)
+    blocks = BLOCKS
 
     def __init__(
         self, dataset_ref: str, model_dir: str, settings: TemporalSettings, sampling: SamplingSettings
@@ -76,8 +75,7 @@ class TemporalTrainee(Trainee):
         self.scheduler.alphas_cumprod = self.scheduler.alphas_cumprod.to(device)
         self.pipe.text_encoder.requires_grad_(False)
         for model in self.modules():
-            store_frozen(model, self.settings.precision)
-        self.pipe.to(device)
+            place(model, device, self.settings.precision)
         self.pipe.set_progress_bar_config(disable=True)
         with torch.no_grad():
             self._no_text_1td = self.pipe.encode_prompt([""])

@@ -22,7 +22,7 @@ class Trainee(ABC):
     model: nn.Module
     """The module whose parameters are trained; calling it is what several workers do together."""
     blocks: tuple[type[nn.Module], ...]
-    """Kinds of modules that a sharded model gathers the weights of one by one."""
+    """Kinds of modules that are compiled one by one, and whose weights a sharded model gathers one by one."""
     train_clips: ClipRows
     heldout_size: int
     reader: Reader

@@ -2,8 +2,8 @@
 
     python -m tests.bench.gpu
 
-It needs torch, diffusers and transformers only, and no weights: they are random, which costs the same time and
-memory. Peers run at the same widths and shapes in the same process, one run of each in turn.
+It needs torch, diffusers, transformers, pydantic and PyAV only, and no weights: they are random, which costs the same
+time and memory. Peers run at the same widths and shapes in the same process, one run of each in turn.
 """
 
 import statistics
@@ -15,13 +15,15 @@ import torch
 from diffusers import DDIMScheduler, UNet3DConditionModel, UNetMotionModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.bench.gpu_training import print_training_rows
 from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
+from vidrd_model.blocks import BLOCKS
+from vidrd_model.compiling import compile_blocks
 from vidrd_model.sampling import ClipSampler, SamplingOptions
 
 WIDTHS, TEXT_WIDTH, TEXT_TOKENS = (320, 640, 1280, 1280), 1024, 77
 FRAMES, LATENT_SIZE = 8, 32
 RUNS = 7
-TRAINING_STEPS = 4
 
 
 def main() -> None:
@@ -32,11 +34,12 @@ def main() -> None:
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16, {FRAMES} frames of 256x256\n"
     )
     print("| what | median | peak memory |\n|---|---:|---:|")
-    for rows in (unet_rows, clip_rows, sampling_rows, training_rows):
+    for rows in (unet_rows, clip_rows, sampling_rows):
         for name, seconds, unit in rows():
             peak = torch.cuda.max_memory_allocated() / 2**30
             print(f"| {name} | {1000 * seconds:.1f} ms {unit} | {peak:.1f} GiB |", flush=True)
         torch.cuda.empty_cache()
+    print_training_rows(sd21_unet(torch.float32), matrix_product_flops_per_s())
 
 
 def unet_rows() -> Iterator[tuple[str, float, str]]:
@@ -66,9 +69,7 @@ def unet_rows() -> Iterator[tuple[str, float, str]]:
 
 def clip_rows() -> Iterator[tuple[str, float, str]]:
     """One clip without decoding, eager and compiled, and the share of the card's matrix product that it reaches."""
-    size = 8192
-    left, right = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    peak = 2 * size**3 / in_turn({"": lambda: left @ right})[""]
+    peak = matrix_product_flops_per_s()
     unet, text, steps = sd21_unet().eval(), text_states(1), 50
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         unet(noise(2), 500, text_states(2))
@@ -81,8 +82,7 @@ def clip_rows() -> Iterator[tuple[str, float, str]]:
 
     for how in ("eager", "compiled"):
         if how == "compiled":
-            torch._dynamo.config.recompile_limit = 64
-            unet.compile_repeated_blocks(dynamic=True)
+            compile_blocks(unet, BLOCKS, dynamic=True)
         torch.cuda.reset_peak_memory_stats()
         seconds = in_turn({"": clip}, runs=3)[""]
         share = f"{100 * flops / seconds / peak:.0f} % of {peak / 1e12:.0f} TFLOP/s"
@@ -105,26 +105,11 @@ def sampling_rows() -> Iterator[tuple[str, float, str]]:
         yield f"sampling and decoding {clips} clips, {steps} steps", seconds / (clips * FRAMES), "a frame"
 
 
-def training_rows() -> Iterator[tuple[str, float, str]]:
-    """Steps of temporal training with gradient checkpointing, weights in float32 under autocast."""
-    unet = sd21_unet(torch.float32).train()
-    unet.enable_gradient_checkpointing()
-    for trainable in ("temporal", "paper"):
-        unet.set_trainable(trainable)
-        optimizer = torch.optim.AdamW([p for p in unet.parameters() if p.requires_grad], lr=1e-4)
-        for batch in (1, 8):
-
-            def run(batch: int = batch, optimizer: Any = optimizer) -> None:
-                with torch.autocast("cuda", torch.bfloat16):
-                    predicted = unet(noise(batch).float(), 500, text_states(batch)).sample
-                predicted.float().square().mean().backward()
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-
-            torch.cuda.reset_peak_memory_stats()
-            seconds = in_turn({"": run}, runs=TRAINING_STEPS)[""]
-            yield f"training step, `{trainable}`, {batch} clips", seconds / batch, "a clip"
-        del optimizer
+def matrix_product_flops_per_s() -> float:
+    """What the card reaches in one large product of bfloat16 matrices."""
+    size = 8192
+    left, right = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    return 2 * size**3 / in_turn({"": lambda: left @ right})[""]
 
 
 def in_turn(works: dict[str, Callable[[], Any]], runs: int = RUNS) -> dict[str, float]:

@@ -10,6 +10,8 @@ from diffusers import UNet2DConditionModel, UNet3DConditionModel, UNetMotionMode
 
 from tests.bench.timing import medians_in_turn_s
 from vidrd_model import TemporalUNet
+from vidrd_model.blocks import BLOCKS
+from vidrd_model.compiling import compile_blocks
 
 WIDTHS, TEXT_WIDTH, TEXT_TOKENS = (64, 128, 256, 256), 1024, 77
 VIDEOS, FRAMES, SIZE = 2, 8, 32
@@ -42,8 +44,7 @@ def _runs() -> dict[str, Callable[[], Any]]:
     torch.manual_seed(0)
     common: dict[str, Any] = {"block_out_channels": WIDTHS, "cross_attention_dim": TEXT_WIDTH}
     ours, half, compiled = sized_unet(), sized_unet().bfloat16(), sized_unet().bfloat16()
-    torch._dynamo.config.recompile_limit = 64
-    compiled.compile_repeated_blocks()
+    compile_blocks(compiled, BLOCKS)
     motion = UNetMotionModel(**common, num_attention_heads=(1, 2, 4, 4)).eval()
     unet3d = UNet3DConditionModel(**common, attention_head_dim=64).eval()
     image = UNet2DConditionModel(**common, attention_head_dim=(1, 2, 4, 4), use_linear_projection=True).eval()
