@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.clips.video_io import iter_frames
-from tasks.corpora.media import open_media
+from tasks.clips.reading import iter_decoded
+from tasks.clips.resizing import Resizer
+from tasks.corpora.media import media_name, open_media
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError
 from tasks.evaluation.measured import measured_root
@@ -104,20 +105,24 @@ def decode_and_measure(
 
 
 def _decode(source: SourceRecord, header: Header) -> np.ndarray:
-    """All frames (t, h, w, 3); ItemError when they are not those that the header promises."""
+    """All frames (t, h, w, 3); ItemError when they are not those that the header promises, or damaged."""
     shape = (header.height, header.width, 3)
     frames: list[np.ndarray] = []
     with open_media(source.place) as media:
-        for _, frame_hwc in iter_frames(media):
+        resizer = Resizer(media_name(media))
+        for decoded in iter_decoded(media):
+            where = f"{source.uri}: frame {len(frames)}"
+            if decoded.frame.is_corrupt:  # the decoder has filled in what it could not read
+                raise ItemError(f"{where} is damaged", stage="decode")
+            frame_hwc = resizer.upright(decoded)
             if frame_hwc.shape != shape:
-                found = f"{frame_hwc.shape[1]}x{frame_hwc.shape[0]}"
-                raise ItemError(f"{source.uri}: frame {len(frames)} has {found} pixels", stage="decode")
+                raise ItemError(f"{where} has {frame_hwc.shape[1]}x{frame_hwc.shape[0]} pixels", stage="decode")
             frames.append(frame_hwc)
             if len(frames) > header.num_frames:
                 break
     if len(frames) != header.num_frames:
-        found = f"{len(frames)} frames can be decoded"
-        raise ItemError(f"{source.uri}: {found}, its index has {header.num_frames}", stage="decode")
+        promised = f"its index has {header.num_frames}"
+        raise ItemError(f"{source.uri}: {len(frames)} frames can be decoded, {promised}", stage="decode")
     return np.stack(frames)
 
 
