@@ -116,7 +116,9 @@ def _decode(source: SourceRecord, header: Header) -> np.ndarray:
                 raise ItemError(f"{where} is damaged", stage="decode")
             frame_hwc = resizer.upright(decoded)
             if frame_hwc.shape != shape:
-                raise ItemError(f"{where} has {frame_hwc.shape[1]}x{frame_hwc.shape[0]} pixels", stage="decode")
+                raise ItemError(
+                    f"{where} has {frame_hwc.shape[1]}x{frame_hwc.shape[0]} pixels", stage="decode"
+                )
             frames.append(frame_hwc)
             if len(frames) > header.num_frames:
                 break
