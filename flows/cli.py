@@ -139,6 +139,9 @@ def _show_retrain_plan(values: dict[str, Any]) -> None:
 @app.command()
 def evaluate(
     model: ModelOption = None,
+    videos: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Finished videos to score, instead of a model.")
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Real videos; by default the tiny world's.")
     ] = None,
@@ -146,9 +149,9 @@ def evaluate(
         str | None, typer.Option(metavar="tiny|quick|fvd2048-16f|vidrd-paper", help="Which frames count.")
     ] = None,
     num_videos: Annotated[
-        int | None, typer.Option(help="Generated videos; by default the protocol's.")
+        int | None, typer.Option(help="Generated videos; by default the profile's or protocol's.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Video i has seed + i [0].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Video i has seed + i; draws files [0].")] = None,
     c3d_weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="C3D of UCF-101, for the inception score.")
     ] = None,
@@ -161,19 +164,22 @@ def evaluate(
     ] = None,
     profile: ProfileOption = "tiny",
 ) -> None:
-    """Measures a model against real videos.
+    """Measures a model, or finished videos, against real videos.
 
     FVD, KVD, text score and the failure signatures, each with its interval, n and protocol; logged on the registered
-    version, with the pages that show all versions.
+    version, with the pages that show all versions. Videos of --videos, captioned as a reference may be, are logged in
+    an MLflow run of their own.
 
     \b
     Example: vidrd evaluate --model models:/vidrd@candidate --reference my-videos --protocol quick
+    Example: vidrd evaluate --videos their-samples --reference my-videos --protocol quick
     """
     run_flow(
         "evaluate",
         "evaluate",
         "EvaluateParams",
         model=model,
+        videos=videos,
         reference=reference,
         protocol=protocol,
         num_videos=num_videos,

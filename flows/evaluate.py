@@ -1,6 +1,7 @@
 """Evaluates a model against real videos, beside the champion where asked, and records what the gate needs.
 
 vidrd evaluate --model models:/vidrd@candidate --reference DIR
+vidrd evaluate --videos DIR --reference DIR
 prefect deployment run evaluate/evaluate
 """
 
@@ -26,7 +27,9 @@ from tasks.evaluation.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from storage.registry import Registry, ResolvedModel
+    from tasks.evaluation.evaluate import Evaluation
 
+DEFAULT_MODEL = "models:/vidrd@candidate"
 MEASURES_FILE, REFERENCE_FILE, REPORT_FILE = "measures.npz", "reference.npz", "report.json"
 
 
@@ -35,7 +38,10 @@ class EvaluateParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str = Field("models:/vidrd@candidate", description="a folder or a registry reference")
+    model: str | None = Field(None, description=f"a folder or a registry reference; none: {DEFAULT_MODEL}")
+    videos: Path | None = Field(
+        None, description="score the finished videos of this folder instead of a model"
+    )
     reference: Path | None = Field(
         None,
         description="a folder of captioned videos or UCF-101's; none: the tiny world's, for the profile tiny",
@@ -57,30 +63,44 @@ class EvaluateParams(BaseModel):
 
 def check(params: EvaluateParams) -> None:
     """Raises RequestError or StorageError, one line, when the request cannot be carried out."""
+    from flows.evaluate_videos import check_videos
     from storage.registry import resolve_model
 
-    check_model_profile(resolve_model(params.model), load_profile(params.profile))
+    if params.videos is not None:
+        check_videos(params)
+        return
+    check_model_profile(resolve_model(_model_ref(params)), load_profile(params.profile))
     check_reference(params)
 
 
 def check_reference(params: EvaluateParams) -> None:
     """Raises RequestError, one line, when no model could be evaluated so: a protocol or reference that is none."""
+    profile = load_profile(params.profile)
+    check_settings(reference_folder(params, profile), evaluation_settings(params, profile))
+
+
+def check_settings(reference: Path, settings: EvaluationSettings) -> None:
+    """RequestError, one line, when the reference folder or the C3D weights are not what the settings ask for."""
     from tasks.evaluation.protocols import find_protocol
     from tasks.evaluation.reference import find_sources
 
-    profile = load_profile(params.profile)
-    settings = evaluation_settings(params, profile)
-    find_sources(reference_folder(params, profile), find_protocol(settings.protocol), settings)
+    find_sources(reference, find_protocol(settings.protocol), settings)
     if settings.c3d_weights is not None and not settings.c3d_weights.is_file():
         raise RequestError(f"c3d_weights: {settings.c3d_weights} is no file")
 
 
 @flow(name="evaluate")
 def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (Prefect shows it as the default)
-    """Samples, measures, records; returns the report of `evaluate_model` with the model's name."""
+    """Samples, measures, records; returns the report of `evaluate_model` with the model's name.
+
+    With `videos` that of `score_videos` with its MLflow run: no version is touched.
+    """
+    from flows.evaluate_videos import evaluate_videos
     from flows.pages import write_pages
     from storage.registry import CHAMPION, Registry, resolve_model
 
+    if params.videos is not None:
+        return evaluate_videos(params, params.videos)
     nothing = _nothing_to_evaluate(params)
     if nothing is not None:
         create_markdown_artifact(nothing + "\n", key="evaluation", description="nothing was evaluated")
@@ -88,7 +108,7 @@ def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (
     check(params)
     started_s = time.monotonic()
     # Looked up once: a retraining may move the alias while this one is still being evaluated.
-    model = resolve_model(params.model)
+    model = resolve_model(_model_ref(params))
     result = _evaluate(model, params)
     if params.beside_champion or params.then_promote:
         champion = Registry().alias_version(CHAMPION)
@@ -105,12 +125,16 @@ def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (
 
 def _nothing_to_evaluate(params: EvaluateParams) -> str | None:
     """Why a run by schedule has nothing to do: no training has made a candidate yet. By hand that is an error."""
-    from storage.registry import CANDIDATE, MODEL_NAME, Registry
+    from storage.registry import CANDIDATE, Registry
 
-    newest = params.model == f"models:/{MODEL_NAME}@{CANDIDATE}"
+    newest = _model_ref(params) == DEFAULT_MODEL
     if params.then_promote and newest and Registry().alias_version(CANDIDATE) is None:
         return "nothing to evaluate: there is no candidate yet; retrain makes one"
     return None
+
+
+def _model_ref(params: EvaluateParams) -> str:
+    return DEFAULT_MODEL if params.model is None else params.model
 
 
 def _evaluate(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
@@ -154,7 +178,7 @@ def _promote(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
 
     if model.version is None:
         raise RequestError(f"then_promote: {model.ref} is a folder; only registered versions can be promoted")
-    asked = PromoteParams(model=params.model, evaluated_version=model.version, profile=params.profile)
+    asked = PromoteParams(model=_model_ref(params), evaluated_version=model.version, profile=params.profile)
     decided = promote(asked)
     return {name: decided[name] for name in ("promoted", "reason", "champion")}
 
@@ -187,27 +211,36 @@ def reference_folder(params: EvaluateParams, profile: Profile) -> Path:
     return world / "reference"
 
 
-def _record(registry: Registry, version: int, report: Mapping[str, Any], evaluation: Any) -> None:
+def _record(registry: Registry, version: int, report: Mapping[str, Any], evaluation: Evaluation) -> None:
     """Figures on the version, named after protocol and n; the rows behind them as files; tags that name the set-up."""
     from storage.evaluation_files import SETUP_TAG, keep_evaluation
-    from storage.json_files import write_json
     from tasks.evaluation.figures import recorded_figures
-    from tasks.evaluation.measures import save_measures
 
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        save_measures(folder / MEASURES_FILE, evaluation.measures, {})
-        save_measures(folder / REFERENCE_FILE, evaluation.reference, {})
-        write_json(folder / REPORT_FILE, dict(report))
-        files = [folder / file for file in (MEASURES_FILE, REFERENCE_FILE, REPORT_FILE)]
+        files = write_evaluation(Path(name), report, evaluation)
         keep_evaluation(registry, version, evaluation.setup_digest, files)
     # After the files: whoever reads the tag finds them.
-    tags = {
+    tags = evaluation_tags(report) | {SETUP_TAG: evaluation.setup_digest}
+    registry.log_version_metrics(version, recorded_figures(report), tags)
+
+
+def write_evaluation(folder: Path, report: Mapping[str, Any], evaluation: Evaluation) -> list[Path]:
+    """The report and the rows behind it as files of a folder."""
+    from storage.json_files import write_json
+    from tasks.evaluation.measures import save_measures
+
+    save_measures(folder / MEASURES_FILE, evaluation.measures, {})
+    save_measures(folder / REFERENCE_FILE, evaluation.reference, {})
+    write_json(folder / REPORT_FILE, dict(report))
+    return [folder / file for file in (MEASURES_FILE, REFERENCE_FILE, REPORT_FILE)]
+
+
+def evaluation_tags(report: Mapping[str, Any]) -> dict[str, str]:
+    """What a version or a run says of how its figures were taken."""
+    return {
         "evaluation.protocol": report["protocol"],
         "evaluation.n": str(report["n"]),
         "evaluation.seed": str(report["seed"]),
         "evaluation.reference": report["reference"]["digest"],
         "evaluation.unavailable": "; ".join(f"{name}: {why}" for name, why in report["unavailable"].items()),
-        SETUP_TAG: evaluation.setup_digest,
     }
-    registry.log_version_metrics(version, recorded_figures(report), tags)

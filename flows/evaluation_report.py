@@ -10,7 +10,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     """A table of the figures beside those of the real clips, the set-up, and what could not be computed."""
     reference = report["reference"]
     lines = [
-        f"Model `{report['model']}`, reference `{reference['folder']}` ({reference['n']} clips)",
+        f"{_subject(report)}, reference `{reference['folder']}` ({reference['n']} clips)",
         "",
         f"Protocol **{report['protocol']}**: {report['about']}.",
         "",
@@ -34,6 +34,15 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     lines += ["", "| set-up | |", "|---|---|"]
     lines += [f"| {name} | `{value}` |" for name, value in report["setup"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _subject(report: Mapping[str, Any]) -> str:
+    if "videos" not in report:
+        return f"Model `{report['model']}`"
+    videos = report["videos"]
+    fewer = f", not the usual {videos['asked']}" if report["n"] < videos["asked"] else ""
+    how_many = f"{report['n']} of {videos['found']} videos{fewer}"
+    return f"Videos `{videos['folder']}` ({how_many}; {videos['frames']} frames at {report['fps']:g} fps)"
 
 
 def _over_time(sliding: Mapping[str, Any] | None, protocol: str) -> list[str]:

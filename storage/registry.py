@@ -4,7 +4,6 @@ The registered model is called `vidrd`. A retraining registers a version under t
 promotion moves the alias `champion`. The same code talks to the SQLite file of one machine and to a server.
 """
 
-import math
 import shutil
 import subprocess
 import tempfile
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from storage.errors import StorageError
 from storage.home import home, mlflow_artifacts, mlflow_uri
 from storage.mlflow_access import first_line, is_missing, mlflow_client, one_line_errors
-from storage.runs import Run
+from storage.runs import Run, check_finite
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -231,10 +230,7 @@ class Registry:
         The tag `evaluation.reference`, a digest, is kept with each figure too: a later evaluation replaces the tag.
         StorageError, and nothing is recorded, when a figure is not finite.
         """
-        for name, value in metrics.items():
-            # MLflow would give back a NaN as 0.0: the best distance there is.
-            if not math.isfinite(value):
-                raise StorageError(f"{name}: {value} cannot be recorded; the evaluation has failed")
+        check_finite(metrics)
         found = self._version(version)
         # A figure recorded later gets a later step: two evaluations within a millisecond stay in order.
         step = time.time_ns() // 1_000_000

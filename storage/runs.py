@@ -1,6 +1,7 @@
 """One open MLflow run: what a training or any other work leaves there while it goes on."""
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
+from storage.errors import StorageError
 from storage.mlflow_access import one_line_errors
 
 if TYPE_CHECKING:
@@ -92,6 +94,13 @@ class Run:
         """The tags of the run as MLflow has them."""
         with one_line_errors(self.uri):
             return dict(self.client.get_run(self.run_id).data.tags)
+
+
+def check_finite(figures: Mapping[str, float]) -> None:
+    """StorageError for a figure of an evaluation that is not finite: MLflow would give a NaN back as 0.0, the best."""
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise StorageError(f"{name}: {value} cannot be recorded; the evaluation has failed")
 
 
 def _flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -83,6 +83,8 @@ WRONG = {
     "a compaction of a folder that is none": (["dataset", "compact", "empty"], "empty"),
     "a folder that is no model": (["generate", "x", "--model", "empty"], "empty"),
     "an evaluation of no model": (["evaluate", "--model", "empty"], "empty"),
+    "finished videos and a model": (["evaluate", "--videos", "empty", "--model", "empty"], "leave out model"),
+    "finished videos that are not there": (["evaluate", "--videos", "empty"], "has no video"),
     "a candidate that does not exist": (["promote"], "candidate"),
     "a prompts file that is not there": (["generate", "--prompts", "missing.txt"], "missing.txt"),
     "an out that is no mp4": (["generate", "x", "--out", "out.gif"], "out.gif"),

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Set
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.cluster import ensure_ray
-from tasks.evaluation.figures import figures, sliding_fvd
 from tasks.evaluation.leakage import check_unseen
 from tasks.evaluation.measured import NUM_SAMPLES, MeasuredVideos, SampledVideos, measure_sampled
 from tasks.evaluation.measures import Measures, Reading
 from tasks.evaluation.networks import Networks, find_networks
 from tasks.evaluation.protocols import Protocol, find_protocol
 from tasks.evaluation.reference import Reference, ReferenceRequest, find_reference, measure_reference
+from tasks.evaluation.report_parts import about_reference, estimates, over_time, value_digest
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.evaluation.ucf101 import prompts_by_distribution, train_class_counts
 from tasks.evaluation.workers import MeasuringPool, check_i3d
@@ -80,7 +78,7 @@ def evaluate_model(
             model_dir, prompts, settings, sampling, reading, networks, pool, on_progress
         )
     setup = _setup(request, reference, prompts, sampling, networks)
-    metrics = _metrics(measured.all, reference.measures, protocol)
+    metrics = estimates(measured.all, reference.measures, protocol)
     if "fvd" in metrics:
         metrics["fvd"] |= {"ddof": protocol.ddof, "black_white_check": checked[0]}
     report = {
@@ -90,10 +88,10 @@ def evaluate_model(
         "seed": settings.seed,
         "fps": sampling.fps,
         "setup": setup,
-        "setup_digest": _digest(setup),
+        "setup_digest": value_digest(setup),
         "metrics": metrics,
-        "fvd_over_time": _over_time(measured, reference.measures, protocol, reading),
-        "reference": _about_reference(reference_dir, reference, protocol),
+        "fvd_over_time": over_time(measured.long, reference.measures, protocol, reading),
+        "reference": about_reference(reference_dir, reference, protocol),
         "unavailable": unavailable,
         "samples": _samples(prompts, settings, measured, reference),
         "seconds": {
@@ -162,44 +160,10 @@ def _setup(
         **request.protocol.setup(sampling.fps, request.settings.num_videos, len(reference.prompts)),
         **settings,
         "reference": reference.digest,
-        "prompts_digest": _digest(prompts),
+        "prompts_digest": value_digest(prompts),
         "networks": networks.digest(),
         "sampling": sampling.model_dump(mode="json", exclude={"prompts_per_batch", "compile"}),
     }
-
-
-def _metrics(measures: Measures, reference: Measures | None, protocol: Protocol) -> dict[str, dict[str, Any]]:
-    """The figures that there are; without a reference those that need none."""
-    metrics = {}
-    for figure in figures(protocol.ddof, protocol.is_splits):
-        if reference is None and figure.against_reference:
-            continue
-        estimate = figure.estimate(measures, measures if reference is None else reference)
-        if estimate is not None:
-            n = sum(len(rows) for rows in figure.rows(measures))
-            metrics[figure.name] = asdict(estimate) | {"n": n, "protocol": protocol.name}
-    return metrics
-
-
-def _about_reference(folder: Path, reference: Reference, protocol: Protocol) -> dict[str, Any]:
-    """The real clips' own figures stand beside the generated ones."""
-    return {
-        "folder": str(folder),
-        "digest": reference.digest,
-        "n": len(reference.prompts),
-        "cached": reference.cached,
-        "unreadable": reference.unreadable,
-        "metrics": _metrics(reference.measures, None, protocol),
-    }
-
-
-def _over_time(
-    measured: _Measured, reference: Measures, protocol: Protocol, reading: Reading
-) -> dict[str, Any] | None:
-    if measured.long is None:
-        return None
-    values = sliding_fvd(measured.long, reference, protocol.ddof)
-    return {"n": len(measured.long), "stride_frames": reading.stride, "values": values} if values else None
 
 
 def _samples(
@@ -215,7 +179,3 @@ def _samples(
         }
         for index, file in sorted(measured.files.items())[:NUM_SAMPLES]
     ]
-
-
-def _digest(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -80,7 +80,7 @@ def figures(ddof: int, inception_splits: int) -> Iterator[Figure]:
     yield Figure("kvd", kernel_distance, _first_window, "lower", against_reference=True)
     yield Figure("is", _inception, lambda measures: splits(measures.class_probs_nk), "higher")
     yield Figure("is_i3d", _inception, lambda measures: splits(_kinetics_probs(measures)), "higher")
-    yield Figure("text_score", _mean, lambda measures: [measures.text_score_nw[:, 0]], "higher")
+    yield Figure("text_score", _mean, _text_scores, "higher")
     yield Figure(
         "frame_consistency", _mean, lambda measures: [measures.frame_consistency_nw[:, 0]], "neither"
     )
@@ -116,6 +116,12 @@ def sliding_fvd(measures: Measures, reference: Measures, ddof: int) -> list[floa
 
 def _first_window(measures: Measures) -> list[np.ndarray]:
     return [measures.i3d_nwd[:, 0]]
+
+
+def _text_scores(measures: Measures) -> list[np.ndarray]:
+    # Of videos without captions there are none: no window either.
+    scores_nw = measures.text_score_nw
+    return [scores_nw[:, 0] if scores_nw.shape[1] else scores_nw]
 
 
 def _inception(*splits_nk: np.ndarray) -> float:

@@ -53,7 +53,7 @@ class Measures:
     By window (n, w): `i3d_nwd` the 400 logits of I3D, `text_score_nw`, `frame_consistency_nw` and `motion_nw`. Of the
     whole video (n,): pixel consistency, frozen share, cycling and the two seam ratios, which are nan for videos of one
     clip. `class_probs_nk` are C3D's 101 probabilities of the first 16 frames. A network that cannot be had leaves its
-    columns with no entries beyond n.
+    columns with no entries beyond n, and so do prompts that are not known.
     """
 
     i3d_nwd: np.ndarray
@@ -93,14 +93,15 @@ class Measures:
 
 def measure(
     frames_bthwc: np.ndarray,
-    prompts: Sequence[str],
+    prompts: Sequence[str] | None,
     reading: Reading,
     networks: Networks,
     names: Sequence[str],
 ) -> Measures:
     """Everything the evaluation reads from uint8 videos (b, t, h, w, 3) of the same length.
 
-    `names` are the videos' files or prompts, for RequestError when a network's answer is not finite.
+    `prompts` are None where nobody knows them. `names` are the videos' files or prompts, for RequestError when a
+    network's answer is not finite.
     """
     from vidrd_model.metrics import motion_amount, seam_ratios
     from vidrd_model.metrics.signatures import cycling, pixel_consistency
@@ -165,13 +166,16 @@ def _class_probs(frames_bthwc: np.ndarray, weights: str | None) -> np.ndarray:
 
 
 def _clip_windows(
-    frames_bthwc: np.ndarray, prompts: Sequence[str], starts: range, num_frames: int, clip: str
+    frames_bthwc: np.ndarray, prompts: Sequence[str] | None, starts: range, num_frames: int, clip: str
 ) -> tuple[np.ndarray, np.ndarray]:
     from tasks.evaluation.text_score import clip_cosines
 
-    text_bt, neighbours_bt = clip_cosines(load_clip(clip), frames_bthwc, list(prompts))
-    text = [text_bt[:, start : start + num_frames].mean(axis=1) for start in starts]
+    words = None if prompts is None else list(prompts)
+    text_bt, neighbours_bt = clip_cosines(load_clip(clip), frames_bthwc, words)
     neighbours = [neighbours_bt[:, start : start + num_frames - 1].mean(axis=1) for start in starts]
+    if text_bt is None:
+        return np.zeros((len(frames_bthwc), 0)), np.stack(neighbours, axis=1)
+    text = [text_bt[:, start : start + num_frames].mean(axis=1) for start in starts]
     return np.stack(text, axis=1), np.stack(neighbours, axis=1)
 
 

@@ -20,7 +20,9 @@ class Protocol:
     frames of the file. `split` is UCF-101's, where the reference is that. `num_reference` real clips stand against
     the generated ones: as many (`same`), or one of every video (`all`). `prompts` are the captions of the real
     clips, or UCF-101's class sentences in the distribution of its train split. `ddof` is the covariance's divisor
-    N - ddof, `is_splits` those of the Inception Score. What `about` does not ascribe to others is our choice.
+    N - ddof, `is_splits` those of the Inception Score. With `any_number` fewer videos than usual are a sample too;
+    otherwise the number belongs to the protocol's name, and whoever wants another has to say so. What `about` does not
+    ascribe to others is our choice.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Protocol:
     num_reference: Literal["same", "all"]
     prompts: Literal["captions", "class-distribution"]
     is_splits: int
+    any_number: bool
 
     def setup(self, fps: float, num_videos: int, num_reference: int) -> dict[str, Any]:
         """Plain values for a report: two numbers may be compared where all of these and the reference are equal.
@@ -75,6 +78,7 @@ _PROTOCOLS = (
         num_reference="same",
         prompts="captions",
         is_splits=1,
+        any_number=True,
     ),
     Protocol(
         name="quick",
@@ -89,6 +93,7 @@ _PROTOCOLS = (
         num_reference="same",
         prompts="captions",
         is_splits=1,
+        any_number=True,
     ),
     Protocol(
         name="fvd2048-16f",
@@ -108,6 +113,7 @@ _PROTOCOLS = (
         num_reference="same",
         prompts="captions",
         is_splits=10,
+        any_number=False,
     ),
     Protocol(
         name="vidrd-paper",
@@ -127,6 +133,7 @@ _PROTOCOLS = (
         num_reference="all",
         prompts="class-distribution",
         is_splits=10,
+        any_number=False,
     ),
 )
 

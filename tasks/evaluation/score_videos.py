@@ -1,0 +1,130 @@
+"""Scores finished videos, whoever made them, by the protocols that models are evaluated by."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from tasks.cluster import ensure_ray
+from tasks.evaluation.evaluate import Evaluation
+from tasks.evaluation.measured import NUM_SAMPLES
+from tasks.evaluation.measured_files import files_digest, measure_files
+from tasks.evaluation.measures import Reading
+from tasks.evaluation.networks import Networks, find_networks
+from tasks.evaluation.protocols import find_protocol
+from tasks.evaluation.reference import Reference, ReferenceRequest, find_reference, measure_reference
+from tasks.evaluation.report_parts import about_reference, estimates, over_time, value_digest
+from tasks.evaluation.settings import EvaluationSettings
+from tasks.evaluation.video_folder import VideoFolder
+from tasks.evaluation.workers import MeasuringPool, check_i3d
+from tasks.generation.settings import SamplingSettings
+from tasks.progress import OnProgress
+
+_NO_CAPTIONS = "the folder has no captions (a manifest.tsv, or a .txt beside each video)"
+_NO_CLIPS = "where the clips of a finished video meet is not known"
+
+
+def score_videos(
+    videos: VideoFolder,
+    reference_dir: Path,
+    clip: str,
+    settings: EvaluationSettings,
+    sampling: SamplingSettings,
+    on_progress: OnProgress | None = None,
+) -> Evaluation:
+    """The report of `evaluate_model`, of finished videos: measured and compared on Ray, what is kept only compared.
+
+    They are read as sampled ones are, every frame at their own rate from the first on; real clips are taken at that
+    rate and size. `sampling` tells only how the real clips' own signatures are read: as beside a model. Beyond
+    `evaluate_model`'s, the report has `videos` {folder, digest, found, asked, frames, captions}, and `lineage`; it
+    lacks seams and cycling, and `unavailable` says why. Raises RequestError for a reference or videos that do not fit.
+    """
+    started_s = time.monotonic()
+    protocol, asked = find_protocol(settings.protocol), settings.num_videos
+    settings = videos.adapt(settings)
+    request = find_reference(reference_dir, protocol, settings, videos.header.fps)
+    networks, unavailable = find_networks(clip, settings.c3d_weights)
+    unavailable |= dict.fromkeys(("cycling", "seam_boundary", "seam_guided_to_free"), _NO_CLIPS)
+    if videos.captions is None:
+        unavailable["text_score"] = _NO_CAPTIONS
+    digests = videos.digests()
+    digest = files_digest(videos, digests)
+    frames = protocol.num_frames, protocol.frame_repeats
+    ensure_ray()
+    with MeasuringPool(networks, settings.num_videos) as pool:
+        checked = dict(pool.run(check_i3d, {0: ()})) if networks.i3d else {}
+        beside_models = Reading(*frames, sampling.num_frames, sampling.prompt_frames)
+        reference = measure_reference(request, beside_models, networks, pool, on_progress)
+        reference_s = time.monotonic() - started_s
+        # As one clip each: without seams to measure, and frozen over the whole video.
+        reading = Reading(*frames, videos.header.num_frames, 0)
+        measures = measure_files(videos, digest, reading, networks, pool, on_progress)
+    setup = _setup(videos, request, reference, networks)
+    metrics = estimates(measures, reference.measures, protocol)
+    if "fvd" in metrics:
+        metrics["fvd"] |= {"ddof": protocol.ddof, "black_white_check": checked[0]}
+    longer = len(reading.starts(videos.header.num_frames)) > 1
+    report = {
+        "protocol": protocol.name,
+        "about": protocol.about,
+        "n": settings.num_videos,
+        "seed": settings.seed,
+        "fps": videos.header.fps,
+        "videos": {
+            "folder": str(videos.folder),
+            "digest": digest,
+            "found": videos.found,
+            "asked": asked,
+            "frames": videos.header.num_frames,
+            "captions": videos.captions is not None,
+        },
+        "setup": setup,
+        "setup_digest": value_digest(setup),
+        "metrics": metrics,
+        "fvd_over_time": over_time(measures if longer else None, reference.measures, protocol, reading),
+        "reference": about_reference(reference_dir, reference, protocol),
+        "lineage": _lineage(digests, request),
+        "unavailable": unavailable,
+        "samples": _samples(videos),
+        "seconds": {
+            "reference": round(reference_s, 2),
+            "videos": round(time.monotonic() - started_s - reference_s, 2),
+        },
+    }
+    return Evaluation(report, measures, reference.measures)
+
+
+def _setup(
+    videos: VideoFolder, request: ReferenceRequest, reference: Reference, networks: Networks
+) -> dict[str, Any]:
+    """All that two folders must share to be compared, as plain values."""
+    settings = request.settings
+    return {
+        **request.protocol.setup(videos.header.fps, settings.num_videos, len(reference.prompts)),
+        # Nobody has seen to it that the videos were made of the protocol's.
+        "prompts": "unknown" if videos.captions is None else "captions of the videos",
+        **settings.model_dump(mode="json", include={"seed", "width", "height"}),
+        "frames_per_video": videos.header.num_frames,
+        "reference": reference.digest,
+        "prompts_digest": value_digest(videos.captions),
+        "networks": networks.digest(),
+    }
+
+
+def _lineage(digests: list[str], request: ReferenceRequest) -> str:
+    shared = len(set(digests) & set(request.digests))
+    beside = f"{shared} of them are files of the reference" if shared else "none is a file of the reference"
+    return f"what made the videos, and from which files it learnt, is not known; {beside}"
+
+
+def _samples(videos: VideoFolder) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt": None if videos.captions is None else videos.captions[index],
+            "seed": None,
+            "file": str(videos.folder / source.uri),
+            "reference": None,
+        }
+        for index, source in enumerate(videos.sources[:NUM_SAMPLES])
+    ]
