@@ -15,7 +15,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.evaluate import EvaluateParams, check_reference, evaluation_settings, reference_folder
+from flows.evaluate_request import EvaluateParams, check_reference, evaluation_settings, reference_folder
 from flows.profile import Profile, check_model_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home

@@ -133,7 +133,8 @@ def _build(folder: Path, log: StageLog, results: dict[str, Any]) -> None:
 
 
 def _train_and_promote(log: StageLog, results: dict[str, Any]) -> None:
-    from flows.evaluate import EvaluateParams, evaluate
+    from flows.evaluate import evaluate
+    from flows.evaluate_request import EvaluateParams
     from flows.promote import PromoteParams, promote
     from flows.retrain import RetrainParams, retrain
 

@@ -13,14 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_markdown_artifact
 
-from flows.evaluate import (
-    EvaluateParams,
-    check_settings,
-    evaluation_settings,
-    evaluation_tags,
-    reference_folder,
-    write_evaluation,
-)
+from flows.evaluate_request import EvaluateParams, check_settings, evaluation_settings, reference_folder
+from flows.evaluation_record import evaluation_tags, write_evaluation
 from flows.evaluation_report import as_markdown
 from flows.profile import Profile, load_profile
 from flows.progress import stage_progress

@@ -16,7 +16,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from flows.evaluate import MEASURES_FILE, REFERENCE_FILE
+from flows.evaluation_record import MEASURES_FILE, REFERENCE_FILE
 from flows.profile import check_model_profile, load_profile
 from tasks.errors import RequestError
 

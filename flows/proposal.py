@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from prefect.artifacts import create_markdown_artifact
 
-from flows.evaluate import EvaluateParams, evaluate
+from flows.evaluate import evaluate
+from flows.evaluate_request import EvaluateParams
 from flows.profile import load_profile
 from flows.promote import decision_markdown, verdict
 

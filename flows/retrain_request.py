@@ -128,7 +128,7 @@ def read_request(params: RetrainParams) -> RetrainRequest:
             "build it with the same profile"
         )
     if params.then_evaluate:
-        from flows.evaluate import EvaluateParams, check_reference
+        from flows.evaluate_request import EvaluateParams, check_reference
 
         check_reference(EvaluateParams(reference=params.reference, profile=params.profile))
     return request

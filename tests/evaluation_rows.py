@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.evaluate import MEASURES_FILE, REFERENCE_FILE
+from flows.evaluation_record import MEASURES_FILE, REFERENCE_FILE
 from storage.evaluation_files import SETUP_TAG, keep_evaluation
 from storage.registry import Registry
 from tasks.evaluation.measures import Measures, save_measures

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.evaluate import EvaluateParams, as_markdown, check, evaluate
+from flows.evaluate import as_markdown, check, evaluate
+from flows.evaluate_request import EvaluateParams
 from flows.profile import Profile
 from storage.errors import StorageError
 from storage.registry import Registry

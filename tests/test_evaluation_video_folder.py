@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from flows.evaluate import EvaluateParams, check
+from flows.evaluate import check
+from flows.evaluate_request import EvaluateParams
 from flows.profile import Profile
 from tasks.clips.video_io import encode
 from tasks.errors import RequestError

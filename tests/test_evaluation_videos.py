@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from flows.evaluate import EvaluateParams, evaluate
+from flows.evaluate import evaluate
+from flows.evaluate_request import EvaluateParams
 from flows.evaluation_report import as_markdown
 from flows.profile import Profile
 from storage.registry import Registry

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.evaluate import EvaluateParams
 from flows.evaluate import check as check_evaluate
+from flows.evaluate_request import EvaluateParams
 from flows.generate import GenerateParams
 from flows.generate import check as check_generate
 from flows.promote import DECISION_FILE, DECISION_PAGE, PromoteParams, check, promote
