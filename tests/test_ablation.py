@@ -31,7 +31,7 @@ from tasks.ablation.settings import AblationSettings
 from tasks.ablation.shown_seams import seam_figures, seam_steps
 from tasks.ablation.trade_off import failures, recommended
 from tasks.errors import RequestError
-from tasks.evaluation.measured import measured_root
+from tasks.evaluation.kept_measures import measured_root
 from tasks.evaluation.measures import Measures
 from tasks.evaluation.settings import EvaluationSettings, GateSettings
 from tasks.generation.settings import SamplingSettings

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from storage.home import home
 from tasks.clips.ffmpeg import write_mp4
 from tasks.errors import RequestError
-from tasks.evaluation.measures import (
-    MEASURES_VERSION,
-    Measures,
-    Reading,
-    load_measures,
-    measure,
-    save_measures,
-)
+from tasks.evaluation.kept_measures import KeptMeasures
+from tasks.evaluation.measures import Measures, Reading, measure
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.workers import MeasuringPool
 from tasks.generation.settings import SamplingSettings
@@ -62,11 +52,6 @@ class MeasuredVideos:
     files: dict[int, Path]
 
 
-def measured_root() -> Path:
-    """Where measured sets are kept, by digest."""
-    return home() / "evaluation" / "measured"
-
-
 def measure_sampled(
     videos: SampledVideos,
     reading: Reading,
@@ -79,35 +64,32 @@ def measure_sampled(
 
     `size` is the width and height that the frames must have. Raises RequestError when they have others.
     """
-    folder = measured_root() / _key(videos, reading, networks)
-    whole = folder / "measures.npz"
-    if not whole.is_file():
-        _measure_missing(videos, reading, pool, folder, size, on_progress)
-        parts = [_load(folder / "parts" / _part(number)) for number in _chunks(videos)]
-        save_measures(whole, Measures.join(parts), {"prompts": videos.prompts, "seeds": videos.seeds})
-    # After a crash between the two lines above the parts are found again here, beside what they became.
-    shutil.rmtree(folder / "parts", ignore_errors=True)
-    files = {index: folder / _sample(index) for index in range(min(NUM_SAMPLES, len(videos.prompts)))}
-    return MeasuredVideos(_load(whole), files)
+    kept = KeptMeasures("", videos.digest(), reading, networks)
+    if not kept.is_whole:
+        _measure_missing(videos, reading, pool, kept, size, on_progress)
+        kept.finish(kept.join(_chunks(videos)), {"prompts": videos.prompts, "seeds": videos.seeds})
+    files = {index: kept.folder / _sample(index) for index in range(min(NUM_SAMPLES, len(videos.prompts)))}
+    return MeasuredVideos(kept.whole()[0], files)
 
 
 def _measure_missing(
     videos: SampledVideos,
     reading: Reading,
     pool: MeasuringPool,
-    folder: Path,
+    kept: KeptMeasures,
     size: tuple[int, int] | None,
     on_progress: OnProgress | None,
 ) -> None:
-    missing = {n: rows for n, rows in _chunks(videos).items() if not (folder / "parts" / _part(n)).is_file()}
+    chunks = _chunks(videos)
+    missing = {number: chunks[number] for number in kept.missing(chunks)}
     done, total = len(videos.prompts) - sum(map(len, missing.values())), len(videos.prompts)
     jobs = {number: (videos, rows, reading, size) for number, rows in missing.items()}
     for number, (measures, samples) in pool.run(sample_and_measure, jobs):
         for index, frames_thwc in samples.items():
-            folder.mkdir(parents=True, exist_ok=True)
+            kept.folder.mkdir(parents=True, exist_ok=True)
             height, width = frames_thwc.shape[1:3]
-            write_mp4(folder / _sample(index), iter(frames_thwc), videos.sampling.fps, (width, height))
-        save_measures(folder / "parts" / _part(number), measures, {})
+            write_mp4(kept.folder / _sample(index), iter(frames_thwc), videos.sampling.fps, (width, height))
+        kept.keep(number, measures)
         done += len(measures)
         if on_progress is not None:
             on_progress(done, total, "videos sampled and measured")
@@ -136,21 +118,6 @@ def _chunks(videos: SampledVideos) -> dict[int, range]:
     """The batches by number; their sizes are fixed, so a resumed run samples the same ones."""
     size, total = videos.sampling.prompts_per_batch, len(videos.prompts)
     return {start: range(start, min(start + size, total)) for start in range(0, total, size)}
-
-
-def _key(videos: SampledVideos, reading: Reading, networks: Networks) -> str:
-    parts: Sequence[Any] = (MEASURES_VERSION, videos.digest(), str(reading), networks.digest())
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
-
-
-def _load(path: Path) -> Measures:
-    measures, _ = load_measures(path)
-    assert measures is not None
-    return measures
-
-
-def _part(number: int) -> str:
-    return f"{number:08d}.npz"
 
 
 def _sample(index: int) -> str:

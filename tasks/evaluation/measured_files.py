@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -15,15 +13,8 @@ from tasks.clips.resizing import Resizer
 from tasks.corpora.media import media_name, open_media
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError
-from tasks.evaluation.measured import measured_root
-from tasks.evaluation.measures import (
-    MEASURES_VERSION,
-    Measures,
-    Reading,
-    load_measures,
-    measure,
-    save_measures,
-)
+from tasks.evaluation.kept_measures import KeptMeasures
+from tasks.evaluation.measures import Measures, Reading, measure
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.video_folder import Header, VideoFolder, unreadable_videos
 from tasks.evaluation.workers import MeasuringPool
@@ -49,24 +40,22 @@ def measure_files(
 
     Raises RequestError when videos cannot be decoded as their headers promise, or a network's answer is not finite.
     """
-    what = f"{MEASURES_VERSION} {digest} {reading} {networks.digest()}"
-    key = hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
-    folder = measured_root() / f"videos-{key}"
-    whole, parts = folder / "measures.npz", folder / "parts"
-    if not whole.is_file():
-        _measure_missing(videos, reading, pool, parts, on_progress)
-        measured = [load_measures(parts / _part(number))[0] for number in _chunks(videos)]
-        save_measures(whole, Measures.join([part for part in measured if part is not None]), {})
-    shutil.rmtree(parts, ignore_errors=True)
-    measures, _ = load_measures(whole)
-    assert measures is not None
-    return measures
+    kept = KeptMeasures("videos-", digest, reading, networks)
+    if not kept.is_whole:
+        _measure_missing(videos, reading, pool, kept, on_progress)
+        kept.finish(kept.join(_chunks(videos)))
+    return kept.whole()[0]
 
 
 def _measure_missing(
-    videos: VideoFolder, reading: Reading, pool: MeasuringPool, parts: Path, on_progress: OnProgress | None
+    videos: VideoFolder,
+    reading: Reading,
+    pool: MeasuringPool,
+    kept: KeptMeasures,
+    on_progress: OnProgress | None,
 ) -> None:
-    missing = {n: rows for n, rows in _chunks(videos).items() if not (parts / _part(n)).is_file()}
+    chunks = _chunks(videos)
+    missing = {number: chunks[number] for number in kept.missing(chunks)}
     total = len(videos.sources)
     done = total - sum(map(len, missing.values()))
     jobs = {}
@@ -77,7 +66,7 @@ def _measure_missing(
     for number, (measures, unreadable) in pool.run(decode_and_measure, jobs):
         problems += unreadable
         if measures is not None:
-            save_measures(parts / _part(number), measures, {})
+            kept.keep(number, measures)
         done += len(missing[number])
         if on_progress is not None:
             on_progress(done, total, "videos measured")
@@ -134,7 +123,3 @@ def _chunks(videos: VideoFolder) -> dict[int, range]:
     return {
         number: range(start, min(start + size, total)) for number, start in enumerate(range(0, total, size))
     }
-
-
-def _part(number: int) -> str:
-    return f"{number:08d}.npz"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,15 +18,8 @@ from tasks.corpora.media import content_digest, open_media
 from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError, RequestError
-from tasks.evaluation.measured import measured_root
-from tasks.evaluation.measures import (
-    MEASURES_VERSION,
-    Measures,
-    Reading,
-    load_measures,
-    measure,
-    save_measures,
-)
+from tasks.evaluation.kept_measures import KeptMeasures
+from tasks.evaluation.measures import Measures, Reading, measure
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.protocols import Protocol, check_fps
 from tasks.evaluation.reference_clip import cut_reference_clip
@@ -137,19 +129,13 @@ def measure_reference(
     An unreadable video is listed by name and the next one takes its place; RequestError when too few are left.
     """
     digest = request.digest()
-    key = hashlib.blake2b(
-        f"{MEASURES_VERSION} {digest} {reading} {networks.digest()}".encode(), digest_size=16
-    )
-    folder = measured_root() / f"reference-{key.hexdigest()}"
-    whole = folder / "measures.npz"
-    cached = whole.is_file()
+    kept = KeptMeasures("reference-", digest, reading, networks)
+    cached = kept.is_whole
     if not cached:
-        taken = _take(request, reading, pool, folder / "parts", on_progress)
+        taken = _take(request, reading, pool, kept, on_progress)
         texts = {"prompts": taken.prompts, "files": taken.files, "unreadable": taken.unreadable}
-        save_measures(whole, Measures.join(taken.measures), texts)
-    shutil.rmtree(folder / "parts", ignore_errors=True)
-    measures, about = load_measures(whole)
-    assert measures is not None
+        kept.finish(Measures.join(taken.measures), texts)
+    measures, about = kept.whole()
     # File names are kept relative to the folder: the same videos elsewhere are found again.
     files = [str(request.folder / file) for file in about["files"]]
     return Reference(about["prompts"], files, measures, about["unreadable"], digest, cached)
@@ -175,16 +161,16 @@ def _take(
     request: ReferenceRequest,
     reading: Reading,
     pool: MeasuringPool,
-    parts: Path,
+    kept: KeptMeasures,
     on_progress: OnProgress | None,
 ) -> _Taken:
     """The first clips that can be used, as many as are wanted; round by round, since some files may be unreadable."""
     taken, all_jobs, jobs_done = _Taken(), -(-len(request.sources) // CLIPS_PER_JOB), 0
     while (missing := request.wanted - len(taken.files)) > 0 and jobs_done < all_jobs:
         numbers = range(jobs_done, min(all_jobs, jobs_done + -(-missing // CLIPS_PER_JOB)))
-        _measure_missing(request, numbers, reading, pool, parts, on_progress)
+        _measure_missing(request, numbers, reading, pool, kept, on_progress)
         for number in numbers:
-            taken.add(*load_measures(parts / _part(number)), request.wanted - len(taken.files))
+            taken.add(*kept.part(number), request.wanted - len(taken.files))
         jobs_done = numbers.stop
     if not missing or (request.protocol.num_reference == "all" and taken.files):
         return taken
@@ -199,17 +185,16 @@ def _measure_missing(
     numbers: range,
     reading: Reading,
     pool: MeasuringPool,
-    parts: Path,
+    kept: KeptMeasures,
     on_progress: OnProgress | None,
 ) -> None:
     jobs = {}
-    for number in numbers:
-        if not (parts / _part(number)).is_file():
-            sources = request.sources[number * CLIPS_PER_JOB : (number + 1) * CLIPS_PER_JOB]
-            jobs[number] = (sources, request.protocol, request.settings, request.fps, reading)
+    for number in kept.missing(numbers):
+        sources = request.sources[number * CLIPS_PER_JOB : (number + 1) * CLIPS_PER_JOB]
+        jobs[number] = (sources, request.protocol, request.settings, request.fps, reading)
     done = len(numbers) - len(jobs)
     for number, (measures, about) in pool.run(measure_sources, jobs):
-        save_measures(parts / _part(number), measures, about)
+        kept.keep(number, measures, about)
         done += 1
         if on_progress is not None:
             first, total = numbers.start, min(numbers.stop * CLIPS_PER_JOB, len(request.sources))
@@ -247,10 +232,6 @@ def measure_sources(
     if not clips:
         return None, about
     return measure(np.stack(clips), about["prompts"], reading, networks, about["files"]), about
-
-
-def _part(number: int) -> str:
-    return f"{number:08d}.npz"
 
 
 def _native_fps(source: SourceRecord) -> float | None:
