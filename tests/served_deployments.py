@@ -40,6 +40,8 @@ def vidrd_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Gives the address of the Prefect server of a `vidrd up`, which ends with the block."""
     ports = [_free_port(), _free_port()]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+    # A database of its own: runs that another test's schedule has left would be done here.
+    monkeypatch.setenv("PREFECT_HOME", str(home / "prefect"))
     home.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "flows.cli", "up"]
     command += [f"--prefect-port={ports[0]}", f"--mlflow-port={ports[1]}"]
