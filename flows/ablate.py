@@ -95,7 +95,7 @@ def ablate(params: AblateParams = AblateParams()) -> dict:  # noqa: B008 (Prefec
             results.append(result)
             # After every experiment, so that a long run shows what it has.
             files += [*write_result(result, folder), *write_charts(result, folder).values()]
-            write_ablation(read_results(folder, _names(params)), model.ref, folder / "index.html")
+            write_ablation(read_results(folder, _names(params)), _shown(model), folder / "index.html")
     _log(model, params, files)
     create_markdown_artifact(
         "\n".join(as_markdown(result) for result in results), key="ablate", description="experiments"
@@ -232,6 +232,11 @@ def _name(model: ResolvedModel) -> str:
     if model.version is not None:
         return f"version-{model.version}"
     return folder_digest(model.folder)[:12]
+
+
+def _shown(model: ResolvedModel) -> str:
+    """The reference that was given, and the version it meant: an alias moves."""
+    return model.ref if model.version is None else f"{model.ref} (version {model.version})"
 
 
 def _make(folder: Path) -> None:

@@ -29,8 +29,13 @@ app.add_typer(dataset_app, name="dataset")
 app.add_typer(weights_app, name="weights")
 
 ProfileOption = Annotated[str, typer.Option(metavar="tiny|sd21", help="Base model, sizes and thresholds.")]
-ModelOption = Annotated[
-    str | None, typer.Option(metavar="REF", help="A folder, models:/vidrd@champion or models:/vidrd/3.")
+_MODELS = "A folder, models:/vidrd@champion or models:/vidrd/3; by default"
+CandidateOption = Annotated[str | None, typer.Option(metavar="REF", help=f"{_MODELS} the candidate.")]
+ChampionOption = Annotated[
+    str | None, typer.Option(metavar="REF", help=f"{_MODELS} the champion, else the profile's own.")
+]
+VersionOption = Annotated[
+    str | None, typer.Option(metavar="REF", help="models:/vidrd/3, say; by default the candidate.")
 ]
 
 
@@ -138,7 +143,7 @@ def _show_retrain_plan(values: dict[str, Any]) -> None:
 
 @app.command()
 def evaluate(
-    model: ModelOption = None,
+    model: CandidateOption = None,
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Finished videos to score, instead of a model.")
     ] = None,
@@ -193,7 +198,7 @@ def evaluate(
 
 @app.command()
 def promote(
-    model: ModelOption = None,
+    model: VersionOption = None,
     rollback: Annotated[
         bool | None, typer.Option("--rollback", help="Make the champion's predecessor champion again.")
     ] = None,
@@ -240,7 +245,7 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="Same seed, same video [7].")] = None,
     out: Annotated[Path | None, typer.Option(metavar="MP4", help="The video of one prompt.")] = None,
     out_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The videos of --prompts.")] = None,
-    model: ModelOption = None,
+    model: ChampionOption = None,
     profile: ProfileOption = "tiny",
 ) -> None:
     """Text to video, by default with the champion.
@@ -271,7 +276,7 @@ def ablate(
     experiment: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="May be repeated; by default all of one model.")
     ] = None,
-    model: ModelOption = None,
+    model: ChampionOption = None,
     reference: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Real videos; by default the tiny world's.")
     ] = None,

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tasks.evaluation.video_folder import VideoFolder
 
 RUN_NAME = "evaluate-videos"
-PAGE_FILE = "report.md"
 _OF_MODELS = ("model", "beside_champion", "then_promote")
 
 
@@ -90,5 +89,4 @@ def _log(report: Mapping[str, Any], evaluation: Evaluation) -> str:
         run.log_figures([(0, figures)])
         for file in write_evaluation(Path(name), report, evaluation):
             run.log_bytes(file.name, file.read_bytes())
-        run.log_bytes(PAGE_FILE, as_markdown(report).encode())
     return run.run_id

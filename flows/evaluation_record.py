@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.evaluation_report import as_markdown
+
 if TYPE_CHECKING:
     from tasks.evaluation.evaluate import Evaluation
 
-MEASURES_FILE, REFERENCE_FILE, REPORT_FILE = "measures.npz", "reference.npz", "report.json"
+MEASURES_FILE, REFERENCE_FILE = "measures.npz", "reference.npz"
+REPORT_FILE, PAGE_FILE = "report.json", "report.md"
 
 
 def write_evaluation(folder: Path, report: Mapping[str, Any], evaluation: Evaluation) -> list[Path]:
@@ -20,7 +23,8 @@ def write_evaluation(folder: Path, report: Mapping[str, Any], evaluation: Evalua
     save_measures(folder / MEASURES_FILE, evaluation.measures, {})
     save_measures(folder / REFERENCE_FILE, evaluation.reference, {})
     write_json(folder / REPORT_FILE, dict(report))
-    return [folder / file for file in (MEASURES_FILE, REFERENCE_FILE, REPORT_FILE)]
+    (folder / PAGE_FILE).write_text(as_markdown(report), encoding="utf-8")
+    return [folder / file for file in (MEASURES_FILE, REFERENCE_FILE, REPORT_FILE, PAGE_FILE)]
 
 
 def evaluation_tags(report: Mapping[str, Any]) -> dict[str, str]:

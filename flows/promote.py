@@ -99,15 +99,13 @@ def verdict(registry: Registry, version: int, champion: int | None, profile: str
 
 def _decide(registry: Registry, params: PromoteParams) -> dict[str, Any]:
     from storage.registry import CHAMPION
-    from tasks.evaluation.gate import Decision
 
     version, champion = _version(params), registry.alias_version(CHAMPION)
     if champion == version:
-        decision = Decision(True, "It is the champion already.")
-    else:
-        decision = verdict(registry, version, champion, params.profile)
-        _version(params)  # again, after the minutes that comparing may take
-        _record(registry, version, champion, decision, params.profile)
+        return _unchanged(params.model, version)
+    decision = verdict(registry, version, champion, params.profile)
+    _version(params)  # again, after the minutes that comparing may take
+    _record(registry, version, champion, decision, params.profile)
     if decision.promote:
         registry.set_alias(CHAMPION, version)
     result = {
@@ -123,6 +121,20 @@ def _decide(registry: Registry, params: PromoteParams) -> dict[str, Any]:
         decision_markdown(version, champion, decision), key="promote", description="the gate"
     )
     return result
+
+
+def _unchanged(model: str, version: int) -> dict[str, Any]:
+    reason = f"Version {version} is the champion already."
+    create_markdown_artifact(reason + "\n", key="promote", description="nothing to decide")
+    return {
+        "model": model,
+        "version": version,
+        "promoted": False,
+        "verdict": "unchanged",
+        "reason": reason,
+        "champion": version,
+        "champion_before": version,
+    }
 
 
 def _roll_back(registry: Registry) -> dict[str, Any]:

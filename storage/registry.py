@@ -29,6 +29,7 @@ MODEL_NAME = "vidrd"
 EXPERIMENT_NAME = "vidrd"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
+_MADE_BY = {CANDIDATE: "; vidrd retrain makes one", CHAMPION: "; vidrd promote makes one"}
 REFERENCE_TAG = "evaluation.reference"  # of a version: the digest of the real clips of its newest evaluation
 
 _PYFUNC_FILE = Path(__file__).with_name("pyfunc_model.py")
@@ -330,7 +331,7 @@ def _parse_version(ref: str, registry: Registry) -> int:
     version = registry.alias_version(alias)
     if version is None:
         raise StorageError(
-            f"{ref}: no model has the alias {alias!r} at {registry.uri}; vidrd retrain makes one"
+            f"{ref}: no model has the alias {alias!r} at {registry.uri}{_MADE_BY.get(alias, '')}"
         )
     return version
 

@@ -23,7 +23,7 @@ def test_the_first_good_candidate_becomes_champion(add_candidate, tiny_profile, 
     assert Registry().alias_version(CHAMPION) == version
     assert Registry().version_tags(version)["promotion"] == "promoted"
     again = promote(PromoteParams())
-    assert again["promoted"] and again["champion"] == version
+    assert (again["promoted"], again["verdict"], again["champion"]) == (False, "unchanged", version)
 
 
 def test_a_worse_candidate_is_refused_and_the_decision_kept(

@@ -166,13 +166,15 @@ def _concluded(experiment: Experiment, rows: Sequence[Row], bench: Bench) -> Res
     if experiment.measured == "seams":
         notes = [
             "jump, pause: largest and smallest step at a seam over the usual step; repeated: share of frames shown "
-            "before."
+            "before; in brackets the 95% jackknife interval over n videos.",
+            _sampled_as(bench),
         ]
         return Result(experiment.name, experiment.question, rows, None, notes)
     real = Row("real clips", 0, len(bench.reference.measures), _real_figures(bench))
     notes = [
         f"Protocol {bench.protocol.name}: {bench.protocol.about}. Figures that end in {ENDING} are of the last "
-        f"{bench.protocol.num_frames} frames; intervals are 95% jackknife intervals over n videos."
+        f"{bench.protocol.num_frames} frames; intervals are 95% jackknife intervals over n videos.",
+        _sampled_as(bench),
     ]
     if experiment.measured == "length":
         notes.append(
@@ -188,6 +190,15 @@ def _concluded(experiment: Experiment, rows: Sequence[Row], bench: Bench) -> Res
             f"as little cycling): {', '.join(row.label for row in best)}."
         )
     return Result(experiment.name, experiment.question, rows, real, notes)
+
+
+def _sampled_as(bench: Bench) -> str:
+    base = bench.base
+    return (
+        f"Unless a variant says otherwise: {base.num_inference_steps} steps, guidance {base.guidance_scale:g}, "
+        f"N = {base.num_frames}, M = {base.prompt_frames}, alpha = {base.alpha:g}, beta = {base.beta:g}; seeds from "
+        f"{bench.evaluation.seed} on; captions of the real clips {bench.reference.digest[:12]}."
+    )
 
 
 def _remarked(row: Row, real: Row, best: Sequence[Row], bench: Bench) -> Row:

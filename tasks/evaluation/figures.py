@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +30,7 @@ class Figure:
     """One number of a set of videos: `statistic` of the row sets that `rows` takes from its measures.
 
     With `against_reference` it also takes the real clips' rows. `better` says which way is better; `signature` marks
-    the failures that VidRD is prone to.
+    the failures that VidRD is prone to. No value lies outside `least` and `most`, so no interval reaches there.
     """
 
     name: str
@@ -39,10 +39,15 @@ class Figure:
     better: Literal["lower", "higher", "neither"]
     against_reference: bool = False
     signature: bool = False
+    least: float = -math.inf
+    most: float = math.inf
 
     def estimate(self, measures: Measures, reference: Measures) -> Estimate | None:
         """The figure with its interval; None where its measures are missing or are too few for an interval."""
-        return self._jackknife(self.statistic, (measures,), reference)
+        found = self._jackknife(self.statistic, (measures,), reference)
+        if found is None:
+            return None
+        return replace(found, low=max(found.low, self.least), high=min(found.high, self.most))
 
     def difference(self, candidate: Measures, champion: Measures, reference: Measures) -> Estimate | None:
         """Candidate minus champion, row for row on the same prompts and seeds."""
@@ -76,19 +81,28 @@ def figures(ddof: int, inception_splits: int) -> Iterator[Figure]:
         order = np.random.RandomState(_SHUFFLE_SEED).permutation(len(probs_nk))
         return np.array_split(probs_nk[order], inception_splits)
 
-    yield Figure("fvd", frechet, _first_window, "lower", against_reference=True)
+    yield Figure("fvd", frechet, _first_window, "lower", against_reference=True, least=0.0)
     yield Figure("kvd", kernel_distance, _first_window, "lower", against_reference=True)
-    yield Figure("is", _inception, lambda measures: splits(measures.class_probs_nk), "higher")
-    yield Figure("is_i3d", _inception, lambda measures: splits(_kinetics_probs(measures)), "higher")
-    yield Figure("text_score", _mean, _text_scores, "higher")
+    yield Figure("is", _inception, lambda measures: splits(measures.class_probs_nk), "higher", least=1.0)
     yield Figure(
-        "frame_consistency", _mean, lambda measures: [measures.frame_consistency_nw[:, 0]], "neither"
+        "is_i3d", _inception, lambda measures: splits(_kinetics_probs(measures)), "higher", least=1.0
+    )
+    yield Figure("text_score", _mean, _text_scores, "higher", least=-1.0, most=1.0)
+    yield Figure(
+        "frame_consistency",
+        _mean,
+        lambda measures: [measures.frame_consistency_nw[:, 0]],
+        "neither",
+        least=-1.0,
+        most=1.0,
     )
     yield Figure("pixel_consistency", _mean, lambda measures: [measures.pixel_consistency_n], "neither")
-    yield Figure("motion", _mean, lambda measures: [measures.motion_nw[:, 0]], "neither")
-    yield Figure("frozen", _mean, lambda measures: [measures.frozen_n], "lower", signature=True)
-    for name in ("cycling", "seam_boundary", "seam_guided_to_free"):
-        yield Figure(name, _mean, _of_long_videos(f"{name}_n"), "lower", signature=True)
+    yield Figure("motion", _mean, lambda measures: [measures.motion_nw[:, 0]], "neither", least=0.0)
+    yield Figure(
+        "frozen", _mean, lambda measures: [measures.frozen_n], "lower", signature=True, least=0, most=1
+    )
+    for name, most in (("cycling", 1.0), ("seam_boundary", math.inf), ("seam_guided_to_free", math.inf)):
+        yield Figure(name, _mean, _of_long_videos(f"{name}_n"), "lower", signature=True, least=0, most=most)
 
 
 def recorded_figures(report: Mapping[str, Any]) -> dict[str, float]:

@@ -8,6 +8,9 @@ from typing import Literal
 REFERENCE = "_reference"
 """Ends the name of a figure that was taken on the real clips."""
 
+OF_LONG_VIDEOS = ("cycling", "seam_boundary", "seam_guided_to_free")
+"""Those that need a video of several clips, which not all videos of an evaluation are."""
+
 Direction = Literal["lower", "higher"]
 
 _TITLES = {"fvd": "FVD", "kvd": "KVD", "is": "IS", "is_i3d": "IS over I3D", "text_score": "text score"}

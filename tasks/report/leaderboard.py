@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from storage.evaluations import EvaluationPoint
-from tasks.report.figure_names import REFERENCE, column_order, direction, title
+from tasks.report.figure_names import OF_LONG_VIDEOS, REFERENCE, column_order, direction, title
 from tasks.report.page import write_page
 from tasks.report.published import FULL_COUNT, PublishedResult, published_results
 
@@ -131,8 +131,12 @@ def _own_section(protocol: str, n: int, reference: str, results: Sequence[OwnRes
             f"No published row above was taken under the protocol {protocol}: nothing here compares with one."
         )
     against = f"reference {reference[:12]}" if reference else "reference not kept"
+    videos = f"{n:,} videos"
+    if all(set(result.metrics) <= set(OF_LONG_VIDEOS) for result in results):
+        videos = f"the {n:,} long videos"
+        why += " Seams and cycling are of an evaluation's long videos; its other figures stand in the table of all."
     return Section(
-        f"Ours: protocol {protocol}, {n:,} videos, {against}",
+        f"Ours: protocol {protocol}, {videos}, {against}",
         f"{why} Rows of this table compare with each other only, never with another protocol, number of videos "
         "or reference.",
         False,
