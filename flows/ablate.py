@@ -159,7 +159,7 @@ def _cross_dataset(
     models = [_resolve(ref, params) for ref in params.models]
     return cross_dataset(
         experiment,
-        [Contestant(model.ref, model.folder, trained_digests(model.tags)[0]) for model in models],
+        [Contestant(_label(model), model.folder, trained_digests(model.tags)[0]) for model in models],
         {folder.name: folder for folder in params.references},
         profile.clip,
         evaluation_settings(_evaluation(params, params.references[0]), profile),
@@ -232,6 +232,11 @@ def _name(model: ResolvedModel) -> str:
     if model.version is not None:
         return f"version-{model.version}"
     return folder_digest(model.folder)[:12]
+
+
+def _label(model: ResolvedModel) -> str:
+    """A name that fits beside a bar: a folder's last two."""
+    return model.ref if model.version is not None else "/".join(model.folder.parts[-2:])
 
 
 def _shown(model: ResolvedModel) -> str:
