@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from flows.ablate import AblateParams, ablate, check
 from flows.profile import Profile, load_profile, profile_names
 from storage.registry import Registry
 from storage.weights import fetch
-from tasks.ablation.charts import write_charts
+from tasks.ablation.charts import draw_charts, write_charts
 from tasks.ablation.costs import measure_costs
 from tasks.ablation.cross_dataset import Contestant, cross_dataset
 from tasks.ablation.diversity import between_clips, between_seeds
@@ -313,6 +314,15 @@ def _kill_family(process: subprocess.Popen[str]) -> None:
     for member in family:
         member.kill()
     process.wait()
+
+
+def test_names_of_curves_do_not_cover_one_another() -> None:
+    ways = ("vidrd", "naive", "overlap", "freenoise")
+    rows = [Row(way, clips, 4, {"peak_mib": 30.0 + 0.1 * clips}) for clips in (1, 4) for way in ways]
+    chart = draw_charts(Result("length", "?", rows))["peak_mib"]
+    places = {label: float(y) for y, label in re.findall(r'y="([0-9.]+)"[^>]*>([a-z]+)</text>', chart)}
+    heights = sorted(places[way] for way in ways)
+    assert all(below - above >= 12 for above, below in itertools.pairwise(heights))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from tasks.report.svg import line, short, svg, text, ticks
 from vidrd_model.metrics.intervals import Estimate
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 320, 56, 120, 16, 42
+LABEL_HEIGHT = 13.0
 CHARTED = (
     "fvd_end",
     "text_score_end",
@@ -89,6 +91,7 @@ def _curves(result: Result, name: str) -> Markup:
     rows = [row for row in result.rows if name in row.figures]
     values = [value_of(row.figures[name]) for row in rows]
     x_of, y_of, parts = _axes([row.num_clips for row in rows], [0.0, *values], "clips", name)
+    ends: dict[str, tuple[float, float]] = {}
     for series, label in enumerate(dict.fromkeys(row.label for row in rows)):
         points = [
             (x_of(row.num_clips), y_of(value))
@@ -98,8 +101,19 @@ def _curves(result: Result, name: str) -> Markup:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline class="series-{series}" points="{path}"/>')
         parts += [f'<circle class="dot series-{series}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points]
-        parts.append(text(points[-1][0] + 8, points[-1][1] + 4, label, "label", "start"))
+        ends[label] = points[-1]
+    for (label, (x, _)), y in zip(ends.items(), _apart([y for _, y in ends.values()]), strict=True):
+        parts.append(text(x + 8, y + 4, label, "label", "start"))
     return svg(WIDTH, HEIGHT, f"{result.name}: {name} against the length", parts)
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """The heights of labels moved down as far as they would cover one another."""
+    moved = list(heights)
+    order = sorted(range(len(heights)), key=lambda index: heights[index])
+    for above, below in pairwise(order):
+        moved[below] = max(moved[below], moved[above] + LABEL_HEIGHT)
+    return moved
 
 
 def _axes(
