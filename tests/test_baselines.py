@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -160,11 +159,12 @@ def test_the_settings_name_the_method(pipe: VidRDPipeline, small_model: Path, me
 
 @pytest.mark.slow
 def test_memory_of_overlap_does_not_grow_with_the_length() -> None:
-    short, long = (_peak_bytes("overlap", clips) for clips in (3, 12))
-    assert abs(long - short) < 8 * 2**20
+    # All frames of 24 clips, kept as floats, would be 8 MiB more than those of 3.
+    short, long = (_grown_bytes("overlap", clips) for clips in (3, 24))
+    assert long - short < 4 * 2**20
 
 
-def _peak_bytes(method: str, clips: int) -> int:
+def _grown_bytes(method: str, clips: int) -> int:
     command = [sys.executable, "-m", "tests.bench.memory", str(clips), method]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, check=True, text=True)
-    return int(json.loads(done.stdout.splitlines()[-1]))
+    return int(done.stdout.splitlines()[-2])
