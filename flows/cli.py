@@ -388,7 +388,7 @@ def up(
     \b
     Example: vidrd up
     """
-    from flows.up import up as start
+    from flows.up.supervisor import up as start
 
     prepare()
     start(prefect_port, mlflow_port)

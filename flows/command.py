@@ -24,7 +24,7 @@ def print_json(result: Any) -> None:
 def error_line(error: Exception) -> str | None:
     """The one line of an error that is the user's to mend; None for any other."""
     from flows.profile import one_line
-    from flows.up import ServiceError
+    from flows.up.services import ServiceError
     from storage.errors import StorageError
     from tasks.errors import ItemError, RequestError
 

@@ -25,7 +25,7 @@ def setup_environment(*, ctx: HookContext) -> SetupResult | None:
     accept_bare_names(ctx.logger_factory("prefect.plugins.vidrd"))
     if ctx.api_url:
         return None
-    from flows.up import running_services
+    from flows.up.services import running_services
 
     services = running_services()
     return SetupResult(env={"PREFECT_API_URL": services.prefect_api}) if services else None

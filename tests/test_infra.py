@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from flows.up import WORK_POOL
+from flows.up.servers import WORK_POOL
 
 ROOT = Path(__file__).resolve().parents[1]
 RAY_CLUSTER = yaml.safe_load((ROOT / "infra/k8s/raycluster.yaml").read_text())

@@ -56,7 +56,7 @@ def deployed(prefect_session: None) -> str:
     """`prefect --no-prompt deploy --all` as a person types it, against the session's server; its address."""
     from prefect.settings import PREFECT_API_URL
 
-    from flows.up import ensure_work_pool
+    from flows.up.servers import ensure_work_pool
 
     ensure_work_pool()
     done = prefect("--no-prompt", "deploy", "--all", api=PREFECT_API_URL.value())

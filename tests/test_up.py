@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.up import running_services
+from flows.up.services import running_services
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,0 +1,91 @@
+"""What `vidrd up` starts: the command of each server and of the worker, and the deployments."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.up.services import HOST, ServiceError
+from storage.home import home, mlflow_artifacts
+
+WORK_POOL = "vidrd"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process that `vidrd up` keeps: its name, the arguments after `python -m`, and where it says that it is well."""
+
+    name: str
+    arguments: tuple[str, ...]
+    health_url: str | None = None
+
+    @property
+    def log(self) -> Path:
+        return log_file(self.name)
+
+
+def prefect_server(port: int) -> Child:
+    """The Prefect server on the loopback."""
+    return Child(
+        "prefect",
+        ("prefect", "server", "start", "--host", HOST, "--port", str(port)),
+        f"http://{HOST}:{port}/api/health",
+    )
+
+
+def mlflow_server(port: int, backend_store_uri: str) -> Child:
+    """The MLflow server on the loopback, over the store that is used without it too."""
+    return Child(
+        "mlflow",
+        (
+            *("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", backend_store_uri),
+            *("--no-serve-artifacts", "--default-artifact-root", mlflow_artifacts().as_uri()),
+        ),
+        f"http://{HOST}:{port}/health",
+    )
+
+
+def worker() -> Child:
+    """The Prefect worker that runs the deployments' flows."""
+    return Child("worker", ("prefect", "worker", "start", "--pool", WORK_POOL))
+
+
+def log_file(name: str) -> Path:
+    """Where the output of a server is kept."""
+    return home() / "logs" / f"{name}.log"
+
+
+def ensure_work_pool() -> None:
+    """Makes the process work pool of prefect.yaml on the current Prefect server, unless it is there."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(WORK_POOL)
+        except ObjectNotFound:
+            template = ProcessWorker.get_default_base_job_template()
+            pool = WorkPoolCreate(name=WORK_POOL, type="process", base_job_template=template)
+            client.create_work_pool(pool)
+
+
+def deploy() -> None:
+    """Deploys prefect.yaml to the current Prefect server; ServiceError names the log when it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    path = log_file("deploy")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode != 0:
+        raise ServiceError(f"prefect deploy failed with code {done.returncode}; see {path}")
