@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.up.services import HOST, ServiceError
@@ -16,11 +17,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Child:
-    """A process that `vidrd up` keeps: its name, the arguments after `python -m`, and where it says that it is well."""
+    """A process that `vidrd up` keeps: its name, the arguments after `python -m`, and where it says that it is well.
+
+    `environment` is added to ours for this process. Secrets travel there: arguments are everybody's to read.
+    """
 
     name: str
     arguments: tuple[str, ...]
     health_url: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def log(self) -> Path:

@@ -110,6 +110,7 @@ def _start(child: Child) -> _Running:
         process = subprocess.Popen(
             [sys.executable, "-m", *child.arguments],
             cwd=REPOSITORY,
+            env=os.environ | child.environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
