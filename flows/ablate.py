@@ -19,6 +19,7 @@ from flows.evaluate_request import EvaluateParams, check_reference, evaluation_s
 from flows.profile import Profile, check_model_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
+from storage.typed_paths import TypedPath, TypedText
 from tasks.ablation.experiments import Experiment, experiments
 from tasks.ablation.settings import AblationSettings
 from tasks.errors import RequestError
@@ -37,19 +38,19 @@ class AblateParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     experiments: list[str] = Field([], description="by name; none: all but cross-dataset")
-    model: str | None = Field(
+    model: TypedText | None = Field(
         None, description="none: the champion, or the profile's own model before there is one"
     )
-    reference: Path | None = Field(None, description="captioned videos; none: the tiny world's")
-    models: list[str] = Field([], description="for cross-dataset: folders or registry references")
-    references: list[Path] = Field([], description="for cross-dataset: folders of captioned videos")
+    reference: TypedPath | None = Field(None, description="captioned videos; none: the tiny world's")
+    models: list[TypedText] = Field([], description="for cross-dataset: folders or registry references")
+    references: list[TypedPath] = Field([], description="for cross-dataset: folders of captioned videos")
     num_videos: int | None = Field(None, ge=4, description="of each variant; none: the profile's")
     num_clips: int = Field(3, ge=3, description="their length")
     lengths: list[int] = Field(
         list(AblationSettings().lengths), min_length=1, description="in clips, for the experiment length"
     )
-    out: Path | None = Field(None, description="none: ablation/MODEL under $VIDRD_HOME")
-    profile: str = "tiny"
+    out: TypedPath | None = Field(None, description="none: ablation/MODEL under $VIDRD_HOME")
+    profile: TypedText = "tiny"
 
 
 def check(params: AblateParams) -> None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from flows.profile import Profile, load_profile, one_line
 from flows.progress import stage_progress
 from storage.home import home
+from storage.typed_paths import TypedPath, TypedText
 from tasks.build.recipe import Recipe
 from tasks.errors import RequestError
 from tasks.filters.settings import FilterSettings
@@ -39,13 +40,15 @@ class BuildDatasetParams(BaseModel):
         "build",
         description="bring it up to date; or only apply thresholds; or only try the bad sources again",
     )
-    corpora: Path | None = Field(
+    corpora: TypedPath | None = Field(
         None, description="corpora file; none: the last build's, or for the profile tiny the tiny world"
     )
-    dataset: Path | None = Field(
+    dataset: TypedPath | None = Field(
         None, description="folder of the tables; none: datasets/PROFILE of VIDRD_HOME"
     )
-    profile: str | None = Field(None, description="none: the one the dataset was last built with, or tiny")
+    profile: TypedText | None = Field(
+        None, description="none: the one the dataset was last built with, or tiny"
+    )
     clip_threshold: float | None = Field(
         None, ge=-1, le=1, description="clips whose caption agrees less are rejected; none: the profile's"
     )

@@ -17,6 +17,7 @@ import typer
 from flows.command import error_line, run_flow
 from flows.dataset_commands import LastProfileOption, dataset_app
 from flows.environment import prepare
+from storage.typed_paths import typed_path
 
 app = typer.Typer(
     help="From folders of images and videos to a trained and promoted text-to-video model (VidRD).",
@@ -57,9 +58,12 @@ def main() -> None:
 @app.command("build-dataset")
 def build_dataset(
     corpora: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Corpora file; by default the tiny world.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE", help="Corpora file; by default the tiny world."),
     ] = None,
-    dataset: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the tables go.")] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(parser=typed_path, metavar="DIR", help="Where the tables go.")
+    ] = None,
     clip_threshold: Annotated[
         float | None, typer.Option(metavar="-1..1", help="Captions that agree less are rejected.")
     ] = None,
@@ -145,10 +149,12 @@ def _show_retrain_plan(values: dict[str, Any]) -> None:
 def evaluate(
     model: CandidateOption = None,
     videos: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Finished videos to score, instead of a model.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="DIR", help="Finished videos to score, instead of a model."),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Real videos; by default the tiny world's.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="DIR", help="Real videos; by default the tiny world's."),
     ] = None,
     protocol: Annotated[
         str | None, typer.Option(metavar="tiny|quick|fvd2048-16f|vidrd-paper", help="Which frames count.")
@@ -158,7 +164,8 @@ def evaluate(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Video i has seed + i; draws files [0].")] = None,
     c3d_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="C3D of UCF-101, for the inception score.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE", help="C3D of UCF-101, for the inception score."),
     ] = None,
     beside_champion: Annotated[
         bool | None,
@@ -239,12 +246,17 @@ def generate(
         typer.Option(metavar="PROMPT", help="The text of the next clip; again for the one after."),
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="One prompt a line, instead of PROMPT.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE", help="One prompt a line, instead of PROMPT."),
     ] = None,
     clips: Annotated[int | None, typer.Option(help="Length of the video in clips [3].")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same video [7].")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="MP4", help="The video of one prompt.")] = None,
-    out_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The videos of --prompts.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=typed_path, metavar="MP4", help="The video of one prompt.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option(parser=typed_path, metavar="DIR", help="The videos of --prompts.")
+    ] = None,
     model: ChampionOption = None,
     profile: ProfileOption = "tiny",
 ) -> None:
@@ -278,20 +290,24 @@ def ablate(
     ] = None,
     model: ChampionOption = None,
     reference: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Real videos; by default the tiny world's.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="DIR", help="Real videos; by default the tiny world's."),
     ] = None,
     models: Annotated[
         list[str] | None, typer.Option(metavar="REF", help="For cross-dataset; repeated, one for each model.")
     ] = None,
     references: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="For cross-dataset; repeated, one for each folder."),
+        typer.Option(
+            parser=typed_path, metavar="DIR", help="For cross-dataset; repeated, one for each folder."
+        ),
     ] = None,
     num_videos: Annotated[
         int | None, typer.Option(min=4, help="Videos of each variant; by default the profile's.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="By default ablation/MODEL under VIDRD_HOME.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="DIR", help="By default ablation/MODEL under VIDRD_HOME."),
     ] = None,
     profile: ProfileOption = "tiny",
 ) -> None:
@@ -322,7 +338,8 @@ def ablate(
 def weights_fetch(
     name: Annotated[str, typer.Argument(help="A name from `vidrd weights list`.")],
     file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Take this file instead of fetching it.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE", help="Take this file instead of fetching it."),
     ] = None,
 ) -> None:
     """Fetches weights once and checks their sha256.
@@ -354,12 +371,19 @@ def weights_list() -> None:
 
 @weights_app.command("import")
 def weights_import(
-    unet: Annotated[Path, typer.Option(metavar="FILE", help="The release's ModelT2V.pth.")],
-    base: Annotated[Path, typer.Option(metavar="DIR", help="Stable Diffusion 2.1-base, a diffusers folder.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The new model folder.")],
+    unet: Annotated[
+        Path, typer.Option(parser=typed_path, metavar="FILE", help="The release's ModelT2V.pth.")
+    ],
+    base: Annotated[
+        Path,
+        typer.Option(parser=typed_path, metavar="DIR", help="Stable Diffusion 2.1-base, a diffusers folder."),
+    ],
+    out: Annotated[Path, typer.Option(parser=typed_path, metavar="DIR", help="The new model folder.")],
     vae: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The release's vae_finetuned; by default the base's VAE."),
+        typer.Option(
+            parser=typed_path, metavar="DIR", help="The release's vae_finetuned; by default the base's VAE."
+        ),
     ] = None,
 ) -> None:
     """Turns the authors' release into one ordinary model folder.

@@ -37,7 +37,7 @@ def error_line(error: Exception) -> str | None:
     if models is not None and isinstance(error, models.ModelError):
         return str(error)
     usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a value of a wrong type
-    return usage() if usage else None
+    return usage().replace("Value error, ", "") if usage else None
 
 
 def run_flow(module_name: str, flow_name: str, params_name: str, **values: Any) -> None:

@@ -15,15 +15,16 @@ from typing import Annotated, Any
 import typer
 
 from flows.command import print_json, run_flow
+from storage.typed_paths import expanded, typed_path
 from tasks.errors import RequestError
 
 dataset_app = typer.Typer(help="Look into a dataset folder, and keep it in order.", rich_markup_mode=None)
 
-FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset folder.")]
+FolderArgument = Annotated[Path, typer.Argument(parser=typed_path, metavar="DIR", help="A dataset folder.")]
 LastProfileOption = Annotated[
     str | None, typer.Option(metavar="tiny|sd21", help="By default that of the dataset's last build.")
 ]
-RefArgument = Annotated[str, typer.Argument(metavar="DIR[@TAG]", help="A dataset folder.")]
+RefArgument = Annotated[str, typer.Argument(parser=expanded, metavar="DIR[@TAG]", help="A dataset folder.")]
 
 
 @dataset_app.command("info")
@@ -156,7 +157,8 @@ def refilter(
 def retry_quarantine(
     dataset: FolderArgument,
     corpora: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Corpora file; by default the last build's.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE", help="Corpora file; by default the last build's."),
     ] = None,
     profile: LastProfileOption = None,
 ) -> None:
@@ -171,7 +173,9 @@ def retry_quarantine(
 @dataset_app.command("report")
 def report(
     dataset: RefArgument,
-    out: Annotated[Path, typer.Option(metavar="HTML", help="The page, one file without scripts.")],
+    out: Annotated[
+        Path, typer.Option(parser=typed_path, metavar="HTML", help="The page, one file without scripts.")
+    ],
 ) -> None:
     """Writes a page about a dataset, made from its tables alone.
 
@@ -188,7 +192,8 @@ def report(
 @dataset_app.command("plan")
 def plan(
     corpora: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Corpora file; by default the tiny world.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE", help="Corpora file; by default the tiny world."),
     ] = None,
     sources: Annotated[int | None, typer.Option(help="Sources to plan for [10000000].")] = None,
     cpus: Annotated[int | None, typer.Option(help="Cores; by default as many as here.")] = None,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.profile import load_profile
 from storage.home import home
+from storage.typed_paths import TypedPath, TypedText
 from tasks.errors import RequestError
 
 WORLD_SEED = 7
@@ -24,9 +25,11 @@ class PlanParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    corpora: Path | None = Field(None, description="corpora file; none: the tiny world, for the profile tiny")
+    corpora: TypedPath | None = Field(
+        None, description="corpora file; none: the tiny world, for the profile tiny"
+    )
     sources: int = Field(10_000_000, ge=1, le=10**12)
-    profile: str = "tiny"
+    profile: TypedText = "tiny"
     cpus: int | None = Field(None, ge=1, description="cores; none: as many as here")
     gpus: int | None = Field(None, ge=0, description="GPUs; none: one if there is one here")
     gpu_speedup: float | None = Field(

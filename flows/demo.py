@@ -2,7 +2,7 @@
 
 python -m flows.demo        (also: make demo, vidrd demo)
 
-All it makes lies under $VIDRD_HOME/demo (VIDRD_HOME is runs/ by default). A second run goes on from the
+All it makes lies under $VIDRD_HOME/demo (by default runs/ of the checkout). A second run goes on from the
 first: nothing is encoded twice, and its new candidate has to beat the champion.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from flows.environment import prepare
 from flows.stages import MemoryWatch, StageLog
-from storage.home import home
+from storage.home import home, set_home
 
 PROFILE = "tiny"
 WORLD_SEED = 7
@@ -52,7 +52,7 @@ def _prepare() -> Path:
     """Points everything at the demo's own folder: its registry and its Prefect server are nobody else's."""
     folder = home() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ["VIDRD_HOME"] = str(folder)
+    set_home(folder)
     for elsewhere in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_PROFILE"):
         os.environ.pop(elsewhere, None)
     os.environ["PREFECT_HOME"] = str(folder / "prefect")

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from storage.home import home
+from storage.home import home, set_home
 from tasks.errors import RequestError
 
 # No library calls home, and a slow machine gets the time that the ephemeral Prefect server needs to start. Threads
@@ -24,9 +24,10 @@ _DEFAULTS = {
 def prepare() -> None:
     """Sets what the user has not set: quiet libraries, and Prefect's own files under `$VIDRD_HOME`.
 
-    A Prefect profile that the user has made (say, of a shared server) stays in force. RequestError when
-    `$VIDRD_HOME` cannot be made.
+    A Prefect profile that the user has made (say, of a shared server) stays in force. RequestError or StorageError
+    when `$VIDRD_HOME` cannot be made.
     """
+    set_home(home())  # flow runs and workers stand in folders of their own
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     if "PREFECT_HOME" not in os.environ:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.build_dataset import WORLD_SEED
 from flows.profile import Profile, load_profile
 from storage.home import home
+from storage.typed_paths import TypedPath, TypedText
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
 
@@ -20,11 +21,13 @@ class EvaluateParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str | None = Field(None, description=f"a folder or a registry reference; none: {DEFAULT_MODEL}")
-    videos: Path | None = Field(
+    model: TypedText | None = Field(
+        None, description=f"a folder or a registry reference; none: {DEFAULT_MODEL}"
+    )
+    videos: TypedPath | None = Field(
         None, description="score the finished videos of this folder instead of a model"
     )
-    reference: Path | None = Field(
+    reference: TypedPath | None = Field(
         None,
         description="a folder of captioned videos or UCF-101's; none: the tiny world's, for the profile tiny",
     )
@@ -35,12 +38,14 @@ class EvaluateParams(BaseModel):
         None, ge=2, description="none: the profile's, or what another protocol asks for"
     )
     seed: int | None = Field(None, ge=0, lt=2**32, description="none: the profile's")
-    c3d_weights: Path | None = Field(None, description="a C3D checkpoint of UCF-101, for the inception score")
+    c3d_weights: TypedPath | None = Field(
+        None, description="a C3D checkpoint of UCF-101, for the inception score"
+    )
     beside_champion: bool = Field(
         False, description="evaluate the champion alike, on the same prompts and seeds"
     )
     then_promote: bool = Field(False, description="let the gate decide, beside the champion, and act on it")
-    profile: str = "tiny"
+    profile: TypedText = "tiny"
 
 
 def model_ref(params: EvaluateParams) -> str:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.profile import check_model_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
+from storage.typed_paths import TypedPath, TypedText
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 
@@ -41,15 +42,15 @@ class GenerateParams(BaseModel):
     then: list[str] = Field(
         [], description="the texts of the clips after the first, for a video that tells a story"
     )
-    prompts_file: Path | None = Field(None, description="one prompt a line, instead of `prompt`")
+    prompts_file: TypedPath | None = Field(None, description="one prompt a line, instead of `prompt`")
     clips: int = Field(3, ge=1, description="length of the video in clips")
     seed: int = Field(7, ge=0, lt=2**31, description="a prompt that comes again takes the next seed")
-    out: Path | None = Field(None, description="the mp4 of a single prompt")
-    out_dir: Path | None = Field(None, description="the folder for the videos of a prompts file")
-    model: str | None = Field(
+    out: TypedPath | None = Field(None, description="the mp4 of a single prompt")
+    out_dir: TypedPath | None = Field(None, description="the folder for the videos of a prompts file")
+    model: TypedText | None = Field(
         None, description=f"a folder or reference; none: {CHAMPION_REF}, before it the profile's model"
     )
-    profile: str = "tiny"
+    profile: TypedText = "tiny"
     sampling: SamplingSettings | None = Field(None, description="none: the profile's")
 
 
@@ -212,9 +213,7 @@ def _resolve(params: GenerateParams) -> tuple[Path, str, int | None]:
         if Registry().alias_version(CHAMPION) is None:
             ref = str(load_profile(params.profile).model)
             if not Path(ref, "model_index.json").is_file():
-                raise RequestError(
-                    f"model: there is no {CHAMPION_REF} yet; retrain, evaluate and promote make one"
-                )
+                ref = CHAMPION_REF  # refused in words that say where it was looked for
     resolved = resolve_model(ref)
     check_model_profile(resolved, load_profile(params.profile))
     return resolved.folder, resolved.ref, resolved.version

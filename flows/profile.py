@@ -5,10 +5,11 @@
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from storage.typed_paths import TypedText, as_typed, expanded
 from tasks.build.recipe import Recipe
 from tasks.build.settings import BuildSettings
 from tasks.captions.settings import AestheticSettings, CaptionerSettings
@@ -35,9 +36,9 @@ class Profile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    model: str
+    model: TypedText
     model_licence: str = "unknown"
-    clip: str
+    clip: TypedText
     clips: ClipSettings
     filter: FilterSettings
     captioner: CaptionerSettings = CaptionerSettings()
@@ -72,14 +73,21 @@ def load_profile(name_or_path: str) -> Profile:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: not a TOML file: {error}") from error
-    for table, key in ((values, "model"), (values, "clip"), ("captioner", "model"), ("aesthetic", "head")):
-        table = values.get(table, {}) if isinstance(table, str) else table
-        if isinstance(table, dict) and str(table.get(key, "")).startswith("./"):
-            table[key] = str((path.parent / table[key]).resolve())
     try:
+        _place_beside(path, values)
         return Profile.model_validate(values)
     except ValidationError as error:
         raise RequestError(f"{path}: {one_line(error)}") from error
+    except ValueError as error:
+        raise RequestError(f"{path}: {error}") from error
+
+
+def _place_beside(path: Path, values: dict[str, Any]) -> None:
+    """Makes models that begin with `./` absolute: they lie beside the profile's file."""
+    for table, key in ((values, "model"), (values, "clip"), ("captioner", "model"), ("aesthetic", "head")):
+        table = values.get(table, {}) if isinstance(table, str) else table
+        if isinstance(table, dict) and str(table.get(key, "")).startswith("./"):
+            table[key] = as_typed((path.parent / expanded(table[key])).resolve())
 
 
 def one_line(error: ValidationError) -> str:
@@ -87,7 +95,8 @@ def one_line(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_context=False)
     field = ".".join(str(part) for part in problems[0]["loc"]) or "parameters"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{field}: {problems[0]['msg']}, got {problems[0]['input']!r}{more}"
+    reason = problems[0]["msg"].removeprefix("Value error, ")
+    return f"{field}: {reason}, got {problems[0]['input']!r}{more}"
 
 
 def check_model_profile(model: "ResolvedModel", profile: Profile) -> None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flows.evaluation_record import MEASURES_FILE, REFERENCE_FILE
 from flows.profile import check_model_profile, load_profile
+from storage.typed_paths import TypedText
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ class PromoteParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str = Field("models:/vidrd@candidate", description="a registry reference")
+    model: TypedText = Field("models:/vidrd@candidate", description="a registry reference")
     evaluated_version: int | None = Field(
         None, description="stop when `model` no longer means this version; none: whatever it means now"
     )
     rollback: bool = Field(False, description="make the champion's predecessor champion again")
-    profile: str = Field("tiny", description="where the gate's settings come from")
+    profile: TypedText = Field("tiny", description="where the gate's settings come from")
 
     @model_validator(mode="after")
     def _rollback_alone(self) -> Self:
@@ -160,7 +161,7 @@ def _predecessor(registry: Registry) -> tuple[int, int]:
 
     champion = registry.alias_version(CHAMPION)
     if champion is None:
-        raise RequestError("rollback: there is no champion")
+        raise RequestError(f"rollback: there is no champion at {registry.uri}")
     before = registry.version_tags(champion).get("promotion.champion_before", "none")
     if before == "none":
         raise RequestError(f"rollback: version {champion} is the first champion; there is none before it")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.profile import Profile, check_model_profile, load_profile
 from storage.home import home
+from storage.typed_paths import TypedPath, TypedText
 from tasks.errors import RequestError
 from tasks.training.settings import DecoderSettings, TemporalSettings, Trainable
 
@@ -25,13 +26,13 @@ class RetrainParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    dataset: str | None = Field(None, description="DIR or DIR@TAG; none: datasets/tiny of VIDRD_HOME")
+    dataset: TypedText | None = Field(None, description="DIR or DIR@TAG; none: datasets/tiny of VIDRD_HOME")
     part: Literal["temporal", "decoder", "both"] = "both"
     trainable: Trainable | None = Field(None, description="layers of the UNet to train; none: the profile's")
     start_from: Literal["base", "champion"] = Field("base", description="the profile's model or the champion")
     temporal_steps: int | None = Field(None, ge=1, description="none: the profile's")
     decoder_steps: int | None = Field(None, ge=1, description="none: the profile's")
-    profile: str = "tiny"
+    profile: TypedText = "tiny"
     only_if_new: bool = Field(
         False,
         description="do nothing when the dataset has no new tag since a finished training of the profile",
@@ -39,7 +40,7 @@ class RetrainParams(BaseModel):
     then_evaluate: bool = Field(
         False, description="evaluate the result beside the champion, say what to promote"
     )
-    reference: Path | None = Field(
+    reference: TypedPath | None = Field(
         None, description="videos to evaluate against; none: the tiny world's, for the profile tiny"
     )
     fresh: bool = Field(False, description="give up an interrupted training instead of going on with it")

@@ -43,7 +43,7 @@ class ClipDataset:
         folder, tag = parse_ref(ref)
         if not table_exists(folder, "clips"):
             raise StorageError(
-                f"{folder}: is not a dataset (no clips.lance in it); vidrd build-dataset makes one"
+                f"{folder.absolute()}: is not a dataset (no clips.lance in it); vidrd build-dataset makes one"
             )
         builds = finished_builds(folder)
         if not builds:

@@ -1,12 +1,34 @@
-"""Where everything the project makes lies: `$VIDRD_HOME`, by default `runs/` in the working directory."""
+"""Where everything the project makes lies: `$VIDRD_HOME`, else a folder that is the same wherever one stands."""
 
 import os
 from pathlib import Path
 
+from storage.errors import StorageError
+from storage.typed_paths import as_typed, typed_path
+
+_PACKAGES = Path(__file__).resolve().parents[1]
+
 
 def home() -> Path:
-    """The absolute folder that holds datasets, models, weights, logs and demos."""
-    return Path(os.environ.get("VIDRD_HOME") or "runs").absolute()
+    """The absolute folder that holds datasets, models, weights, logs and demos; it need not exist yet.
+
+    Without `$VIDRD_HOME` it is `runs/` of the checkout whose code this is, else the platform's folder for data.
+    StorageError when the variable is no local folder.
+    """
+    text = os.environ.get("VIDRD_HOME")
+    if not text:
+        return _default_home()
+    if "://" in text:
+        raise StorageError(f"VIDRD_HOME: {text} is an address; databases and locks need a local folder")
+    try:
+        return typed_path(text).absolute()
+    except ValueError as error:
+        raise StorageError(f"VIDRD_HOME: {error}") from error
+
+
+def set_home(folder: Path) -> None:
+    """Make a folder the home of this process and of all that it starts, wherever they work."""
+    os.environ["VIDRD_HOME"] = as_typed(folder.absolute())
 
 
 def weights_dir() -> Path:
@@ -27,3 +49,16 @@ def mlflow_uri() -> str:
 def mlflow_artifacts() -> Path:
     """Where models and figures of MLflow runs are kept when no server decides it."""
     return home() / "mlflow" / "artifacts"
+
+
+def _default_home() -> Path:
+    if (_PACKAGES / "pyproject.toml").is_file():  # a checkout: an installed package has none beside it
+        runs = _PACKAGES / "runs"
+        if os.access(runs if runs.exists() else _PACKAGES, os.W_OK | os.X_OK):
+            return runs
+    import platformdirs
+
+    folder = platformdirs.user_data_path("vidrd", appauthor=False)
+    if not folder.is_absolute():
+        raise StorageError("VIDRD_HOME: this user has no home folder; name a folder for all that is kept")
+    return folder

@@ -33,7 +33,6 @@ def _fetched() -> tuple[Path | None, str]:
     with pytest.MonkeyPatch.context() as patch:
         # Not the empty home of a single test: the file is 50 MB and the same for all.
         patch.delenv("VIDRD_HOME", raising=False)
-        patch.chdir(Path(__file__).parents[1])
         try:
             return fetch("i3d"), ""
         except StorageError as error:

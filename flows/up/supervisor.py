@@ -68,7 +68,6 @@ def up(prefect_port: int = 4200, mlflow_port: int = 5000) -> None:
     mlflow_url = f"http://{HOST}:{mlflow_port}" if ours else tracking
     services = Services(f"http://{HOST}:{prefect_port}", mlflow_url, os.getpid())
     os.environ |= {
-        "VIDRD_HOME": str(home()),  # absolute, since flow runs change their working directory
         "PREFECT_API_URL": services.prefect_api,
         "MLFLOW_TRACKING_URI": services.mlflow,
     }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from storage.typed_paths import TypedText
+
 
 class CaptionerSettings(BaseModel):
     """Settings of the model that adds captions of its own to a clip's candidates."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str | None = Field(
+    model: TypedText | None = Field(
         None, description="a BLIP folder or hub id (`id@revision` pins it); none: no captions are written"
     )
     candidates: int = Field(3, ge=1, le=16, description="captions per clip: a greedy one, the others sampled")
@@ -22,6 +24,6 @@ class AestheticSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    head: str | None = Field(
+    head: TypedText | None = Field(
         None, description="weights over CLIP features (.safetensors or .pth) of the CLIP model that is used"
     )

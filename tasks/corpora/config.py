@@ -61,7 +61,7 @@ def _corpus(path: Path, number: int, table: Any) -> Corpus:
         raise RequestError(f"{where}: {_first_complaint(error)}") from None
     if isinstance(corpus.path, str):
         return corpus
-    return corpus.model_copy(update={"path": (path.parent / corpus.path.expanduser()).absolute()})
+    return corpus.model_copy(update={"path": (path.parent / corpus.path).absolute()})
 
 
 def _first_complaint(error: ValidationError) -> str:

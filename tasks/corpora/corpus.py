@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from storage.typed_paths import expanded
+
 Kind = Literal["images", "short-videos", "long-videos"]
 Format = Literal["folder", "csv", "parquet", "class-folders", "webdataset"]
 
@@ -39,6 +41,7 @@ class Corpus(BaseModel):
             return value
         if not value:
             raise ValueError("is empty")
+        value = expanded(value)
         if "://" not in value:
             return Path(value)
         if "::" in value:

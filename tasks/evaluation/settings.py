@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from storage.typed_paths import TypedPath
 
 
 class GateSettings(BaseModel):
@@ -47,7 +48,7 @@ class EvaluationSettings(BaseModel):
         16, ge=0, description="how many of the videos are sampled longer, for seams and cycling"
     )
     long_clips: int = Field(3, ge=2, description="length of those, in clips")
-    c3d_weights: Path | None = Field(
+    c3d_weights: TypedPath | None = Field(
         None, description="a C3D checkpoint trained on UCF-101, for the inception score"
     )
     gate: GateSettings = GateSettings()

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from storage.typed_paths import TypedText
 from tasks.corpora.corpus import Kind
 
 Trainable = Literal["temporal", "paper", "all"]
@@ -71,7 +72,7 @@ class TrainingSettings(BaseModel):
         description="steps between two looks at the held-out clips; none: at the start and the end",
     )
     heldout_samples: int = Field(128, ge=1)
-    checkpoints: str | None = Field(
+    checkpoints: TypedText | None = Field(
         None, description="folder or address (s3://...) for checkpoints; none: the training's own folder"
     )
     checkpoint_every: int = Field(200, ge=1, description="steps between two checkpoints; one more at the end")
