@@ -165,4 +165,4 @@ def test_animations_are_images_by_their_first_frame_and_videos_by_all(tmp_path: 
     (clip,) = clips_of(_source(path, "short-videos"), ClipSettings(fps=1 / 0.12))
     assert np.abs(clip.frames_nhwc.astype(int) - frames[2:10]).mean() < 3
     assert next(clips_of(_source(path, "long-videos"), ClipSettings())).frames_nhwc.shape == (8, 64, 64, 3)
-    assert np.abs(read_image(path).astype(int) - frames[0]).mean() < 3
+    assert np.abs(np.asarray(read_image(path).picture).astype(int) - frames[0]).mean() < 3

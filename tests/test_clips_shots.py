@@ -10,6 +10,7 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from PIL import Image
 
 from tasks.clips.detectors import cut_detector, load_transnet
 from tasks.clips.dissolves import DissolveFinder
@@ -117,8 +118,8 @@ def test_a_camera_that_moves_over_real_pictures_dissolves_nothing(seed: int) -> 
     assert len(paths) > 5
     settings = ClipSettings(pseudo_video_min_window=0.4)
     for number, path in enumerate(sorted(paths)):
-        picture = read_image(str(path))
-        motion = draw_motion(np.random.default_rng([seed, number]), picture.shape[1::-1], settings)
+        picture = read_image(str(path)).picture
+        motion = draw_motion(np.random.default_rng([seed, number]), picture.size, settings)
         frames = render(picture, motion, (12, 24, 36)[seed], 64, 64)
         finder = DissolveFinder()
         assert not [n for i, frame in enumerate(frames) for n in finder.push(i, i / FPS, frame)]
@@ -147,7 +148,7 @@ def _view(rng: np.random.Generator, num_frames: int) -> np.ndarray:
             rng.integers(120)
         )
     motion = draw_motion(rng, (96, 96), ClipSettings())
-    return render(picture, motion, num_frames, 64, 64)
+    return render(Image.fromarray(picture), motion, num_frames, 64, 64)
 
 
 def _faded(view_nhwc: np.ndarray, length: int, end: str, power: float) -> np.ndarray:

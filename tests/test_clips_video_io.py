@@ -128,7 +128,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ItemError, match="file in memory"):
         decode_bytes(b"nothing")
     sound = io.BytesIO()
-    with av.open(sound, "w", format="wav") as container:
+    with av.open(sound, "w", format="mov") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
         frame.sample_rate = 8000

@@ -89,12 +89,14 @@ def _command(target: Path, fps: float, size: tuple[int, int]) -> ffmpeg.nodes.Ou
         video_size=size,
         framerate=fps,
         protocol_whitelist="pipe",
+        format_whitelist="rawvideo",
     )
     # Players guess the colour matrix from the size unless it is said: convert to BT.709 and say so.
     frames = frames.filter("scale", out_color_matrix="bt709", out_range="tv")
     output = ffmpeg.output(
         frames,
         f"file:{target}",
+        format="mp4",
         vcodec="libx264",
         pix_fmt="yuv420p",
         crf=16,

@@ -30,8 +30,8 @@ def frames_from_params(media: Media, params_json: str) -> np.ndarray:
             tuple(parameters["end"]),
             parameters.get("easing", "linear"),
         )
-        image_hwc = read_image(media)
-        return render(image_hwc, motion, parameters["num_frames"], parameters["width"], parameters["height"])
+        picture = read_image(media).picture
+        return render(picture, motion, parameters["num_frames"], parameters["width"], parameters["height"])
     instants_s = INSTANTS[parameters["method"]](parameters)
     (taken,) = frames_at(media, [instants_s], parameters["width"], parameters["height"])
     return taken.frames_nhwc

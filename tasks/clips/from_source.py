@@ -34,8 +34,8 @@ def clips_of(source: SourceRecord, settings: ClipSettings) -> Iterator[Clip]:
 
 
 def _from_image(source: SourceRecord, media: Media, settings: ClipSettings) -> Iterator[Clip]:
-    image_hwc = read_image(media)
-    height, width = image_hwc.shape[:2]
+    image = read_image(media)
+    size = image.width, image.height
     for index in range(settings.clips_per_source):
         asked = _frame_parameters(settings) | {
             "method": "pseudo-video",
@@ -43,10 +43,10 @@ def _from_image(source: SourceRecord, media: Media, settings: ClipSettings) -> I
             "min_window": settings.pseudo_video_min_window,
         }
         rng = np.random.default_rng(seed_of(source.source_id, parameters_json(asked)))
-        motion = draw_motion(rng, (width, height), settings)
-        frames_nhwc = render(image_hwc, motion, settings.num_frames, settings.width, settings.height)
+        motion = draw_motion(rng, size, settings)
+        frames_nhwc = render(image.picture, motion, settings.num_frames, settings.width, settings.height)
         parameters = asked | motion.parameters()
-        yield _clip(source, settings, 0.0, frames_nhwc, source.captions, parameters, (width, height))
+        yield _clip(source, settings, 0.0, frames_nhwc, source.captions, parameters, size)
 
 
 def _from_short_video(source: SourceRecord, media: Media, settings: ClipSettings) -> Iterator[Clip]:

@@ -66,15 +66,14 @@ def draw_motion(rng: np.random.Generator, image_size: tuple[int, int], settings:
     return Motion(kind, _box(*start, crop_wh, smallest), _box(*end, crop_wh, smallest), easing)
 
 
-def render(image_hwc: np.ndarray, motion: Motion, num_frames: int, width: int, height: int) -> np.ndarray:
-    """Renders the clip of a motion over an image, uint8 (num_frames, height, width, 3), antialiased."""
-    image = Image.fromarray(image_hwc)
+def render(picture: Image.Image, motion: Motion, num_frames: int, width: int, height: int) -> np.ndarray:
+    """Renders the clip of a motion over an RGB picture, uint8 (num_frames, height, width, 3), antialiased."""
     parts = ease(np.linspace(0.0, 1.0, num_frames), motion.easing)[:, None]
     boxes = (1 - parts) * np.array(motion.start) + parts * np.array(motion.end)
-    boxes_px = np.clip(boxes, 0.0, 1.0) * [image.width, image.height, image.width, image.height]
+    boxes_px = np.clip(boxes, 0.0, 1.0) * (*picture.size, *picture.size)
     # Windows between pixels are sampled as they are: rounding them would make the motion jerk.
     frames = [
-        image.resize((width, height), Image.Resampling.BICUBIC, box=(left, top, right, bottom))
+        picture.resize((width, height), Image.Resampling.BICUBIC, box=(left, top, right, bottom))
         for left, top, right, bottom in boxes_px.tolist()
     ]
     return np.stack([np.asarray(frame) for frame in frames])

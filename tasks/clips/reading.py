@@ -25,9 +25,17 @@ from tasks.corpora.media import Media, media_name
 from tasks.errors import ItemError
 
 MAX_PIXELS = 36_000_000  # 8192x4320 and a little; decoders hold up to 16 frames, 54 MB each
-# A playlist that calls itself a video must not make us open addresses on the network. The limit on pixels holds
-# for the decoders too, which libav starts while it opens a file.
-OPEN_OPTIONS = {"protocol_whitelist": "file,crypto,data", "max_pixels": str(MAX_PIXELS)}
+CONTAINERS = ("asf", "avi", "flv", "gif", "m4v", "matroska", "mov", "mpeg", "mpegts", "mpegvideo", "ogg")
+"""The demuxers of libav that may open a file: containers that hold their streams themselves."""
+
+# A file's content decides what reads it, whatever its name: a playlist (concat, HLS, DASH, SDP) that calls itself a
+# video would make us open other files and addresses on the network. The limit on pixels holds for the decoders
+# too, which libav starts while it opens a file.
+OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(CONTAINERS),
+    "max_pixels": str(MAX_PIXELS),
+}
 MAX_REORDERED = 8  # frames shown before one that they refer to
 MAX_PIXEL_ASPECT = (
     4.0  # broken headers promise pixels hundreds of times wider than high: those count as square
@@ -57,10 +65,12 @@ class Decoded:
 def probe(source: Media | Path) -> VideoInfo:
     """Reads the headers of a video without decoding it; ItemError when there is no readable video."""
     if is_webp(source):
-        decoded = list(webp_frames(source))
-        (first_s, first), (last_s, _) = decoded[0], decoded[-1]
-        fps = (len(decoded) - 1) / (last_s - first_s) if last_s > first_s else 25.0
-        return VideoInfo(first.width, first.height, fps, last_s + 1 / fps, "webp")
+        times_s, size = [], (0, 0)
+        for time_s, frame in webp_frames(source):  # one in memory at a time
+            times_s.append(time_s)
+            size = size if len(times_s) > 1 else (frame.width, frame.height)
+        fps = (len(times_s) - 1) / (times_s[-1] - times_s[0]) if times_s[-1] > times_s[0] else 25.0
+        return VideoInfo(*size, fps, times_s[-1] + 1 / fps, "webp")
     with open_video(source) as (container, stream):
         duration_s = None
         if stream.duration is not None and stream.time_base is not None:
@@ -139,8 +149,7 @@ def open_video(source: Media | Path) -> Iterator[tuple[InputContainer, VideoStre
         else:
             source.seek(0)  # whoever read it last left it somewhere else
             target = source
-        # Real AVI files carry latin-1 metadata, which would raise UnicodeDecodeError.
-        with av.open(target, "r", metadata_errors="ignore", options=OPEN_OPTIONS) as container:
+        with _opened(target) as container:
             if not container.streams.video:
                 raise ItemError(f"{name}: holds no video", stage="decode")
             stream = container.streams.video[0]
@@ -149,6 +158,14 @@ def open_video(source: Media | Path) -> Iterator[tuple[InputContainer, VideoStre
     except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise ItemError(f"{name}: cannot be decoded: {reason}", stage="decode") from error
+
+
+def _opened(target: Any) -> InputContainer:
+    try:
+        # Real AVI files carry latin-1 metadata, which would raise UnicodeDecodeError.
+        return av.open(target, "r", metadata_errors="ignore", options=OPEN_OPTIONS)
+    except av.ArgumentError:  # all that libav says of a container that is not on the list
+        raise ValueError(f"it is none of the containers that are read ({', '.join(CONTAINERS)})") from None
 
 
 def _check_decoder(name: str, stream: VideoStream) -> None:
