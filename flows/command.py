@@ -50,9 +50,14 @@ def run_flow(module_name: str, flow_name: str, params_name: str, **values: Any) 
     params = getattr(module, params_name)(**given)
     module.check(params)
     _start_prefect()
+    from prefect import tags
+
+    from flows.up.run_processes import process_tag
+
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(lambda record: not _is_told_in_one_line(record))
-    result = getattr(module, flow_name)(params)
+    with tags(process_tag()):  # by it vidrd up tells whether the run lives
+        result = getattr(module, flow_name)(params)
     print_json({name: value for name, value in result.items() if name != "curves"})  # those are in MLflow
 
 

@@ -8,10 +8,14 @@ calls the hook at import because pyproject.toml enables plugins ([tool.prefect])
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from prefect.plugins import HookContext, SetupResult, register_hook
+
+RUN_LOG = "VIDRD_RUN_LOG"
 
 
 def full_name(name: str) -> str:
@@ -23,12 +27,26 @@ def full_name(name: str) -> str:
 def setup_environment(*, ctx: HookContext) -> SetupResult | None:
     """Accepts bare deployment names and points Prefect at a running `vidrd up`, if no server is set."""
     accept_bare_names(ctx.logger_factory("prefect.plugins.vidrd"))
+    write_output_to_own_log()
     if ctx.api_url:
         return None
     from flows.up.services import running_services
 
     services = running_services()
     return SetupResult(env={"PREFECT_API_URL": services.prefect_api}) if services else None
+
+
+def write_output_to_own_log() -> None:
+    """Lets a run of `vidrd up` write to a log instead of its worker's pipe, which a killed worker would break."""
+    run = os.environ.get("PREFECT__FLOW_RUN_ID")
+    if run is None or RUN_LOG not in os.environ:
+        return
+    from flows.up.logs import open_log
+
+    # Taken out, since it is for the run's own process and not for what that starts.
+    with open_log(Path(os.environ.pop(RUN_LOG)), f"run {run}") as output:
+        for descriptor in (1, 2):
+            os.dup2(output.fileno(), descriptor)
 
 
 def accept_bare_names(logger: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.up.lock import UpLock
 from flows.up.services import running_services
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +28,50 @@ def test_a_state_file_without_a_server_counts_for_nothing(tmp_home):
         f'{{"prefect": "http://127.0.0.1:{_free_port()}", "mlflow": "", "pid": 1}}'
     )
     assert running_services() is None
+
+
+def test_ports_are_checked_before_anything_starts(tmp_home):
+    port = str(_free_port())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for ports, named in (
+            ((port, port), f"--mlflow-port: {port} is --prefect-port too"),
+            ((str(taken.getsockname()[1]), str(_free_port())), "--prefect-port: 127.0.0.1:"),
+            ((str(_free_port()), str(taken.getsockname()[1])), "--mlflow-port: 127.0.0.1:"),
+        ):
+            done = _vidrd(tmp_home, "up", f"--prefect-port={ports[0]}", f"--mlflow-port={ports[1]}")
+            assert done.returncode == 2
+            assert named in done.stderr and done.stderr.count("\n") == 1 and done.stdout == ""
+    assert not (tmp_home / "logs").exists()
+
+
+def test_a_second_up_of_the_same_home_is_refused_and_says_which_process_runs(tmp_home):
+    lock = UpLock()
+    assert lock.acquire()
+    try:
+        done = _vidrd(tmp_home, "up", f"--prefect-port={_free_port()}", f"--mlflow-port={_free_port()}")
+        assert done.returncode == 2
+        assert f"process {os.getpid()}" in done.stderr and "vidrd down" in done.stderr
+    finally:
+        lock.release()
+
+
+def test_down_says_so_when_nothing_runs(tmp_home):
+    done = _vidrd(tmp_home, "down")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"nothing of vidrd up runs for {tmp_home}\n"
+
+
+def _vidrd(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "VIDRD_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 @pytest.mark.slow

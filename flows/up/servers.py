@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.up.logs import open_log, rotate
 from flows.up.services import HOST, ServiceError
 from storage.home import home, mlflow_artifacts
 
@@ -38,6 +39,8 @@ def prefect_server(port: int) -> Child:
         "prefect",
         ("prefect", "server", "start", "--host", HOST, "--port", str(port)),
         f"http://{HOST}:{port}/api/health",
+        # In memory, its default, the leases of concurrency slots end with the server, and with them the runs.
+        {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"},
     )
 
 
@@ -56,7 +59,11 @@ def mlflow_server(port: int, backend_store_uri: str) -> Child:
 
 def worker() -> Child:
     """The Prefect worker that runs the deployments' flows."""
-    return Child("worker", ("prefect", "worker", "start", "--pool", WORK_POOL))
+    return Child(
+        "worker",
+        ("prefect", "worker", "start", "--pool", WORK_POOL),
+        environment={"VIDRD_RUN_LOG": str(log_file("runs"))},  # read by flows/prefect_plugin.py in each run
+    )
 
 
 def log_file(name: str) -> Path:
@@ -82,15 +89,15 @@ def ensure_work_pool() -> None:
 
 def deploy() -> None:
     """Deploys prefect.yaml to the current Prefect server; ServiceError names the log when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-        cwd=REPOSITORY,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
     path = log_file("deploy")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(done.stdout + done.stderr, encoding="utf-8")
+    with open_log(path, "prefect deploy --all") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    rotate(path)
     if done.returncode != 0:
         raise ServiceError(f"prefect deploy failed with code {done.returncode}; see {path}")

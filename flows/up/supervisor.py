@@ -1,7 +1,8 @@
-"""Prefect server, MLflow server and one worker on 127.0.0.1, until interrupted: `vidrd up`.
+"""Prefect server, MLflow server and one worker on 127.0.0.1, kept running until interrupted: `vidrd up`.
 
 The servers keep their data under `$VIDRD_HOME`, so what runs without them and what runs with them shows up
-in the same place. Their output is in `$VIDRD_HOME/logs`.
+in the same place. Their output is in `$VIDRD_HOME/logs`. What dies is started again (keeper.py); when this process
+itself is killed, the guard ends the others (guard.py); runs whose process has died are marked (stuck_runs.py).
 """
 
 from __future__ import annotations
@@ -9,157 +10,197 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 
+from flows.up.keeper import Keeper
+from flows.up.lock import UpLock, holder
+from flows.up.logs import open_log
+from flows.up.ports import check_ports
+from flows.up.processes import MARK, end, end_marked, marked
+from flows.up.schedules import announcements, name_all_schedules, pause_schedules, resume_schedules
 from flows.up.servers import (
     REPOSITORY,
-    Child,
     deploy,
     ensure_work_pool,
+    log_file,
     mlflow_server,
     prefect_server,
     worker,
 )
-from flows.up.services import HOST, ServiceError, Services, running_services, state_file
+from flows.up.services import HOST, Services, state_file
+from flows.up.stuck_runs import RunWatch
 from storage.home import home, mlflow_uri
 from tasks.errors import RequestError
 
-START_TIMEOUT_S = 600.0
-STOP_TIMEOUT_S = 15.0
+LOOK_EVERY_S = 1.0
+WORKER_PATIENCE_S = 3.0
+SERVERS_PATIENCE_S = 3.0
 
 
-@dataclass(frozen=True)
-class _Running:
-    child: Child
-    process: subprocess.Popen[bytes]
+def up(prefect_port: int = 4200, mlflow_port: int = 5000, schedules: bool = True) -> None:
+    """Starts everything, prints the addresses and stays until Ctrl-C.
 
-
-def check(prefect_port: int, mlflow_port: int) -> None:
-    """RequestError when the servers cannot be started here."""
+    RequestError when it cannot be started here, ServiceError when a part ends before it was ever well.
+    """
     if not (REPOSITORY / "prefect.yaml").is_file():
         raise RequestError(
             f"{REPOSITORY / 'prefect.yaml'}: not found; vidrd up needs a checkout of the project"
         )
-    if found := running_services():
-        raise RequestError(f"vidrd up already runs for {home()}: {found.prefect}, process {found.pid}")
-    for option, port in (("--prefect-port", prefect_port), ("--mlflow-port", mlflow_port)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError as error:
-                raise RequestError(
-                    f"{option}: {HOST}:{port} is taken ({error.strerror}); name another"
-                ) from error
-
-
-def up(prefect_port: int = 4200, mlflow_port: int = 5000) -> None:
-    """Starts everything, prints the addresses and stays until Ctrl-C; ServiceError when a part dies."""
-    check(prefect_port, mlflow_port)
     tracking = mlflow_uri()
     ours = not tracking.startswith("http")  # a tracking server that the user named is used, not doubled
+    ports = {"--prefect-port": prefect_port} | ({"--mlflow-port": mlflow_port} if ours else {})
     mlflow_url = f"http://{HOST}:{mlflow_port}" if ours else tracking
     services = Services(f"http://{HOST}:{prefect_port}", mlflow_url, os.getpid())
-    os.environ |= {
-        "PREFECT_API_URL": services.prefect_api,
-        "MLFLOW_TRACKING_URI": services.mlflow,
-    }
-    for stop in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with Ctrl-C ignored
-        signal.signal(stop, signal.default_int_handler)
-    running: list[_Running] = []
+    with _only_one(), _stopped_by_signals():
+        for line in end_marked(home()):
+            _say(f"ended what an earlier vidrd up has left: {line}")
+        check_ports(ports)
+        os.environ |= {
+            "PREFECT_API_URL": services.prefect_api,
+            "MLFLOW_TRACKING_URI": services.mlflow,
+            MARK: str(home()),
+        }
+        with _guard() as guard:
+            _serve(services, tracking if ours else None, schedules, guard)
+
+
+def _serve(services: Services, store: str | None, schedules: bool, guard: _Guard) -> None:
+    """Keeps everything running until a signal comes; `store` is that of an MLflow server of ours, if there is one."""
+    keeper, watch = Keeper(home(), _say), RunWatch(_say)
     try:
-        running.append(_start(prefect_server(prefect_port)))
-        if ours:
-            running.append(_start(mlflow_server(mlflow_port, tracking)))
-        _wait_until_healthy(running[0], running)
-        ensure_work_pool()
-        deploy()
-        running.append(_start(worker()))
-        for server in running:
-            _wait_until_healthy(server, running)
-        state_file().write_text(json.dumps(asdict(services)), encoding="utf-8")
+        _start(keeper, watch, services, store, schedules)
         _say(f"Prefect   {services.prefect}    (export PREFECT_API_URL={services.prefect_api})")
         _say(f"MLflow    {services.mlflow}    (export MLFLOW_TRACKING_URI={services.mlflow})")
+        for line in announcements():
+            _say(f"schedule  {line}")
         _say("in another terminal: prefect deployment run build-dataset --watch; Ctrl-C here ends everything")
+        watch.start()
         while True:
-            _wait_for_end(running, 5.0)
+            keeper.look_after()
+            guard.look_after()
+            time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
         _say("stopping")
     finally:
         state_file().unlink(missing_ok=True)
-        _stop(running)
+        _stop(keeper, watch)
+
+
+def _start(keeper: Keeper, watch: RunWatch, services: Services, store: str | None, schedules: bool) -> None:
+    """Starts the servers, then what needs them, and the worker last: it would take up runs at once."""
+    prefect = prefect_server(int(services.prefect.rpartition(":")[2]))
+    keeper.start(prefect)
+    mlflow = None if store is None else mlflow_server(int(services.mlflow.rpartition(":")[2]), store)
+    if mlflow is not None:
+        keeper.start(mlflow)
+    keeper.wait_until_healthy(prefect)
+    watch.settle("vidrd up ended while it ran")
+    ensure_work_pool()
+    name_all_schedules()
+    deploy()
+    resume_schedules() if schedules else pause_schedules()
+    keeper.start(worker())
+    if mlflow is not None:
+        keeper.wait_until_healthy(mlflow)
+    state_file().write_text(json.dumps(asdict(services)), encoding="utf-8")
+
+
+def _stop(keeper: Keeper, watch: RunWatch) -> None:
+    """Ends the worker and its runs first, while the server still takes down how they ended, then the rest."""
+    family = marked(home())  # taken down while it hangs together: what loses its parent may be found no more
+    try:
+        watch.stop()
+        if "worker" in keeper.names:
+            keeper.stop({"worker"}, WORKER_PATIENCE_S)
+            end(marked(home(), "worker"), WORKER_PATIENCE_S)
+            watch.settle_if_answered("vidrd up was stopped while it ran")
+        keeper.stop(keeper.names, SERVERS_PATIENCE_S)
+    finally:  # at a second Ctrl-C too
+        end(family, SERVERS_PATIENCE_S)
+        end_marked(home())
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    lock = UpLock()
+    if not lock.acquire():
+        found = holder()
+        raise RequestError(
+            f"VIDRD_HOME: vidrd up already runs for {home()}"
+            f"{f', process {found.pid}' if found else ''}; vidrd down ends it"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Ctrl-C (also where a shell had it ignored), SIGTERM and a closed terminal raise KeyboardInterrupt."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to go on
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Guard:
+    """The process of guard.py, and the pipe by whose end it knows that we are gone."""
+
+    def __init__(self) -> None:
+        self._process = self._spawn()
+
+    def look_after(self) -> None:
+        """Starts it again when somebody has killed it."""
+        if self._process.poll() is not None:
+            self._close_pipe()
+            self._process = self._spawn()
+
+    def stop(self) -> None:
+        """Lets it go; it looks once more whether anything is left."""
+        self._close_pipe()
+        try:
+            self._process.wait(timeout=10.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _close_pipe(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        environment = {name: value for name, value in os.environ.items() if name != MARK}
+        with open_log(log_file("guard"), "vidrd up starts its guard") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "flows.up.guard", str(home())],
+                cwd=REPOSITORY,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
+@contextmanager
+def _guard() -> Iterator[_Guard]:
+    guard = _Guard()
+    try:
+        yield guard
+    finally:
+        guard.stop()
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _start(child: Child) -> _Running:
-    """Starts a child in a session of its own, so that Ctrl-C reaches only us and we end it."""
-    child.log.parent.mkdir(parents=True, exist_ok=True)
-    _say(f"starting {child.name}, log in {child.log}")
-    with child.log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *child.arguments],
-            cwd=REPOSITORY,
-            env=os.environ | child.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    return _Running(child, process)
-
-
-def _wait_until_healthy(server: _Running, running: Iterable[_Running]) -> None:
-    if server.child.health_url is None:
-        return
-    deadline_s = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        try:
-            with urllib.request.urlopen(server.child.health_url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            _wait_for_end(running, 0.5)
-    name, log = server.child.name, server.child.log
-    raise ServiceError(f"{name} did not answer within {START_TIMEOUT_S:.0f} s; see {log}")
-
-
-def _wait_for_end(running: Iterable[_Running], seconds: float) -> None:
-    """Waits on the children for about that long in all; ServiceError when one of them has ended."""
-    children = list(running)
-    for one in children:
-        try:
-            code = one.process.wait(timeout=seconds / len(children))
-        except subprocess.TimeoutExpired:
-            continue
-        raise ServiceError(f"{one.child.name} ended with code {code}; see {one.child.log}")
-
-
-def _stop(running: Iterable[_Running]) -> None:
-    """Ends our children and theirs: asked first, the worker before the servers, then without asking."""
-    import psutil
-
-    for one in reversed(list(running)):
-        try:
-            family = [
-                psutil.Process(one.process.pid),
-                *psutil.Process(one.process.pid).children(recursive=True),
-            ]
-        except psutil.NoSuchProcess:
-            continue
-        one.process.terminate()
-        _, left = psutil.wait_procs(family, timeout=STOP_TIMEOUT_S)
-        for process in left:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        one.process.wait()
