@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -18,7 +17,9 @@ from tasks.errors import RequestError
 
 def print_json(result: Any) -> None:
     """What a command found or did, for eyes and machines."""
-    print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
+    from storage.json_files import to_json
+
+    print(to_json(result, indent=2, default=str))
 
 
 def error_line(error: Exception) -> str | None:

@@ -142,7 +142,8 @@ def _train_and_promote(log: StageLog, results: dict[str, Any]) -> None:
         retrained = results["retrain"] = retrain(RetrainParams(profile=PROFILE))
         for part, figures in retrained["parts"].items():
             losses = ", ".join(f"{whose} {loss['loss']:.4f}" for whose, loss in figures["heldout"].items())
-            out.append(f"{part}: held-out loss {losses}")
+            left_out = "" if figures["kept"] else "; no better than before, so the model keeps the one it had"
+            out.append(f"{part}: held-out loss {losses}{left_out}")
     with log.stage("evaluate", "generated videos beside real ones") as out:
         evaluated = results["evaluate"] = evaluate(EvaluateParams(model=retrained["model"], profile=PROFILE))
         out += [

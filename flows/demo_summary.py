@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from storage.json_files import to_json
 
 
 def make_summary(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +46,9 @@ def make_summary(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         "first_training_loss": temporal["first_loss"],
         "last_training_loss": temporal["last_loss"],
         "training": {
-            part: {name: figures[name] for name in ("first_loss", "last_loss", "steps", "heldout_source")}
+            part: {
+                name: figures[name] for name in ("first_loss", "last_loss", "steps", "heldout_source", "kept")
+            }
             for part, figures in retrained["parts"].items()
         },
         "held_out_loss": {
@@ -82,7 +85,7 @@ def make_summary(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
 def write_json(summary: Mapping[str, Any], path: Path) -> None:
     """Writes the summary; a reader sees all of it or nothing."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(to_json(summary, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 

@@ -26,6 +26,7 @@ def check(params: RetrainParams) -> None:
 def retrain(params: RetrainParams = RetrainParams()) -> dict:  # noqa: B008 (Prefect shows it as the default)
     """Trains on Ray, logs curves and held-out losses, and registers the result as `candidate`.
 
+    A decoder that came out no better than it was is left out; where nothing else was trained nothing is registered.
     An interrupted training of the same configuration goes on where it stopped, in its own MLflow run.
     """
     request = read_request(params)
@@ -34,8 +35,9 @@ def retrain(params: RetrainParams = RetrainParams()) -> dict:  # noqa: B008 (Pre
         create_markdown_artifact(f"{reason}\n", key="retrain", description="nothing to train")
         return {"trained": False, "reason": reason, **request.tags()}
     result = train_and_register(request)
-    create_markdown_artifact(_as_markdown(result), key="retrain", description="a new candidate")
-    if params.then_evaluate:
+    about = "a new candidate" if result["registered"] else "no new candidate"
+    create_markdown_artifact(_as_markdown(result), key="retrain", description=about)
+    if params.then_evaluate and result["registered"]:
         from flows.proposal import propose
 
         result["proposal"] = propose(result["version"], params.profile, params.reference)
@@ -50,8 +52,9 @@ def _nothing_new(request: RetrainRequest) -> str | None:
 
 
 def _as_markdown(result: dict[str, Any]) -> str:
+    model = f"`{result['model']}` ({result['alias']})" if result["registered"] else result["reason"]
     lines = [
-        f"`{result['model']}` ({result['alias']}), trained on `{result['dataset']}@{result['dataset_tag']}`",
+        f"{model}, trained on `{result['dataset']}@{result['dataset_tag']}`",
         "",
         "| part | steps | seconds | first loss | last loss | held-out: fresh | base | candidate |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -63,4 +66,6 @@ def _as_markdown(result: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     sources = {part: figures["heldout_source"] for part, figures in result["parts"].items()}
     lines += ["", *(f"Held out for {part}: {source}." for part, source in sources.items())]
+    left_out = [part for part, figures in result["parts"].items() if not figures["kept"]]
+    lines += [f"The {part} came out no better than it was and was left out." for part in left_out]
     return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ from flows.progress import stage_progress
 from flows.retrain_request import RetrainRequest
 from flows.training_watcher import MlflowWatcher
 from storage.home import home
+from tasks.training.not_finite import in_one_line
 from tasks.training.record import TrainingRecord
 from tasks.training.result import TrainingResult
 
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 def train_and_register(request: RetrainRequest) -> dict[str, Any]:
     """Train what is asked for, or go on with it, and register the result as `candidate`; what there is to tell.
 
-    Raises RequestError when the same training goes on in another process.
+    A part that came out no better and is left out (the decoder) is no reason not to register the other; where nothing
+    else was trained, nothing is registered, and `reason` says so. Raises RequestError when the same training goes on
+    in another process.
     """
-    from storage.registry import CANDIDATE, MODEL_NAME, Registry
+    from storage.registry import Registry
 
     started_s = time.monotonic()
     registry = Registry()
@@ -40,16 +43,15 @@ def train_and_register(request: RetrainRequest) -> dict[str, Any]:
             record.note_run(run.run_id)
             run.log_params({**request.settings, **request.tags(), "git_commit": _commit(run)})
             results = _train_parts(request, record.folder, run)
-            version = _register(registry, request, results, run)
+            nothing_kept = not any(trained.kept for trained in results.values())
+            version = None if nothing_kept else _register(registry, request, results, run)
             commit = _commit(run)
         # Only now: a crash before this line leaves a training that is found and taken to its end.
         resumed = record.resumed
         record.finish()
     return {
         "trained": True,
-        "model": f"models:/{MODEL_NAME}/{version}",
-        "version": version,
-        "alias": CANDIDATE,
+        **_registered(version, results),
         "run_id": run.run_id,
         "resumed": resumed,
         **request.tags(),
@@ -57,6 +59,25 @@ def train_and_register(request: RetrainRequest) -> dict[str, Any]:
         "parts": {part: trained.summary() for part, trained in results.items()},
         "curves": {part: list(enumerate(trained.curves["loss"])) for part, trained in results.items()},
         "seconds": round(time.monotonic() - started_s, 2),
+    }
+
+
+def _registered(version: int | None, results: Mapping[str, TrainingResult]) -> dict[str, Any]:
+    """What the answer says of the version, or of why there is none; a line for each part that was left out."""
+    from storage.registry import CANDIDATE, MODEL_NAME
+
+    left_out = {part: f"{part}: {trained.outcome}" for part, trained in results.items() if not trained.kept}
+    if version is None:
+        reason = f"{'; '.join(left_out.values())}; nothing is registered"
+        say(reason)
+        return {"registered": False, "reason": reason}
+    for part, line in left_out.items():
+        say(f"{line}; the model keeps the {part} that it had")
+    return {
+        "registered": True,
+        "model": f"models:/{MODEL_NAME}/{version}",
+        "version": version,
+        "alias": CANDIDATE,
     }
 
 
@@ -108,15 +129,21 @@ def _train(part: str, request: RetrainRequest, model: str, work_dir: Path, run: 
                 request.dataset_ref, model, work_dir, request.decoder, watcher, on_progress
             )
     # What the run has of it already is left out; what a crash has kept from it comes now.
-    watcher.figures([(i, {k: v[i] for k, v in result.curves.items()}) for i in range(result.steps)])
+    watcher.figures(result.points())
     watcher.close()
     for whose, figures in result.heldout.items():
         run.log_figures([(0, {f"{part}.heldout.{name}.{whose}": v for name, v in figures.items()})])
     for note in result.notes:
         say(f"{part}: {note}")
+    tags = {
+        "heldout_source": result.heldout_source,
+        "notes": "; ".join(result.notes),
+        "outcome": result.outcome if result.kept else f"{result.outcome}; left out of the model",
+    }
     if result.skipped:
-        say(f"{part}: {len(result.skipped)} steps were left out, since their loss was not finite")
-    run.set_tags({f"{part}.heldout_source": result.heldout_source, f"{part}.notes": "; ".join(result.notes)})
+        tags["skipped"] = in_one_line(result.skipped)
+        say(f"{part}: {len(result.skipped)} steps changed nothing; not finite were {tags['skipped']}")
+    run.set_tags({f"{part}.{name}": value for name, value in tags.items()})
     return result
 
 
@@ -137,7 +164,9 @@ def _register(
         },
     )
     card = write_model_card(folder, request.dataset, lineage)
-    return registry.register(folder, run, {**request.tags(), "git_commit": _commit(run)}, card)
+    left_out = {f"{part}.left_out": trained.outcome for part, trained in results.items() if not trained.kept}
+    tags = {**request.tags(), **left_out, "git_commit": _commit(run)}
+    return registry.register(folder, run, tags, card)
 
 
 def _commit(run: Run) -> str:

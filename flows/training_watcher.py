@@ -35,8 +35,9 @@ class MlflowWatcher:
     def figures(self, points: Sequence[tuple[int, dict[str, float]]]) -> None:
         """Log the figures of some steps, and what could not be logged before."""
         named = ((step, {f"{self._part}.{name}": v for name, v in values.items()}) for step, values in points)
-        self._waiting = [*self._waiting, *named][-_KEPT_POINTS:]
+        self._waiting += named
         self._try(self.close)
+        self._waiting = self._waiting[-_KEPT_POINTS:]
 
     def video(self, step: int, name: str, mp4: bytes) -> None:
         """Keep a sample video as `samples/PART/step-000200/NAME.mp4` of the run."""

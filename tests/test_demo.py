@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -56,8 +57,8 @@ def test_json_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json({"a": object()}, path)
     assert not path.exists()
-    write_json({"a": 1}, path)
-    assert json.loads(path.read_text()) == {"a": 1}
+    write_json({"a": 1, "b": [math.inf]}, path)
+    assert json.loads(path.read_text()) == {"a": 1, "b": [None]}
     assert [file.name for file in tmp_path.iterdir()] == ["demo.json"]
 
 

@@ -34,6 +34,9 @@ def lineage(profile: Profile, base_licence: str | None = None, start: str | None
         "train_clips": 16,
         "heldout_clips": 8,
         "heldout_source": "split val",
+        "left_out": [],
+        "skipped": [],
+        "kept": True,
     }
     temporal = {"fresh": {"loss": 0.5}, "base": {"loss": 0.4}, "candidate": {"loss": 0.3125}}
     decoder = {who: loss | {"psnr_db": 30.5} for who, loss in temporal.items()}

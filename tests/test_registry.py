@@ -1,6 +1,8 @@
 """Attacks the registry: aliases, figures and folders come back as they went in, on SQLite and on a server."""
 
+import math
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.error
@@ -10,10 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from storage.errors import StorageError
 from storage.evaluations import evaluation_history
 from storage.registry import CANDIDATE, CHAMPION, REFERENCE_TAG, Registry, resolve_model
+from storage.runs import NOT_FINITE_TAG, Run, as_ranges, steps_of
 
 
 @pytest.fixture
@@ -70,6 +75,81 @@ def test_what_a_run_logs_can_be_read_back(tmp_home, tmp_path):
     assert {file.path for file in registry.client.list_artifacts(run.run_id)} == {"note.txt", "samples"}
     kept = registry.client.download_artifacts(run.run_id, "samples/step-000200/a.mp4", str(tmp_path))
     assert Path(kept).read_bytes() == b"again"
+
+
+def stored_metrics(home: Path, run_id: str) -> dict[tuple[str, int], list[tuple[float, int]]]:
+    """What MLflow's database holds of a run: for each name and step its values, with whether they are NaN."""
+    with closing(sqlite3.connect(home / "mlflow" / "mlflow.db")) as database:
+        rows = database.execute("SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ?", (run_id,))
+        found: dict[tuple[str, int], list[tuple[float, int]]] = {}
+        for name, step, value, is_nan in rows:
+            found.setdefault((name, step), []).append((value, is_nan))
+        return found
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(
+                st.integers(0, 12),
+                st.dictionaries(st.sampled_from(["loss", "temporal.lr"]), st.floats(), max_size=2),
+            ),
+            max_size=8,
+        ),
+        max_size=4,
+    )
+)
+def test_only_finite_figures_reach_mlflow_each_step_once_and_the_others_are_named(tmp_home, sessions):
+    """Figures in any order, in several processes: the first finite one of a step stays."""
+    registry = Registry()
+    with registry.start_run("retrain") as run:
+        pass
+    first: dict[tuple[str, int], float] = {}
+    bad: dict[str, set[int]] = {}
+    for points in sessions:
+        with registry.start_run("retrain", run_id=run.run_id) as again:
+            again.log_figures(points)
+            again.log_figures(points)
+        for step, figures in points:
+            for name, value in figures.items():
+                if math.isfinite(value):
+                    first.setdefault((name, step), value)
+                else:
+                    bad.setdefault(name, set()).add(step)
+    stored = stored_metrics(tmp_home, run.run_id)
+    assert stored == {key: [(value, 0)] for key, value in first.items()}
+    tags = registry.client.get_run(run.run_id).data.tags
+    named = {name: steps_of(text) for name, text in tags.items() if name.startswith(NOT_FINITE_TAG)}
+    assert named == {f"{NOT_FINITE_TAG}{name}": steps for name, steps in bad.items()}
+
+
+@given(st.sets(st.integers(0, 5000), min_size=1, max_size=800))
+def test_steps_are_named_in_ranges_that_can_be_read_again(steps):
+    text = as_ranges(steps)
+    assert len(text) <= 1010
+    assert steps_of(text) == {step for step in steps if step <= max(steps_of(text))}
+    assert text.endswith("...") or steps_of(text) == steps
+
+
+def test_figures_whose_logging_seemed_to_fail_are_not_logged_twice(tmp_home):
+    """MLflow took them, and its answer was lost: here another process is what MLflow got of the call."""
+    registry = Registry()
+
+    def rename(old: str, new: str) -> None:
+        with closing(sqlite3.connect(tmp_home / "mlflow" / "mlflow.db")) as database:
+            database.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    points = [(step, {"loss": float(step)}) for step in range(5)]
+    with registry.start_run("retrain") as run:
+        rename("metrics", "away")
+        with pytest.raises(StorageError):
+            run.log_figures(points)
+        rename("away", "metrics")
+        Run(run.run_id, registry.client, registry.uri).log_figures(points[:3])
+        run.log_figures(points)
+    stored = stored_metrics(tmp_home, run.run_id)
+    assert stored == {("loss", step): [(float(step), 0)] for step in range(5)}
 
 
 def test_a_run_that_raises_is_marked_failed(tmp_home):
@@ -163,6 +243,23 @@ def test_version_metrics_are_the_newest_and_no_training_loss(tmp_home, model_fol
     assert registry.version_tags(version) == {"n": "8"}
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_figure_of_a_version_that_is_not_finite_is_refused_with_all_others(tmp_home, model_folder, value):
+    registry = Registry()
+    with registry.start_run("retrain") as run:
+        run.log_figures([(0, {"loss": value}), (1, {"loss": 1.0})])
+        version = registry.register(model_folder, run, {})
+    with pytest.raises(StorageError, match="cannot be recorded"):
+        registry.log_version_metrics(version, {"fvd.tiny.n8": 1.0, "kvd.tiny.n8": value})
+    assert registry.version_metrics(version) == {}
+    with closing(sqlite3.connect(tmp_home / "mlflow" / "mlflow.db")) as database:
+        for table in ("metrics", "logged_model_metrics", "latest_metrics"):
+            columns = [column[1] for column in database.execute(f"PRAGMA table_info({table})")]
+            name = "value" if "value" in columns else "metric_value"
+            found = database.execute(f"SELECT {name} FROM {table}").fetchall()
+            assert set(found) <= {(1.0,)}, table
+
+
 @pytest.mark.parametrize(
     ("ref", "said"),
     [
@@ -203,6 +300,11 @@ def test_the_same_on_a_server_with_one_download(tmp_home, tmp_path, model_folder
     registry = Registry()
     assert registry.alias_version(CHAMPION) is None
     version = register(registry, model_folder, dataset="d")
+    with registry.start_run("retrain") as run:
+        run.log_figures([(0, {"loss": math.inf}), (1, {"loss": 2.0}), (2, {"loss": math.nan})])
+    history = registry.client.get_metric_history(run.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(1, 2.0)]
+    assert registry.client.get_run(run.run_id).data.tags[f"{NOT_FINITE_TAG}loss"] == "0, 2"
     registry.log_version_metrics(version, {"fvd.tiny.n8": 12.5}, {"n": "8", REFERENCE_TAG: "r" * 32})
     assert registry.version_metrics(version) == {"fvd.tiny.n8": 12.5}
     assert [(p.setup, p.value, p.reference) for p in evaluation_history(registry)] == [

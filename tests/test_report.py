@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from storage.dataset import ClipDataset
@@ -100,7 +103,7 @@ def test_the_page_carries_everything_it_shows(dataset: ClipDataset, world: Path,
     for number, prompt in enumerate((known, 'a "new" <b>prompt</b>')):
         video = write_video(np.split(frames, 3), prompt, 7, 3, 8.0, tmp_path / "samples" / f"{number}.mp4")
         samples.append({**vars(video), "file": str(video.mp4), "clips": 3, "frames": 24})
-    curves = {"temporal": [(step, 1 / (step + 1)) for step in range(30)]}
+    curves = {"temporal": [(step, math.inf if step == 7 else 1 / (step + 1)) for step in range(30)]}
     media = collect_media(dataset, clips, samples, curves, world, ClipSettings())
     path = write_report(_summary(clips, samples), media, tmp_path / "report.html")
 
@@ -112,6 +115,9 @@ def test_the_page_carries_everything_it_shows(dataset: ClipDataset, world: Path,
     assert not re.search(r"@import|url\(", page)
     assert "<b>prompt</b>" not in page, "text of others is escaped"
     assert page.count("<video") == 2 and page.count("has no clip with this caption") == 1
+    bars = re.findall(r'class="(bar-(?:accent|wrong))" x="150"', page)
+    assert bars == ["bar-accent", "bar-wrong"], "a decoder that came out worse is no winner"
+    assert "the model keeps the decoder that it had" in " ".join(page.split())
     for reason in ("no frames", "too few"):
         assert reason in page
     moving = [address for address in links.addresses if address.startswith("data:image/webp")]
@@ -142,10 +148,28 @@ def test_the_histogram_counts_every_score_on_its_side() -> None:
 
 
 @pytest.mark.parametrize("points", [[(0, 0.5)], [(0, 0.5), (1, 0.5)], [(i, 1e-6 * i) for i in range(3)]])
-def test_charts_draw_the_smallest_data(points: list[tuple[int, float]]) -> None:
+def test_charts_draw_the_smallest_data(points: list[tuple[int, float | None]]) -> None:
     assert "nan" not in str(loss_chart(points))
     assert "nan" not in str(bar_chart([("only", 0.0, "0")]))
     assert "nan" not in str(score_histogram([0.2], [], 0.2))
+
+
+@given(
+    st.lists(
+        st.one_of(st.none(), st.sampled_from([math.nan, math.inf, -math.inf]), st.floats(0, 1e12)),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_a_loss_that_is_not_finite_is_a_marked_gap(values: list[float | None]) -> None:
+    chart = str(loss_chart(list(enumerate(values))))
+    drawn = re.sub(r"<title>.*?</title>", "", chart)
+    assert not re.search(r"\b(nan|inf)\b", drawn)
+    missing = [step for step, value in enumerate(values) if value is None or not math.isfinite(value)]
+    if len(missing) < len(values):
+        assert re.findall(r"<title>step (\d+): not finite", chart) == [str(step) for step in missing]
+        raw = " ".join(re.findall(r'class="curve-raw" points="([^"]*)"', chart)).split()
+        assert len(raw) == len(values) - len(missing)
 
 
 def test_thumbnails_move_and_are_never_enlarged() -> None:
@@ -201,8 +225,14 @@ def _summary(clips: list[CheckedClip], samples: list[dict[str, Any]]) -> dict[st
         "dataset": {"path": "data", "tag": "build-0001", "version": SHAPE[0]},
         "builds": {"build-dataset": build, "build-dataset again": build},
         "clip_filter": filter_figures(clips, THRESHOLD),
-        "training": {"temporal": {"first_loss": 1.0, "last_loss": 0.1, "steps": 30}},
-        "held_out_loss": {"temporal": {"fresh": 0.3, "base": 0.2, "candidate": 0.1}},
+        "training": {
+            part: {"first_loss": 1.0, "last_loss": 0.1, "steps": 30, "kept": part == "temporal"}
+            for part in ("temporal", "decoder")
+        },
+        "held_out_loss": {
+            "temporal": {"fresh": 0.3, "base": 0.2, "candidate": 0.1},
+            "decoder": {"fresh": 0.0966, "base": 0.09662, "candidate": 0.09675},
+        },
         "metrics": {
             "fvd": {"value": 300.0, "protocol": "tiny", "n": 8, "standard_error": None, "real_clips": None},
             "text_score": {

@@ -1,5 +1,8 @@
 """Attacks retraining from end to end: Ray Train with two workers, MLflow, and what is registered."""
 
+import math
+import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,17 +18,22 @@ from storage.home import home
 from storage.registry import CANDIDATE, Registry, resolve_model
 from tasks.errors import RequestError
 from tasks.training.model_card import CARD_FILE
-from tasks.training.record import TrainingRecord
+from tasks.training.progress import SkippedStep
+from tasks.training.record import TrainingRecord, config_digest
+from tasks.training.result import TrainingResult
 from tasks.training.settings import TemporalSettings
 from tests.training_dataset import write_training_dataset
 from vidrd_model import VidRDPipeline
 
 TEMPORAL_STEPS, DECODER_STEPS = 4, 3
+BROKEN = ["clip-0005", "clip-0026"]
+"""Clips whose latents are not numbers: one of those to train on, one of the held-out."""
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory, tiny_profile) -> Path:
-    return write_training_dataset(tmp_path_factory.mktemp("clips") / "d", Path(tiny_profile.model))
+    folder = tmp_path_factory.mktemp("clips") / "d"
+    return write_training_dataset(folder, Path(tiny_profile.model), broken=BROKEN)
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +41,25 @@ def retrain_home(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("retrain") / "home"
 
 
-@pytest.fixture(scope="module")
-def quick_profile(tmp_path_factory) -> Path:
-    """The profile tiny with few held-out samples: three models are measured on them."""
+def profile_with_decoder(folder: Path, **settings: float) -> Path:
+    """The profile tiny with few held-out samples, since three models are measured on them, and another decoder."""
     text = (PROFILES_DIR / "tiny" / "profile.toml").read_text(encoding="utf-8")
     text = text.replace('"./', f'"{PROFILES_DIR / "tiny"}/')
-    quick = text.replace("heldout_samples = 64", "heldout_samples = 8")
-    assert quick != text
-    path = tmp_path_factory.mktemp("profile") / "profile.toml"
-    path.write_text(quick, encoding="utf-8")
+    before, decoder = text.split("[decoder]")
+    decoder, after = decoder.split("[sampling]")
+    changed = tomllib.loads(decoder) | {"heldout_samples": 8} | settings
+    lines = "\n".join(f"{name} = {value}" for name, value in changed.items())
+    quick = before.replace("heldout_samples = 64", "heldout_samples = 8")
+    assert quick != before
+    path = folder / "profile.toml"
+    path.write_text(f"{quick}[decoder]\n{lines}\n\n[sampling]{after}", encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def quick_profile(tmp_path_factory) -> Path:
+    """One whose decoder learns something in three steps."""
+    return profile_with_decoder(tmp_path_factory.mktemp("profile"), lr=1e-3, warmup_steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +140,88 @@ def test_curves_and_heldout_figures_are_in_mlflow(retrained):
         assert result["parts"][part]["heldout_source"] == "split val"
     params = registry.client.get_run(result["run_id"]).data.params
     assert params["temporal.steps"] == str(TEMPORAL_STEPS) and params["decoder.num_workers"] == "2"
+
+
+def test_clips_that_are_not_finite_are_named_in_the_answer_the_run_and_the_card(retrained):
+    result, folder, registry = retrained
+    tags = registry.client.get_run(result["run_id"]).data.tags
+    for part in ("temporal", "decoder"):
+        assert result["parts"][part]["left_out"] == BROKEN and result["parts"][part]["skipped"] == []
+        assert all(name in tags[f"{part}.notes"] for name in BROKEN)
+        assert all(
+            math.isfinite(value)
+            for figures in result["parts"][part]["heldout"].values()
+            for value in figures.values()
+        )
+    assert "| clips left out, since their numbers are not finite | 2 |" in (folder / CARD_FILE).read_text()
+
+
+def test_what_a_killed_process_had_finished_reaches_the_run(tmp_home, tiny_profile, dataset, prefect_session):
+    """Its figures were not all told, and one of them was not finite: the step is named with its clips."""
+    params = RetrainParams(dataset=str(dataset), part="temporal", temporal_steps=3)
+    run_id = begin_and_die(params)
+    folder = home() / "training" / config_digest(read_request(params).config())[:12] / "temporal"
+    skipped: list[SkippedStep] = [
+        {"step": 1, "not_finite": "gradient", "clips": ["clip-0001", "clip-0002"]},
+    ]
+    TrainingResult(
+        folder=Path(shutil.copytree(tiny_profile.model, folder / "model")),
+        steps=3,
+        seconds=1.0,
+        curves={"loss": [3.0, 2.0, 1.0], "lr": [0.1, 0.1, 0.1], "gradient_norm": [1.0, None, 1.0]},
+        heldout={
+            whose: {"loss": loss} for whose, loss in (("fresh", 0.3), ("base", 0.2), ("candidate", 0.1))
+        },
+        skipped=skipped,
+        notes=[],
+        heldout_source="split val",
+        train_clips=23,
+        heldout_clips=7,
+        trained_parameters=1,
+        figures={"steps_per_s": {2: 1.5}},
+    ).write(folder)
+    result = retrain(params)
+    assert (result["run_id"], result["resumed"]) == (run_id, True)
+    assert result["parts"]["temporal"]["skipped"] == skipped
+    registry = Registry()
+    tags = registry.client.get_run(run_id).data.tags
+    assert tags["temporal.skipped"] == "step 1 (gradient): clip-0001, clip-0002"
+    assert tags["not_finite.temporal.gradient_norm"] == "1"
+    steps = {"loss": [0, 1, 2], "gradient_norm": [0, 2], "steps_per_s": [2]}
+    for name, wanted in steps.items():
+        history = registry.client.get_metric_history(run_id, f"temporal.{name}")
+        assert sorted(point.step for point in history) == wanted
+
+
+@pytest.mark.slow
+def test_a_decoder_that_came_out_worse_is_left_out_of_the_candidate(
+    tmp_home, tmp_path, tiny_profile, dataset, ray_session, prefect_session
+):
+    """With a learning rate that spoils it; the UNet of the same training is registered with the old decoder."""
+    profile = profile_with_decoder(tmp_path, lr=0.3, warmup_steps=0)
+    steps = {"temporal_steps": 1, "decoder_steps": 2}
+    result = retrain(RetrainParams(dataset=str(dataset), profile=str(profile), **steps))
+    heldout = result["parts"]["decoder"]["heldout"]
+    assert heldout["candidate"]["loss"] > heldout["base"]["loss"]
+    assert result["registered"] and not result["parts"]["decoder"]["kept"]
+    registry = Registry()
+    folder = resolve_model("models:/vidrd@candidate").folder
+    now, before = VidRDPipeline.from_pretrained(folder), VidRDPipeline.from_pretrained(tiny_profile.model)
+    for part, is_same in (("vae", True), ("unet", False)):
+        old, new = getattr(before, part).state_dict(), getattr(now, part).state_dict()
+        assert all(torch.equal(weight, new[name]) for name, weight in old.items()) is is_same, part
+    outcome = registry.version_tags(result["version"])["decoder.left_out"]
+    assert "worse" in outcome and f"{heldout['candidate']['loss']:.5g} after" in outcome
+    assert "left out" in registry.client.get_run(result["run_id"]).data.tags["decoder.outcome"]
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    assert "no: it has the decoder that it had before" in card and outcome in card
+
+    alone = retrain(RetrainParams(dataset=str(dataset), profile=str(profile), part="decoder", **steps))
+    assert alone["trained"] and not alone["registered"] and "version" not in alone
+    assert "nothing is registered" in alone["reason"] and "\n" not in alone["reason"]
+    assert registry.alias_version(CANDIDATE) == result["version"]
+    assert registry.run_status(alone["run_id"]) == "FINISHED"
+    assert not any((tmp_home / "training").iterdir())
 
 
 def test_what_is_frozen_is_bit_identical_and_what_is_trained_is_not(before_and_after):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ import torch
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 from tasks.training.checkpoints import CheckpointStore
+from tasks.training.decoder_trainee import DecoderTrainee
 from tasks.training.distributed import Group
 from tasks.training.engine import Training
-from tasks.training.settings import TemporalSettings
+from tasks.training.settings import DecoderSettings, TemporalSettings
 from tasks.training.temporal_trainee import TemporalTrainee
 from tests.training_dataset import write_training_dataset
+from vidrd_model import VidRDPipeline
 
 STEPS = 12
 SAMPLING = SamplingSettings(num_inference_steps=2, prompt_frames=4)
@@ -72,18 +75,38 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
     assert told.begun == [0]
     again = Told()
     resumed = run(training_clips, small_model, tmp_path / "s", again)
-    assert again.begun == [5] and [step for step, _ in again.points] == list(range(5, STEPS))
-    assert resumed.progress == undisturbed.progress
+    assert again.begun == [5] and [step for step, _ in again.points] == list(range(STEPS))
+    assert resumed.progress.curves == undisturbed.progress.curves
+    assert resumed.progress.heldout == undisturbed.progress.heldout
     for name, weight in undisturbed.ema.weights.items():
         assert torch.equal(weight, resumed.ema.weights[name])
         assert torch.equal(undisturbed.trained[name], resumed.trained[name])
 
 
-def test_one_that_is_finished_only_says_so(training_clips, small_model, tmp_path):
-    first = run(training_clips, small_model, tmp_path / "s", steps=2)
-    told = Told()
-    assert run(training_clips, small_model, tmp_path / "s", told, steps=2).progress == first.progress
-    assert told.begun == [2] and not told.points
+def test_figures_that_a_crash_kept_back_come_with_the_checkpoint(training_clips, small_model, tmp_path):
+    """Steps 3 and 4 are in the checkpoint of step 5, and the process ends before they are told."""
+
+    class Cut(Told):
+        def figures(self, points) -> None:
+            if points[-1][0] >= 5:
+                raise KeyboardInterrupt
+            super().figures(points)
+
+    first, again = Cut(), Told()
+    with pytest.raises(KeyboardInterrupt):
+        run(training_clips, small_model, tmp_path / "s", first, log_every=3)
+    assert [step for step, _ in first.points] == [0, 1, 2]
+    run(training_clips, small_model, tmp_path / "s", again, log_every=3)
+    assert again.begun == [5] and [step for step, _ in again.points] == list(range(STEPS))
+    assert again.points[:3] == first.points  # with what is told only now and then
+    assert "steps_per_s" in again.points[2][1] and all("loss" in figures for _, figures in again.points)
+
+
+def test_one_that_is_finished_only_tells_what_it_has(training_clips, small_model, tmp_path):
+    first, again = Told(), Told()
+    done = run(training_clips, small_model, tmp_path / "s", first, steps=2)
+    assert run(training_clips, small_model, tmp_path / "s", again, steps=2).progress == done.progress
+    assert again.begun == [2] and again.points == first.points
 
 
 def test_micro_batches_add_up_to_the_batch(training_clips, small_model, undisturbed, tmp_path):
@@ -166,22 +189,68 @@ def test_checkpointing_changes_nothing(training_clips, small_model, undisturbed,
 def poisoned(tmp_path_factory, tiny_profile) -> Path:
     """A dataset in which one clip's latents are not finite, as a fault on a disk or in an encoder leaves them."""
     folder = tmp_path_factory.mktemp("poisoned") / "d"
-    return write_training_dataset(folder, Path(tiny_profile.model), 12, 8, 0, broken="clip-0003")
+    return write_training_dataset(folder, Path(tiny_profile.model), 12, 8, 0, broken=["clip-0003"])
 
 
 def test_a_step_that_is_not_finite_is_left_out_and_the_training_goes_on(poisoned, small_model, tmp_path):
     done = run(poisoned, small_model, tmp_path / "s", batch_size=2, steps=6)
-    assert done.progress.step == 6 and len(done.progress.skipped) == 1  # an epoch: the clip comes once
-    (skipped,) = done.progress.skipped
+    (skipped,) = done.progress.skipped  # an epoch: the clip comes once
+    assert done.progress.step == 6
+    assert (skipped["not_finite"], skipped["clips"]) == ("loss", ["clip-0003"])
     losses = done.progress.curves["loss"]
-    assert [math.isfinite(loss) for loss in losses] == [step != skipped for step in range(6)]
+    assert [math.isfinite(loss) for loss in losses] == [step != skipped["step"] for step in range(6)]
     assert all(weight.isfinite().all() for weight in done.trained.values())
-    assert done._bad_clips == ["clip-0003"]
 
 
 def test_too_many_of_them_end_it_and_name_the_clips(poisoned, small_model, tmp_path):
-    with pytest.raises(RequestError, match=r"not finite in 2 steps in a row.*clip-0003"):
+    with pytest.raises(RequestError, match=r"loss was not finite in 2 steps in a row.*\(clips clip-0003\)"):
         run(poisoned, small_model, tmp_path / "s", batch_size=12, max_bad_steps=2)
+
+
+def test_a_training_of_which_no_step_counted_has_no_result(poisoned, small_model, tmp_path):
+    with pytest.raises(RequestError, match=r"not finite in 2 steps in a row"):
+        run(poisoned, small_model, tmp_path / "s", batch_size=12, steps=2, max_bad_steps=10)
+
+
+def test_a_gradient_that_is_not_finite_is_no_fault_of_the_clips(training_clips, small_model, tmp_path):
+    """A learning rate that is far too high: every loss is finite, what is derived from it is not."""
+    changes = {"lr": 1e6, "warmup_steps": 0, "steps": 60, "max_bad_steps": 3}
+    with pytest.raises(RequestError) as caught:
+        run(training_clips, small_model, tmp_path / "s", **changes)
+    assert "the gradient was not finite in 3 steps in a row" in str(caught.value), caught.value
+    assert "lower lr (it is 1e+06)" in str(caught.value)
+    assert "clip-" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_result_whose_heldout_figures_are_not_finite_is_none(training_clips, small_model, tmp_path):
+    with pytest.raises(RequestError, match=r"held-out figures \(loss\) of the trained model are not finite"):
+        run(training_clips, small_model, tmp_path / "s", lr=1e30, warmup_steps=0, steps=1)
+
+
+def test_a_model_that_is_broken_already_is_not_trained(training_clips, small_model, tmp_path):
+    pipe = VidRDPipeline.from_pretrained(small_model)
+    with torch.no_grad():
+        pipe.unet.conv_in.weight[0] = torch.nan
+    pipe.save_pretrained(tmp_path / "broken")
+    told = Told()
+    with pytest.raises(RequestError, match=r"held-out figures \(loss\) of the model .* are not finite"):
+        run(training_clips, tmp_path / "broken", tmp_path / "s", told)
+    assert not told.points
+
+
+def test_the_figures_after_a_skipped_step_are_of_one_batch(training_clips, tiny_profile):
+    chosen = DecoderSettings(steps=4, batch_size=2, num_workers=1, threads=1, heldout_samples=1)
+    going = Training(DecoderTrainee(str(training_clips), tiny_profile.model, chosen), chosen, Group())
+    (good,) = next(iter(going.steps(0)))
+    bad = replace(good, latents_bcnhw=torch.full_like(good.latents_bcnhw, torch.nan))
+    for batch in (bad, good, good):
+        going.step(going.trainee.model, [batch])
+    progress = going.progress
+    assert [step["step"] for step in progress.skipped] == [0]
+    for step in (1, 2):
+        parts = progress.figures["l1"][step] + progress.figures["temporal_l1"][step]
+        assert parts == pytest.approx(progress.curves["loss"][step], rel=1e-5)
+    assert not math.isfinite(progress.figures["l1"][0])
 
 
 def test_stored_text_states_are_asked_for_where_there_are_none(training_clips, small_model):

@@ -1,6 +1,7 @@
 """Attacks trainings on Ray Train: one worker against two, workers that are killed, and the whole machine."""
 
 import json
+import math
 import random
 import subprocess
 import sys
@@ -39,11 +40,13 @@ train(Path(dataset), Path(model), Path(work_dir), Watcher(), **json.loads(change
 """
 
 
-def train(dataset: Path, model: Path, work_dir: Path, watcher=None, **changes) -> TrainingResult:
+def train(
+    dataset: Path, model: Path, work_dir: Path, watcher=None, on_progress=None, **changes
+) -> TrainingResult:
     fixed = {"steps": STEPS, "batch_size": 4, "num_workers": 2, "threads": 1, "warmup_steps": 3, "lr": 1e-3}
     quick = {"heldout_samples": 4, "log_every": 1, "checkpoint_every": 4, "ema_decay": 0.9}
     settings = TemporalSettings(**(fixed | quick | changes))
-    return train_temporal(str(dataset), model, work_dir, settings, SamplingSettings(), watcher)
+    return train_temporal(str(dataset), model, work_dir, settings, SamplingSettings(), watcher, on_progress)
 
 
 def started(dataset: Path, model: Path, work_dir: Path, **changes) -> subprocess.Popen[str]:
@@ -191,15 +194,39 @@ def test_checkpoints_may_lie_in_a_bucket(training_clips, small_model, undisturbe
     assert_same(train(training_clips, small_model, work_dir), undisturbed)
 
 
-def test_a_training_that_cannot_go_on_says_why_in_one_line(tiny_profile, small_model, tmp_path, ray_session):
-    poisoned = write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 12, 8, 0, broken="clip-0003")
-    with pytest.raises(
-        RequestError, match=r"temporal: the loss was not finite in 2 steps in a row"
-    ) as caught:
-        train(poisoned, small_model, tmp_path / "w", num_workers=1, batch_size=12, max_bad_steps=2)
-    assert "clip-0003" in str(caught.value) and "\n" not in str(caught.value)
+def test_a_training_that_cannot_go_on_says_why_in_one_line(
+    training_clips, small_model, tmp_path, ray_session
+):
+    changes = {"num_workers": 1, "lr": 1e6, "warmup_steps": 0, "max_bad_steps": 2}
+    with pytest.raises(RequestError, match=r"temporal: the gradient was not finite in 2 steps") as caught:
+        train(training_clips, small_model, tmp_path / "w", steps=60, **changes)
+    assert "\n" not in str(caught.value)
     with pytest.raises(RequestError, match="Ray has"):
-        train(poisoned, small_model, tmp_path / "v", num_workers=64, batch_size=64)
+        train(training_clips, small_model, tmp_path / "v", num_workers=64, batch_size=64)
+
+
+def test_clips_that_are_not_finite_are_left_out_and_named(tiny_profile, small_model, tmp_path, ray_session):
+    """One to train on, one held out: no step is lost to them, and every figure is finite."""
+    broken = ["clip-0003", "clip-0013"]
+    dataset = write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 12, 8, 0, broken=broken)
+    said = []
+    result = train(
+        dataset,
+        small_model,
+        tmp_path / "w",
+        on_progress=lambda done, total, note: said.append((done, note)),
+        num_workers=1,
+        steps=4,
+        heldout_samples=8,
+    )
+    assert result.left_out == broken and result.skipped == []
+    assert (result.train_clips, result.heldout_clips) == (11, 7)
+    assert said[0][0] == 0 and all(name in said[0][1] for name in broken)  # before the first step
+    assert any(all(name in note for name in broken) for note in result.notes)
+    figures = [value for of_one in result.heldout.values() for value in of_one.values()]
+    assert all(math.isfinite(value) for value in figures)
+    assert None not in result.curves["loss"]
+    assert TrainingResult.read(tmp_path / "w") == result
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A small finished dataset of tiny-world clips, encoded by a real VAE: what the training tests train on."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,11 @@ def write_training_dataset(
     images: int = 4,
     encoder: str | None = None,
     deviation: float | None = None,
-    broken: str | None = None,
+    broken: Collection[str] = (),
 ) -> Path:
     """Write `train` + `val` moving clips with their pixels and `images` training clips without; finish it.
 
-    `deviation` is stored for all latents; those of the clip `broken` are not numbers.
+    `deviation` is stored for all latents; those of the clips `broken` are not numbers.
     """
     encoder = encoder or encoder_digest(model_dir)
     vae = TemporalVAE.from_pretrained(model_dir, subfolder="vae").eval()
@@ -42,7 +43,7 @@ def write_training_dataset(
     for row in rows:
         if deviation is not None:
             row["latents_std"] = np.full_like(row["latents"], deviation)
-        if row["clip_id"] == broken:
+        if row["clip_id"] in broken:
             row["latents"] = np.full_like(row["latents"], np.nan)
     shape = rows[0]["latents"].shape
     with DatasetWriter(folder, shape) as writer:

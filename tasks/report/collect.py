@@ -29,7 +29,7 @@ def collect_media(
     dataset: ClipDataset,
     clips: Sequence[CheckedClip],
     samples: Sequence[Mapping[str, Any]],
-    curves: Mapping[str, Sequence[tuple[int, float]]],
+    curves: Mapping[str, Sequence[tuple[int, float | None]]],
     corpora_path: Path,
     clip_settings: ClipSettings,
 ) -> ReportMedia:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
@@ -58,17 +59,22 @@ def score_histogram(
     return svg(WIDTH, height, "Histogram of CLIP scores, right captions above, wrong captions below", parts)
 
 
-def loss_chart(points: Sequence[tuple[int, float]]) -> Markup:
-    """Draws a loss by step: the steps as they are, faint, and their mean over a twentieth of the run."""
+def loss_chart(points: Sequence[tuple[int, float | None]]) -> Markup:
+    """Draws a loss by step: the steps as they are, faint, and their mean over a twentieth of the run.
+
+    Steps without a finite loss are gaps in the faint curve, and marked below it.
+    """
+    known = [(step, loss) for step, loss in points if loss is not None and math.isfinite(loss)]
+    if not known:
+        return svg(
+            WIDTH,
+            40,
+            "No step had a finite loss",
+            [text(0, 24, "no step had a finite loss", "label", "start")],
+        )
     height, bottom = 230, 38
-    reach = len(points) // 40
-    smooth = []
-    for i, (step, _) in enumerate(points):
-        # The window shrinks at both ends, so that it stays centred.
-        side = min(reach, i, len(points) - 1 - i)
-        window = [loss for _, loss in points[i - side : i + side + 1]]
-        smooth.append((step, sum(window) / len(window)))
-    ordered = sorted(loss for _, loss in points)
+    smooth = _smoothed(known)
+    ordered = sorted(loss for _, loss in known)
     low, high = ordered[0], max(ordered[int(0.99 * (len(ordered) - 1))], max(loss for _, loss in smooth))
     span = (high - low) or abs(high) or 1.0
     low, high = max(0.0, low - 0.05 * span), high + 0.05 * span
@@ -89,20 +95,55 @@ def loss_chart(points: Sequence[tuple[int, float]]) -> Markup:
         parts.append(text(x, height - 22, short(tick), "tick", "middle"))
     parts.append(text((PLOT_LEFT + WIDTH - PLOT_RIGHT) / 2, height - 5, "step", "tick", "middle"))
     for series, name in ((points, "raw"), (smooth, "smooth")):
-        path = " ".join(place(step, loss) for step, loss in series)
-        parts.append(f'<polyline class="curve-{name}" points="{path}"/>')
+        for stretch in _unbroken(series):
+            path = " ".join(place(step, loss) for step, loss in stretch)
+            parts.append(f'<polyline class="curve-{name}" points="{path}"/>')
+    for step in sorted({step for step, _ in points} - {step for step, _ in known}):
+        x, y = map(float, place(step, low).split(","))
+        mark = f"<title>step {step}: not finite</title>"
+        parts.append(f'<circle class="not-finite" cx="{x}" cy="{y}" r="3">{mark}</circle>')
     return svg(WIDTH, height, "Training loss by step", parts)
 
 
-def bar_chart(rows: Sequence[tuple[str, float, str]], highlight: str | None = None) -> Markup:
-    """Draws horizontal bars from (name, value, printed value); the highlighted one in the accent colour."""
+def _smoothed(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The mean over a twentieth of the run around each step."""
+    reach = len(points) // 40
+    smooth = []
+    for i, (step, _) in enumerate(points):
+        # The window shrinks at both ends, so that it stays centred.
+        side = min(reach, i, len(points) - 1 - i)
+        window = [loss for _, loss in points[i - side : i + side + 1]]
+        smooth.append((step, sum(loss / len(window) for loss in window)))
+    return smooth
+
+
+def _unbroken(points: Sequence[tuple[int, float | None]]) -> Iterator[list[tuple[int, float]]]:
+    """The stretches of a curve between steps without a finite value."""
+    stretch: list[tuple[int, float]] = []
+    for step, value in points:
+        if value is not None and math.isfinite(value):
+            stretch.append((step, value))
+        elif stretch:
+            yield stretch
+            stretch = []
+    if stretch:
+        yield stretch
+
+
+def bar_chart(
+    rows: Sequence[tuple[str, float, str]], highlight: str | None = None, is_good: bool = True
+) -> Markup:
+    """Draws horizontal bars from (name, value, printed value).
+
+    The highlighted one has the accent colour, or that of what is wrong where it is not good.
+    """
     row_h, name_w, value_w = 28, 150, 96
     largest = max((value for _, value, _ in rows), default=0) or 1.0
     parts = []
     for i, (name, value, printed) in enumerate(rows):
         y = PLOT_TOP / 2 + i * row_h
         w = max(1.5, value / largest * (WIDTH - name_w - value_w))
-        kind = "bar-accent" if name == highlight else "bar-plain"
+        kind = "bar-plain" if name != highlight else "bar-accent" if is_good else "bar-wrong"
         parts.append(text(name_w - 10, y + 16, name, "name", "end"))
         parts.append(f'<rect class="{kind}" x="{name_w}" y="{y + 4}" width="{w:.1f}" height="16" rx="1.5"/>')
         parts.append(text(name_w + w + 8, y + 16, printed, "value", "start"))

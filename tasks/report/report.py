@@ -34,7 +34,7 @@ class ReportMedia:
     contact_sheet: str
     right_scores: Sequence[float]
     wrong_scores: Sequence[float]
-    curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[tuple[int, float | None]]] = field(default_factory=dict)
 
 
 def write_report(summary: Mapping[str, Any], media: ReportMedia, path: Path) -> Path:
@@ -51,7 +51,11 @@ def _charts(summary: Mapping[str, Any], media: ReportMedia) -> dict[str, Any]:
         ),
         "losses": {name: loss_chart(points) for name, points in media.curves.items() if points},
         "held_out": {
-            part: bar_chart([(name, loss, f"{loss:.4g}") for name, loss in losses.items()], "candidate")
+            part: bar_chart(
+                [(name, loss, f"{loss:.4g}") for name, loss in losses.items()],
+                "candidate",
+                is_good=losses["candidate"] < losses["base"],
+            )
             for part, losses in held_out.items()
         },
         "seconds": bar_chart([(name, seconds, duration(seconds)) for name, seconds in stages.items()]),

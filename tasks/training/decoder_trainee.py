@@ -15,10 +15,11 @@ from tasks.training.decoder_batches import DecoderBatch, DecoderReader
 from tasks.training.decoder_loss import DecoderLoss, last_trained_layer
 from tasks.training.distributed import Group
 from tasks.training.precision import computing_in, place
+from tasks.training.progress import Figures
 from tasks.training.sampler import EpochClip
 from tasks.training.settings import DecoderSettings
 from tasks.training.splits import pick_heldout, split_clips
-from tasks.training.trainee import Figures, Trainee
+from tasks.training.trainee import Trainee
 from vidrd_model import TemporalVAE
 from vidrd_model.temporal_layers import TempConv
 
@@ -38,13 +39,15 @@ class FrameDecoder(nn.Module):
 
 
 class DecoderTrainee(Trainee):
-    """The decoder, the stored latents and pixels of real clips, and its loss."""
+    """The decoder, the stored latents and pixels of real clips, and its loss; `left_out` are rows not to use."""
 
     blocks = (ResnetBlock2D, TempConv)
 
-    def __init__(self, dataset_ref: str, model_dir: str, settings: DecoderSettings) -> None:
+    def __init__(
+        self, dataset_ref: str, model_dir: str, settings: DecoderSettings, left_out: Sequence[int] = ()
+    ) -> None:
         self.settings = settings
-        split = split_clips(ClipDataset.open(dataset_ref), videos_only=True)
+        split = split_clips(ClipDataset.open(dataset_ref), videos_only=True, left_out=left_out)
         self.train_clips = split.train
         samples = min(settings.heldout_samples, len(split.heldout))
         self._heldout_clips = [EpochClip(0, clip) for clip in pick_heldout(split.heldout, samples)]

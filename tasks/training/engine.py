@@ -6,7 +6,7 @@ import math
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Protocol
 
 import torch
@@ -18,16 +18,20 @@ from tasks.training.checkpoints import CheckpointStore
 from tasks.training.distributed import Group, synchronized
 from tasks.training.ema import Ema, restored
 from tasks.training.loading import BatchLoader
+from tasks.training.not_finite import or_precision, what_was_bad
 from tasks.training.optimizers import make_optimizer, set_lr
 from tasks.training.precision import channels_last
+from tasks.training.progress import Figures, Points, Progress
 from tasks.training.sampler import ClipSampler
 from tasks.training.settings import TrainingSettings
 from tasks.training.sharding import shard, whole
 from tasks.training.snapshot import restore, snapshot
-from tasks.training.trainee import Figures, Trainee
+from tasks.training.trainee import Trainee
 from vidrd_model.compiling import compile_blocks
 from vidrd_model.dropout import dropout_keys
 from vidrd_model.temporal_layers import TEMPORAL_MARK
+
+_STEPS_TOLD_AT_ONCE = 1000
 
 
 class Reports(Protocol):
@@ -37,27 +41,13 @@ class Reports(Protocol):
         """The first step that is done now."""
         ...
 
-    def figures(self, points: Sequence[tuple[int, Figures]]) -> None:
-        """Figures of steps."""
+    def figures(self, points: Points) -> None:
+        """Figures of steps, ascending; those of steps before a restart come again."""
         ...
 
     def video(self, step: int, name: str, mp4: bytes) -> None:
         """A sample video after so many steps."""
         ...
-
-
-@dataclass
-class Progress:
-    """What a checkpoint keeps beside weights and optimizer; curves have one value per step."""
-
-    step: int = 0
-    bad_steps: int = 0
-    skipped: list[int] = field(default_factory=list)
-    heldout: dict[str, Figures] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    curves: dict[str, list[float]] = field(
-        default_factory=lambda: {"loss": [], "lr": [], "gradient_norm": []}
-    )
 
 
 class Training:
@@ -79,25 +69,35 @@ class Training:
         self.optimizer = make_optimizer(self.trained.values(), settings)
         self.ema = Ema(self.trained, settings.ema_decay)
         self.progress = Progress()
-        self._bad_clips: list[str] = []
         if settings.compile:
             compile_blocks(trainee.model, trainee.blocks)
         self.sampler = ClipSampler(trainee.train_clips, settings.seed, settings.mix)
 
     def run(self, store: CheckpointStore, reports: Reports) -> None:
-        """Train to the end; RequestError, on every worker, when too many steps in a row came to nothing."""
+        """Train to the end, after telling all figures that the checkpoint brings: a crash may have kept them back.
+
+        RequestError, on every worker, when too many steps in a row came to nothing, or a held-out figure is not finite.
+        """
         saved = store.load_newest()
         if saved is not None:
             self.progress = Progress(**saved.pop("progress"))
             restore(saved, self.trained, self.ema, self.optimizer, self.trainee, self.group)
         reports.started(self.progress.step)
+        for start in range(0, self.progress.step, _STEPS_TOLD_AT_ONCE):
+            reports.figures(self.progress.points(start, start + _STEPS_TOLD_AT_ONCE))
         self.progress.notes = list(self.trainee.notes)
         if not self.progress.heldout:
-            self.progress.heldout = {"fresh": self._heldout_of_image_model(), "base": self._heldout()}
+            fresh, base = self._heldout_of_image_model(), self._heldout()
+            self._check_heldout(fresh, "the model with fresh temporal layers", "look at its weights")
+            self._check_heldout(base, "the model to start from", "look at its weights")
+            self.progress.heldout = {"fresh": fresh, "base": base}
         if "candidate" in self.progress.heldout:
             return
         self._train(store, reports)
-        self.progress.heldout["candidate"] = self._average_heldout()
+        candidate = self._average_heldout()
+        self._check_heldout(candidate, "the trained model", f"lower lr (it is {self.settings.lr:g})")
+        self.progress.heldout["candidate"] = candidate
+        self.progress.notes = list(self.trainee.notes)
         self._save(store)
         store.wait()
 
@@ -107,7 +107,7 @@ class Training:
             self.trainee.reader, self.sampler, self.settings, first_step, self.group.rank, self.group.size
         )
 
-    def step(self, model: nn.Module, micro_batches: Sequence[Batch]) -> Figures:
+    def step(self, model: nn.Module, micro_batches: Sequence[Batch]) -> None:
         """One step over a worker's share of a batch; a loss or gradient that is not finite leaves the weights alone."""
         settings, progress = self.settings, self.progress
         self.trainee.model.train()
@@ -121,40 +121,36 @@ class Training:
             self.optimizer.step()
             self.ema.update(progress.step)
             progress.bad_steps = 0
-            more = self.trainee.after_step(self.group, progress.step)
         else:
             self._note_bad_step(micro_batches, losses)
-            more = {}
-        figures = {"loss": loss, "lr": lr, "gradient_norm": norm}
-        for name, value in figures.items():
-            progress.curves[name].append(value)
-        progress.step += 1
-        return figures | more
+        # After a bad step too: what the trainee has gathered of it must not go into the figures of the next.
+        more = self.trainee.after_step(self.group, progress.step)
+        progress.end_step({"loss": loss, "lr": lr, "gradient_norm": norm}, more)
 
     def _train(self, store: CheckpointStore, reports: Reports) -> None:
         settings, progress = self.settings, self.progress
         model = self.trainee.model if self.is_sharded else self.group.wrap(self.trainee.model)
-        points: list[tuple[int, Figures]] = []
         loader = self.steps(progress.step)
         clock = _Clock(loader)
+        told = progress.step
         self._sample(reports)
         for micro_batches in loader:
-            figures = self.step(model, [batch.to(self.group.device) for batch in micro_batches])
-            points.append((progress.step - 1, figures))
+            self.step(model, [batch.to(self.group.device) for batch in micro_batches])
             clock.tick()
             done = progress.step == settings.steps
             if done or progress.step % settings.log_every == 0:
-                figures.update(clock.figures(), memory_gib=_peak_memory_gib(self.group.device))
+                progress.add({**clock.figures(), "memory_gib": _peak_memory_gib(self.group.device)})
             if settings.validate_every and progress.step % settings.validate_every == 0 and not done:
-                figures.update({f"heldout.{name}": value for name, value in self._average_heldout().items()})
+                progress.add({f"heldout.{name}": value for name, value in self._average_heldout().items()})
             if done or progress.step % settings.log_every == 0:
-                reports.figures(points)
-                points = []
+                reports.figures(progress.points(told, progress.step))
+                told = progress.step
             if progress.step % settings.checkpoint_every == 0 and not done:
                 self._save(store)
             self._sample(reports)
-            if progress.bad_steps >= settings.max_bad_steps:
-                raise RequestError(self._what_was_bad())
+            if progress.bad_steps >= settings.max_bad_steps or (done and progress.all_were_skipped):
+                reports.figures(progress.points(told, progress.step))
+                raise RequestError(what_was_bad(progress, settings))
 
     def _average_heldout(self) -> Figures:
         with self.ema.applied():
@@ -177,16 +173,15 @@ class Training:
             if not math.isfinite(loss)
         ]
         named = [clip_id for share in self.group.gather(bad) for clip_id in share]
-        self._bad_clips = named or [clip_id for share in self.group.gather(ids) for clip_id in share]
-        self.progress.bad_steps += 1
-        self.progress.skipped.append(self.progress.step)
+        everyone = [clip_id for share in self.group.gather(ids) for clip_id in share]
+        self.progress.skip("loss" if named else "gradient", named or everyone)
 
-    def _what_was_bad(self) -> str:
-        ids = ", ".join(self._bad_clips[:16])
-        return (
-            f"the loss was not finite in {self.progress.bad_steps} steps in a row, up to step {self.progress.step - 1} "
-            f"(clips {ids}); lower lr, or look at these clips"
-        )
+    def _check_heldout(self, figures: Figures, whose: str, advice: str) -> None:
+        """RequestError for figures that are not finite: every worker has the same ones."""
+        bad = ", ".join(name for name, value in figures.items() if not math.isfinite(value))
+        if bad:
+            advice += or_precision(self.settings)
+            raise RequestError(f"the held-out figures ({bad}) of {whose} are not finite; {advice}")
 
     @torch.no_grad()
     def _heldout(self) -> Figures:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.training.result import heldout_outcome
+
 if TYPE_CHECKING:
     from storage.dataset import ClipDataset
 
@@ -137,7 +139,14 @@ def _part(name: str, part: TrainedPart) -> str:
         ("seed", str(settings["seed"])),
         ("clips trained on / held out", f"{summary['train_clips']} / {summary['heldout_clips']}"),
         ("held out", str(summary["heldout_source"])),
+        ("outcome", heldout_outcome(summary["heldout"])),
     ]
+    if summary["left_out"]:
+        facts.append(("clips left out, since their numbers are not finite", str(len(summary["left_out"]))))
+    if summary["skipped"]:
+        facts.append(("steps that changed nothing", str(len(summary["skipped"]))))
+    if not summary["kept"]:
+        facts.append(("in this model", f"no: it has the {name} that it had before"))
     heldout = summary["heldout"]
     figures = sorted({figure for of_one in heldout.values() for figure in of_one})
     rows = [(figure, *(_number(of_one.get(figure)) for of_one in heldout.values())) for figure in figures]

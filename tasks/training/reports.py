@@ -12,7 +12,7 @@ from typing import Any
 from ray.util.queue import Queue
 
 from tasks.progress import OnProgress
-from tasks.training.trainee import Figures
+from tasks.training.progress import Figures
 from tasks.training.watcher import TrainingWatcher
 
 _log = logging.getLogger(__name__)

@@ -32,7 +32,7 @@ WITHOUT_EFFECT = frozenset(
 class TrainingSettings(BaseModel):
     """What both trainings have in common. The authors published none of these numbers: all are ours."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(ge=1)
     batch_size: int = Field(8, ge=1, description="clips per step, over all workers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,13 @@ class ClipRows(Sequence[ClipRow]):
         columns = (self._table[name].to_pylist() for name in _COLUMNS)
         return (ClipRow(*values) for values in zip(*columns, strict=True))
 
+    def without(self, rows: Collection[int]) -> ClipRows:
+        """All but the clips of these rows."""
+        import pyarrow as pa
+
+        left = ~np.isin(self._table["row"].to_numpy(), np.asarray(list(rows), np.int64))
+        return ClipRows(self._table.filter(pa.array(left)))
+
     def of_kind(self, kind: str) -> np.ndarray:
         """Where the clips of a kind are among these."""
         import pyarrow.compute as pc
@@ -69,18 +76,19 @@ class ClipSplit:
     heldout_source: str
 
 
-def split_clips(dataset: ClipDataset, videos_only: bool = False) -> ClipSplit:
+def split_clips(dataset: ClipDataset, videos_only: bool = False, left_out: Collection[int] = ()) -> ClipSplit:
     """Part the clips of a dataset; `videos_only` leaves out those whose pixels are not kept (images).
 
+    `left_out` are rows that count as not there (`unusable_clips`).
     Held out is the split `val`, else `test`; where both have fewer than eight clips, an eighth of the
     training clips, which are then not trained on. Raises RequestError when nothing is left to train on.
     """
     kinds = _VIDEO_KINDS if videos_only else None
-    train = ClipRows(dataset.clips_table(_COLUMNS, split="train", kinds=kinds))
+    train = ClipRows(dataset.clips_table(_COLUMNS, split="train", kinds=kinds)).without(left_out)
     for name in HELDOUT_SPLITS:
         heldout = ClipRows(dataset.clips_table(_COLUMNS, split=name, kinds=kinds))
         if len(heldout) >= MIN_HELDOUT_CLIPS:
-            return _non_empty(dataset, ClipSplit(train, heldout, f"split {name}"))
+            return _non_empty(dataset, ClipSplit(train, heldout.without(left_out), f"split {name}"))
     order = np.random.default_rng(_HELDOUT_SEED).permutation(len(train))
     count = min(max(MIN_HELDOUT_CLIPS, len(train) // 8), len(train) // 2)
     heldout, kept = train[np.sort(order[:count])], train[np.sort(order[count:])]

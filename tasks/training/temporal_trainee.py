@@ -17,12 +17,14 @@ from tasks.generation.settings import SamplingSettings
 from tasks.training.base_model import load_base
 from tasks.training.objective import clip_losses, compose_noise, noisy_and_target, snr_weight
 from tasks.training.precision import computing_in, place
+from tasks.training.progress import Figures
 from tasks.training.sampler import seeded_generator
 from tasks.training.settings import TemporalSettings
 from tasks.training.splits import ClipRow, pick_heldout, split_clips
 from tasks.training.temporal_batches import TemporalBatch, TemporalReader
-from tasks.training.trainee import Figures, Trainee
+from tasks.training.trainee import Trainee
 from vidrd_model.blocks import BLOCKS
+from vidrd_model.errors import ModelError
 
 SAMPLE_PROMPTS = 2
 _SAMPLE_SEED = 7
@@ -31,13 +33,19 @@ _SAMPLE_SEED = 7
 class TemporalTrainee(Trainee):
     """The UNet, what feeds it, and its loss (epsilon or v, as the model's scheduler says).
 
-    `sampling` says how sample videos are made. Raises RequestError when the dataset lacks what the settings ask for.
+    `sampling` says how sample videos are made, `left_out` which rows count as not there. Raises RequestError when the
+    dataset lacks what the settings ask for.
     """
 
     blocks = BLOCKS
 
     def __init__(
-        self, dataset_ref: str, model_dir: str, settings: TemporalSettings, sampling: SamplingSettings
+        self,
+        dataset_ref: str,
+        model_dir: str,
+        settings: TemporalSettings,
+        sampling: SamplingSettings,
+        left_out: Sequence[int] = (),
     ) -> None:
         self.settings, self.sampling = settings, sampling
         dataset = ClipDataset.open(dataset_ref)
@@ -46,7 +54,7 @@ class TemporalTrainee(Trainee):
                 f"text_states: {dataset_ref} holds no states of this model's text encoder; build it with text_states, "
                 "or set text_states to encode"
             )
-        split = split_clips(dataset)
+        split = split_clips(dataset, left_out=left_out)
         self.train_clips = split.train
         self._heldout_clips = pick_heldout(split.heldout, settings.heldout_samples)
         self.heldout_size = len(self._heldout_clips)
@@ -116,11 +124,17 @@ class TemporalTrainee(Trainee):
         return figures
 
     def sample_videos(self) -> dict[str, bytes]:
-        """One clip for each of the sample prompts, always from the same noise."""
+        """One clip for each of the sample prompts, always from the same noise; a note for one that came to nothing."""
         videos = {}
         for number, prompt in enumerate(self._sample_prompts):
-            with computing_in(self.settings.precision, self.device):
-                frames = self.pipe(prompt, seed=_SAMPLE_SEED, **self.sampling.pipeline_arguments()).frames
+            try:
+                with computing_in(self.settings.precision, self.device):
+                    frames = self.pipe(prompt, seed=_SAMPLE_SEED, **self.sampling.pipeline_arguments()).frames
+            except (
+                ModelError
+            ) as error:  # weights on the way to nowhere; the losses end the training, if they must
+                self.notes = [*self.notes, f"no sample video of {prompt!r}: {error}"]
+                continue
             file = BytesIO()
             encode(file, frames[0], self.sampling.fps, options={"crf": "18"})
             videos[f"{number} {prompt}"] = file.getvalue()

@@ -11,9 +11,8 @@ from torch import nn
 
 from tasks.training.batches import Reader
 from tasks.training.distributed import Group
+from tasks.training.progress import Figures
 from tasks.training.splits import ClipRows
-
-Figures = dict[str, float]
 
 
 class Trainee(ABC):
@@ -50,7 +49,7 @@ class Trainee(ABC):
         """Give the model fresh temporal layers, which change nothing."""
 
     def after_step(self, group: Group, step: int) -> Figures:
-        """What is left to do after the optimizer's step, and figures to log with it."""
+        """What is left to do after a step, one that changed nothing too, and figures to log with it."""
         return {}
 
     def sample_videos(self) -> dict[str, bytes]:

@@ -60,10 +60,11 @@ def trainee_of(config: dict[str, Any]) -> Trainee:
     from tasks.training.temporal_trainee import TemporalTrainee
 
     settings, place = settings_of(config), (config["dataset"], config["model"])
+    left_out = config.get("left_out", ())
     if isinstance(settings, TemporalSettings):
-        return TemporalTrainee(*place, settings, SamplingSettings(**config["sampling"]))
+        return TemporalTrainee(*place, settings, SamplingSettings(**config["sampling"]), left_out)
     assert isinstance(settings, DecoderSettings)
-    return DecoderTrainee(*place, settings)
+    return DecoderTrainee(*place, settings, left_out)
 
 
 def out_of_memory(settings: TrainingSettings, error: torch.OutOfMemoryError) -> str:
