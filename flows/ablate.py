@@ -23,6 +23,7 @@ from storage.typed_paths import TypedPath, TypedText
 from tasks.ablation.experiments import Experiment, experiments
 from tasks.ablation.settings import AblationSettings
 from tasks.errors import RequestError
+from tasks.output_folders import check_output_folder
 
 if TYPE_CHECKING:
     from storage.registry import ResolvedModel
@@ -55,8 +56,8 @@ class AblateParams(BaseModel):
 
 def check(params: AblateParams) -> None:
     """Raises RequestError or StorageError, one line, when the request cannot be carried out."""
-    if params.out is not None and params.out.exists() and not params.out.is_dir():
-        raise RequestError(f"out: {params.out} is a file, not a folder")
+    if params.out is not None:
+        check_output_folder(params.out, "out")
     wanted = _wanted(params)
     if any(experiment.measured == "models" for experiment in wanted):
         if not params.models or not params.references:

@@ -5,11 +5,10 @@ vidrd dataset report runs/datasets/tiny --out report.html
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import RequestError
+from tasks.output_folders import check_output_file
 
 
 def report(dataset_ref: str, out: Path) -> dict[str, Any]:
@@ -17,15 +16,9 @@ def report(dataset_ref: str, out: Path) -> dict[str, Any]:
     from storage.dataset import ClipDataset
     from tasks.report.dataset_report import write_dataset_report
 
+    check_output_file(out, "out")
     dataset = ClipDataset.open(dataset_ref)
-    if out.is_dir():
-        raise RequestError(f"out: {out} is a folder; name a file in it")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"out: {out.parent} cannot be made: {error.strerror}") from error
-    if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise RequestError(f"out: {out.parent} is not writable")
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_dataset_report(dataset, out)
     return {
         "dataset": str(dataset.folder),

@@ -6,7 +6,6 @@ prefect deployment run generate/generate
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from storage.home import home
 from storage.typed_paths import TypedPath, TypedText
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
+from tasks.output_folders import check_output_file
 
 if TYPE_CHECKING:
     from tasks.generation.video_file import GeneratedVideo
@@ -67,12 +67,13 @@ class _Job:
 
 def check(params: GenerateParams) -> None:
     """Raises RequestError or StorageError with one line when the request cannot be carried out."""
-    for job in _jobs(params):
+    jobs = _jobs(params)
+    check_output_file(jobs[0].out_mp4, "out_dir" if params.prompts_file else "out")
+    for job in jobs:
         if job.out_mp4.suffix.lower() != ".mp4":
             raise RequestError(f"out: {job.out_mp4} must end in .mp4")
         if job.out_mp4.is_dir():
             raise RequestError(f"out: {job.out_mp4} is a folder; name a file in it")
-    _check_writable(job.out_mp4.parent)
     load_profile(params.profile)
     _resolve(params)
 
@@ -190,17 +191,6 @@ def _read_prompts(path: Path) -> list[str]:
     if not prompts:
         raise RequestError(f"prompts_file: {path} holds no prompt; write one a line")
     return prompts
-
-
-def _check_writable(folder: Path) -> None:
-    """The nearest existing ancestor decides whether `folder` can be made and written."""
-    nearest = folder.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise RequestError(f"out: {nearest} is a file, not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise RequestError(f"out: {nearest} is not writable")
 
 
 def _resolve(params: GenerateParams) -> tuple[Path, str, int | None]:

@@ -5,8 +5,12 @@ soon as it is there, and a crash halfway through tagging leaves nothing to clean
 takes the same tag again.
 
 A purged build keeps its entry, so that its tag is never given away again, but its tables' tags are gone.
+
+What holds for the dataset from a build on (`SETTINGS`) is in that build's summary, so it changes with the index and
+only with it: a build that is cut off or refused leaves the settings of the one before in force.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +18,13 @@ from typing import Any
 
 from storage.errors import StorageError
 from storage.json_files import read_json, write_json
+from storage.reading import UNREADABLE, first_line, reading
 from storage.schema import TABLES, TEXTS
-from storage.tables import UNREADABLE, first_line, open_table, reading, table_exists, table_path
+from storage.tables import open_table, read_table, table_exists, table_path
 
 INDEX = "builds.json"
+SETTINGS = ("corpora", "profile", "filter", "thresholds_set", "settled_for", "cut_captions")
+"""What of a summary holds on: the last build that noted it speaks for the dataset."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +56,45 @@ def read_index(path: Path) -> list[Build]:
         raise StorageError(f"{path}: is not an index of builds: {error}") from error
 
 
+def builds_until(dataset_dir: Path, tag: str) -> list[Build]:
+    """The builds up to the one of this tag, oldest first."""
+    builds = finished_builds(dataset_dir)
+    return builds[: [build.tag for build in builds].index(tag) + 1]
+
+
+def last_with(builds: Sequence[Build], name: str) -> Build | None:
+    """The last of these builds whose summary has `name`; those of takedowns and compactions have no settings."""
+    return next((build for build in reversed(builds) if build.summary.get(name) is not None), None)
+
+
+def last_noted(dataset_dir: Path, name: str) -> Any:
+    """The value of `name` in the last summary of a dataset that has it, None where there is no such one."""
+    build = last_with(finished_builds(dataset_dir), name)
+    return None if build is None else build.summary[name]
+
+
 def newest_versions(dataset_dir: Path) -> dict[str, int]:
     """The newest version of every table that is there, tagged or not."""
     return {table: open_table(dataset_dir, table).version for table in tables_there(dataset_dir)}
 
 
 def record_build(dataset_dir: Path, summary: dict[str, Any]) -> Build:
-    """Tag the tables as they are now; the last build again when nothing changed since.
+    """Tag the tables as they are now; the last build again, with the settings of this one, when no table changed since.
 
     `summary` is kept in the index as it is given, so it must be plain JSON.
     """
     builds = finished_builds(dataset_dir)
     versions = newest_versions(dataset_dir)
     if builds and builds[-1].versions == versions:
-        return builds[-1]
+        settings = {name: summary[name] for name in SETTINGS if name in summary}
+        same = replace(builds[-1], summary=builds[-1].summary | settings)
+        if same != builds[-1]:
+            write_index(dataset_dir, [*builds[:-1], same])
+        return same
     tag = f"build-{len(builds) + 1:04d}"
     for table, version in versions.items():
         set_tag(dataset_dir, table, tag, version)  # moved, if a build ended before it wrote the index
-    rows = {table: open_table(dataset_dir, table).count_rows() for table in versions}
+    rows = {table: read_table(dataset_dir, table).count_rows() for table in versions}
     build = Build(tag, versions, datetime.now(UTC).isoformat(timespec="seconds"), summary, rows)
     write_index(dataset_dir, [*builds, build])
     return build

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from storage.reading import UNREADABLE, reading
 from storage.removed import RemovedRules
 from storage.schema import TEXTS
-from storage.tables import UNREADABLE, reading
 
 if TYPE_CHECKING:
     import lance

@@ -13,11 +13,11 @@ import numpy as np
 
 from storage.builds import Build, finished_builds, tables_there
 from storage.errors import StorageError
+from storage.reading import TableReader
 from storage.schema import TEXTS
-from storage.tables import open_table, table_exists, table_path, with_numbers
+from storage.tables import check_is_dataset, read_table, table_path, with_numbers
 
 if TYPE_CHECKING:
-    import lance
     import pyarrow as pa
 
 
@@ -35,16 +35,13 @@ class ClipDataset:
     def __init__(self, folder: Path, build: Build) -> None:
         self.folder = folder
         self.build = build
-        self._tables: dict[str, lance.LanceDataset] = {}
+        self._tables: dict[str, TableReader] = {}
 
     @classmethod
     def open(cls, ref: str | Path) -> Self:
         """Open `DIR[@TAG]`; StorageError when it is no dataset, has no finished build or no such tag."""
         folder, tag = parse_ref(ref)
-        if not table_exists(folder, "clips"):
-            raise StorageError(
-                f"{folder.absolute()}: is not a dataset (no clips.lance in it); vidrd build-dataset makes one"
-            )
+        check_is_dataset(folder)
         builds = finished_builds(folder)
         if not builds:
             raise StorageError(f"{folder}: has no finished build yet: run build-dataset on it again")
@@ -71,7 +68,7 @@ class ClipDataset:
     @property
     def latent_shape(self) -> tuple[int, ...]:
         """Frames, channels, height and width of one clip's latents."""
-        return tuple(self._table("clips").schema.field("latents").type.shape)
+        return self._table("clips").tensor_shape("latents")
 
     @property
     def has_latents_std(self) -> bool:
@@ -101,7 +98,7 @@ class ClipDataset:
 
     def take(self, row_indices: Sequence[int], columns: Sequence[str]) -> "pa.Table":
         """The given columns of these clips, in the order asked for."""
-        return self._table("clips").take(_as_list(row_indices), columns=list(columns))
+        return self._table("clips").take(row_indices, columns)
 
     def batches(
         self, batches: Iterable[Sequence[int]], columns: Sequence[str], ahead: int = 16
@@ -132,7 +129,7 @@ class ClipDataset:
         """The digest of the text encoder whose states the build stored; None where it stored none."""
         if TEXTS not in self.build.versions:
             return None
-        first = self._table(TEXTS).to_table(columns=["text_encoder"], limit=1)["text_encoder"].to_pylist()
+        first = self._table(TEXTS).to_table(["text_encoder"], limit=1)["text_encoder"].to_pylist()
         return first[0] if first else None
 
     def text_states(self, captions: Sequence[str]) -> np.ndarray | None:
@@ -143,7 +140,7 @@ class ClipDataset:
         if TEXTS not in self.build.versions:
             return None
         wanted = ", ".join(sorted({"'{}'".format(caption.replace("'", "''")) for caption in captions}))
-        found = self._table(TEXTS).to_table(columns=["caption", "states"], filter=f"caption IN ({wanted})")
+        found = self._table(TEXTS).to_table(["caption", "states"], f"caption IN ({wanted})")
         row_of = {caption: row for row, caption in enumerate(found["caption"].to_pylist())}
         missing = [caption for caption in captions if caption not in row_of]
         if missing:
@@ -155,11 +152,11 @@ class ClipDataset:
 
     def videos(self, row_indices: Sequence[int]) -> list[bytes | None]:
         """The near-lossless mp4 of these clips; None where none is kept (images)."""
-        return _blobs(self._table("clips"), row_indices)
+        return self._table("clips").videos(row_indices)
 
     def rejected_videos(self, row_indices: Sequence[int]) -> list[bytes | None]:
         """The same for clips that were not kept."""
-        return _blobs(self._table("rejected"), row_indices)
+        return self._table("rejected").videos(row_indices)
 
     def info(self) -> dict[str, Any]:
         """Counts, versions, tags and bytes on disk, as plain JSON."""
@@ -188,9 +185,9 @@ class ClipDataset:
             },
         }
 
-    def _table(self, name: str) -> "lance.LanceDataset":
+    def _table(self, name: str) -> TableReader:
         if name not in self._tables:
-            self._tables[name] = open_table(self.folder, name, self.build.versions[name])
+            self._tables[name] = read_table(self.folder, name, self.build.versions[name])
         return self._tables[name]
 
 
@@ -205,7 +202,7 @@ def _growth(builds: Sequence[Build]) -> list[dict[str, Any]]:
 
 
 def _metadata(
-    table: "lance.LanceDataset",
+    table: TableReader,
     columns: Sequence[str],
     split: str | None = None,
     kinds: Sequence[str] | None = None,
@@ -216,21 +213,12 @@ def _metadata(
     wanted = {name for name in columns if name != "row"}
     filtered = {name for name, value in (("split", split), ("kind", kinds)) if value is not None}
     # One column at least, or the scan has no rows to count. The filter comes after the row numbers.
-    data = with_numbers(table.to_table(columns=sorted(wanted | filtered) or ["clip_id"]))
+    data = with_numbers(table.to_table(sorted(wanted | filtered) or ["clip_id"]))
     if split is not None:
         data = data.filter(pc.equal(data["split"], split))
     if kinds is not None:
         data = data.filter(pc.is_in(data["kind"], pa.array(list(kinds), pa.string())))
     return data.select(list(columns))
-
-
-def _blobs(table: "lance.LanceDataset", row_indices: Sequence[int]) -> list[bytes | None]:
-    files = table.take_blobs("video", indices=_as_list(row_indices))
-    return [None if file is None else file.readall() for file in files]
-
-
-def _as_list(row_indices: Sequence[int]) -> list[int]:
-    return [int(index) for index in row_indices]
 
 
 def _counts(table: "pa.Table", column: str) -> dict[str, int]:

@@ -15,7 +15,7 @@ from storage.compaction import clean, rewrite_deleted
 from storage.errors import StorageError
 from storage.removed import Removal, now, record_removal, removed_rules
 from storage.schema import TEXTS
-from storage.tables import column_values, commit_rows, open_table, table_exists
+from storage.tables import column_values, commit_rows, read_table, table_exists
 from storage.writer import DatasetWriter, writing
 
 
@@ -110,8 +110,8 @@ def _sources_named(dataset_dir: Path, versions: dict[str, int], names: set[str])
     by_id: dict[str, dict[str, str]] = {}
     by_uri: dict[str, dict[str, str]] = {}
     columns = ["source_id", "source_uri", "corpus"]
-    ledger = open_table(dataset_dir, "sources", versions["sources"])
-    for batch in ledger.to_batches(columns=columns) if names else ():
+    ledger = read_table(dataset_dir, "sources", versions["sources"])
+    for batch in ledger.batches(columns) if names else ():
         for source_id, uri, corpus in zip(*(batch[name].to_pylist() for name in columns), strict=True):
             if source_id in names:
                 by_id[source_id] = {source_id: corpus}
@@ -146,7 +146,7 @@ class _Found:
         """The sources that it names in any table: what a source left earlier may have another licence."""
         matching: set[str] = set()
         for table, columns in _NAMED_BY.items():
-            for batch in open_table(dataset_dir, table, versions[table]).to_batches(columns=list(columns)):
+            for batch in read_table(dataset_dir, table, versions[table]).batches(columns):
                 for row in batch.to_pylist():
                     if wish.names(row["source_id"], row.get("licence"), row["corpus"]):
                         matching.add(row["source_id"])
@@ -157,14 +157,14 @@ class _Found:
         """Sources that share near-duplicates with those that go, in either direction."""
         pairs: list[tuple[str, str]] = []
         for table in ("clips", "rejected"):
-            doubles = open_table(dataset_dir, table).to_table(
-                columns=["source_id", "duplicate_of"], filter="duplicate_of IS NOT NULL"
+            doubles = read_table(dataset_dir, table).to_table(
+                ["source_id", "duplicate_of"], "duplicate_of IS NOT NULL"
             )
             pairs += zip(doubles["source_id"].to_pylist(), doubles["duplicate_of"].to_pylist(), strict=True)
         wanted = {clip_id for _, clip_id in pairs}
         source_of: dict[str, str] = {}
         for table in ("clips", "rejected") if wanted else ():
-            for batch in open_table(dataset_dir, table).to_batches(columns=["clip_id", "source_id"]):
+            for batch in read_table(dataset_dir, table).batches(["clip_id", "source_id"]):
                 ids = zip(batch["clip_id"].to_pylist(), batch["source_id"].to_pylist(), strict=True)
                 source_of.update((clip_id, source_id) for clip_id, source_id in ids if clip_id in wanted)
         for source_id, clip_id in pairs:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from storage.tables import open_table
+from storage.tables import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,18 +29,17 @@ def read_rows(refs: Sequence[RowRef], video: bool = True) -> list[dict[str, Any]
     if not refs:
         return []
     first = refs[0]
-    dataset = open_table(first.dataset_dir, first.table, first.version)
+    reader = read_table(first.dataset_dir, first.table, first.version)
     numbers = [ref.row for ref in refs]
-    columns = [name for name in dataset.schema.names if name != "video"]
-    data = dataset.take(numbers, columns=columns)
+    data = reader.take(numbers, [name for name in reader.names if name != "video"])
     tensors = {name: _tensors(data[name]) for name in ("latents", "latents_std")}
     rows = data.drop_columns(list(tensors)).to_pylist()
-    blobs = dataset.take_blobs("video", indices=numbers) if video else [None] * len(rows)
-    for index, (row, blob) in enumerate(zip(rows, blobs, strict=True)):
+    videos = reader.videos(numbers) if video else [None] * len(rows)
+    for index, (row, mp4) in enumerate(zip(rows, videos, strict=True)):
         row["clip_features"] = np.asarray(row["clip_features"], np.float16)
         row |= {name: values[index] for name, values in tensors.items()}
         if video:
-            row["video"] = None if blob is None else blob.readall()
+            row["video"] = mp4
     return rows
 
 

@@ -1,18 +1,19 @@
 """Reading a finished build's tables in batches, so that a table larger than memory can be counted."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from storage.dataset import ClipDataset
-from storage.errors import StorageError
-from storage.tables import open_table, with_numbers
+from storage.reading import TableReader
+from storage.schema import table_schema
+from storage.tables import read_table, with_numbers
 
 if TYPE_CHECKING:
-    import lance
     import pyarrow as pa
 
 BATCH_ROWS = 16_384
+LATENTS_UNREAD = (1, 1, 1, 1)
+"""Latents are not read here, so that their shape does not matter to the types of the other columns."""
 
 
 def count_rows(dataset: ClipDataset, table: str) -> int:
@@ -23,16 +24,20 @@ def count_rows(dataset: ClipDataset, table: str) -> int:
 def batches(
     dataset: ClipDataset, table: str, columns: Sequence[str], batch_rows: int = BATCH_ROWS
 ) -> "Iterator[pa.Table]":
-    """Columns of a table with each row's number `row`, in table order; columns that it lacks are left out."""
+    """Columns of a table with each row's number `row`, in table order; of columns that it lacks all values are null."""
     import pyarrow as pa
 
     source = _open(dataset, table)
-    there = [name for name in columns if name in source.schema.names]
+    there = [name for name in columns if name in source.names]
+    schema = table_schema(table, LATENTS_UNREAD)
     first = 0
-    with _reading(source.uri):
-        for batch in source.to_batches(columns=there, batch_size=batch_rows):
-            yield with_numbers(pa.Table.from_batches([batch]), first)
-            first += batch.num_rows
+    for batch in source.batches(there, batch_rows):
+        rows = pa.Table.from_batches([batch])
+        for name in columns:
+            if name not in there:
+                rows = rows.append_column(name, pa.nulls(batch.num_rows, schema.field(name).type))
+        yield with_numbers(rows, first)
+        first += batch.num_rows
 
 
 def rows_at(
@@ -40,21 +45,9 @@ def rows_at(
 ) -> list[dict[str, Any]]:
     """Columns of these rows of a table, in the order asked for; None where the table lacks a column."""
     source = _open(dataset, table)
-    there = [name for name in columns if name in source.schema.names]
-    with _reading(source.uri):
-        rows = source.take(list(row_numbers), columns=there).to_pylist()
+    rows = source.take(row_numbers, [name for name in columns if name in source.names]).to_pylist()
     return [dict.fromkeys(columns) | row for row in rows]
 
 
-@contextmanager
-def _reading(uri: str) -> Iterator[None]:
-    """A file that is gone or broken is the user's to mend."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n", 1)[0][:300]
-        raise StorageError(f"{uri}: cannot be read: {reason}") from error
-
-
-def _open(dataset: ClipDataset, table: str) -> "lance.LanceDataset":
-    return open_table(dataset.folder, table, dataset.build.versions[table])
+def _open(dataset: ClipDataset, table: str) -> TableReader:
+    return read_table(dataset.folder, table, dataset.build.versions[table])

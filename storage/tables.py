@@ -5,20 +5,18 @@ what a crash leaves behind uncommitted is never read.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.errors import StorageError
+from storage.folders import is_address
+from storage.reading import UNREADABLE, TableReader, first_line, reading
 from storage.schema import TEXTS, LatentShape, rows_table, table_schema, texts_schema
 
 if TYPE_CHECKING:
     import lance
     import pyarrow as pa
-
-UNREADABLE = (OSError, ValueError, RuntimeError)
-"""What pylance raises, inside `reading`, on bytes that it cannot make sense of."""
 
 Fragments = list[str]
 """Metadata of written but uncommitted fragments, as JSON: small, and safe to send between machines."""
@@ -34,15 +32,18 @@ def table_exists(dataset_dir: Path, table: str) -> bool:
     return (table_path(dataset_dir, table) / "_versions").is_dir()
 
 
-@contextmanager
-def reading() -> Iterator[None]:
-    """Where files may be damaged: pylance's Rust then panics, which is no Exception, and becomes a RuntimeError."""
+def check_is_dataset(folder: Path) -> None:
+    """StorageError when the folder holds no dataset."""
+    if is_address(folder):
+        raise StorageError(f"{folder}: is an address, and a dataset has to be a local folder")
     try:
-        yield
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise RuntimeError(first_line(error)) from error
+        there = table_exists(folder, "clips")
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be read: {error.strerror}") from error
+    if not there:
+        raise StorageError(
+            f"{folder.absolute()}: is not a dataset (no clips.lance in it); vidrd build-dataset makes one"
+        )
 
 
 def create_table(dataset_dir: Path, table: str, latent_shape: LatentShape) -> None:
@@ -62,7 +63,7 @@ def create_texts(dataset_dir: Path, tokens: int, width: int) -> None:
         empty = texts_schema(tokens, width).empty_table()
         lance.write_dataset(empty, str(table_path(dataset_dir, TEXTS)), mode="create")
         return
-    shape = tuple(open_table(dataset_dir, TEXTS).schema.field("states").type.shape)
+    shape = read_table(dataset_dir, TEXTS).tensor_shape("states")
     if shape != (tokens, width):
         raise StorageError(
             f"{table_path(dataset_dir, TEXTS)}: holds text states of shape {shape}, the model's are "
@@ -71,7 +72,7 @@ def create_texts(dataset_dir: Path, tokens: int, width: int) -> None:
 
 
 def open_table(dataset_dir: Path, table: str, version: int | None = None) -> "lance.LanceDataset":
-    """The table at a version, by default its newest; StorageError when there is none."""
+    """The table at a version, by default its newest, to be written or tagged; StorageError when there is none."""
     import lance
 
     path = table_path(dataset_dir, table)
@@ -83,6 +84,11 @@ def open_table(dataset_dir: Path, table: str, version: int | None = None) -> "la
     except UNREADABLE as error:
         which = "" if version is None else f" at version {version}"
         raise StorageError(f"{path}: cannot be read as a Lance table{which}: {first_line(error)}") from error
+
+
+def read_table(dataset_dir: Path, table: str, version: int | None = None) -> TableReader:
+    """The same, to be read."""
+    return TableReader(open_table(dataset_dir, table, version))
 
 
 def write_rows(dataset_dir: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> Fragments:
@@ -105,7 +111,7 @@ def commit_rows(
     Returns how many rows were dropped.
     """
     dataset = open_table(dataset_dir, table)
-    addresses = _addresses(dataset, key, dropped) if dropped else []
+    addresses = _addresses(TableReader(dataset), key, dropped) if dropped else []
     _commit(dataset, fragments, addresses)
     return len(addresses)
 
@@ -115,7 +121,7 @@ def drop_doubles(dataset_dir: Path, table: str, key: str) -> int:
     dataset = open_table(dataset_dir, table)
     last: dict[str, int] = {}
     addresses = []
-    for batch in dataset.to_batches(columns=[key], with_row_address=True):
+    for batch in TableReader(dataset).batches([key], addresses=True):
         for value, address in zip(batch[key].to_pylist(), batch["_rowaddr"].to_pylist(), strict=True):
             if value in last:
                 addresses.append(last[value])
@@ -127,7 +133,7 @@ def drop_doubles(dataset_dir: Path, table: str, key: str) -> int:
 def column_values(dataset_dir: Path, table: str, column: str) -> set[Any]:
     """The distinct values of a column in the table's newest version."""
     values: set[Any] = set()
-    for batch in open_table(dataset_dir, table).to_batches(columns=[column]):
+    for batch in read_table(dataset_dir, table).batches([column]):
         values.update(batch.column(0).to_pylist())
     return values
 
@@ -137,9 +143,9 @@ def numbered_rows(dataset_dir: Path, table: str, columns: Sequence[str]) -> "pa.
     import numpy as np
     import pyarrow as pa
 
-    dataset = open_table(dataset_dir, table)
-    data = with_numbers(dataset.to_table(columns=list(columns)))
-    return data.append_column("version", pa.array(np.full(data.num_rows, dataset.version, np.int64)))
+    reader = read_table(dataset_dir, table)
+    data = with_numbers(reader.to_table(columns))
+    return data.append_column("version", pa.array(np.full(data.num_rows, reader.version, np.int64)))
 
 
 def with_numbers(rows: "pa.Table", first: int = 0) -> "pa.Table":
@@ -168,14 +174,14 @@ def _commit(dataset: "lance.LanceDataset", fragments: Fragments, dropped: Sequen
     lance.LanceDataset.commit(dataset.uri, operation, read_version=dataset.version)
 
 
-def _addresses(dataset: "lance.LanceDataset", key: str, values: Collection[str]) -> list[int]:
+def _addresses(reader: TableReader, key: str, values: Collection[str]) -> list[int]:
     """Where the rows with these values are; one scan, since a predicate per fragment is a hundred times slower."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     wanted = pa.array(sorted(values), pa.string())
     addresses: list[int] = []
-    for batch in dataset.to_batches(columns=[key], with_row_address=True):
+    for batch in reader.batches([key], addresses=True):
         found = batch.filter(pc.is_in(batch[key], value_set=wanted))
         addresses += found["_rowaddr"].to_pylist()
     return addresses
@@ -199,8 +205,3 @@ def _without(dataset: "lance.LanceDataset", addresses: Sequence[int]) -> tuple[l
         else:
             updated.append(after)
     return removed_ids, updated
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, cut where it is endless."""
-    return str(error).strip().split("\n", 1)[0][:300]

@@ -14,10 +14,11 @@ from storage.cross_checks import CrossChecks
 from storage.dataset import ClipDataset
 from storage.errors import StorageError
 from storage.json_files import PARTIAL
+from storage.reading import UNREADABLE, first_line, reading
 from storage.removed import removed_rules
 from storage.row_checks import row_complaints
 from storage.schema import TABLES, TEXTS, LatentShape, table_schema, texts_schema
-from storage.tables import UNREADABLE, first_line, open_table, reading
+from storage.tables import open_table
 
 if TYPE_CHECKING:
     import lance
@@ -185,6 +186,7 @@ def _batches(
             scan = fragment.scanner(columns=columns, batch_size=_BATCH_ROWS, batch_readahead=2)
             with reading():
                 for batch in scan.to_batches():
+                    batch.validate(full=True)  # or a damaged text is found out by whoever looks at it
                     yield row, batch
                     row += batch.num_rows
                     report.rows[name] += batch.num_rows

@@ -19,17 +19,19 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from storage.builds import Build, finished_builds, newest_versions, record_build
 from storage.errors import StorageError
+from storage.reading import UNREADABLE, first_line, reading
 from storage.removed import removed_rules
 from storage.schema import TABLES, TEXTS, LatentShape
 from storage.tables import (
     Fragments,
+    check_is_dataset,
     column_values,
     commit_rows,
     create_table,
     create_texts,
     drop_doubles,
     numbered_rows,
-    open_table,
+    read_table,
     table_exists,
     write_rows,
 )
@@ -100,21 +102,17 @@ class DatasetWriter:
     @classmethod
     def reopen(cls, dataset_dir: Path) -> Self:
         """A writer for a dataset that is there; StorageError when there is none."""
-        if not table_exists(dataset_dir, "clips"):
-            raise StorageError(
-                f"{dataset_dir}: is not a dataset (no clips.lance in it); vidrd build-dataset makes one"
-            )
-        latents = open_table(dataset_dir, "clips").schema.field("latents").type
-        return cls(dataset_dir, tuple(latents.shape))
+        check_is_dataset(dataset_dir)
+        return cls(dataset_dir, _latent_shape(dataset_dir))
 
     def __enter__(self) -> Self:
         self._lock = _locked(self.dataset_dir)
         try:
             check_latent_shape(self.dataset_dir, self._latent_shape)
             _check_ledger(self.dataset_dir)
-            for table in TABLES:
-                create_table(self.dataset_dir, table, self._latent_shape)
             with writing(self.dataset_dir):
+                for table in TABLES:
+                    create_table(self.dataset_dir, table, self._latent_shape)
                 self.was_finished = self.is_finished()
                 self._ledger = self._read_ledger()
                 if not self.is_finished():
@@ -181,7 +179,7 @@ class DatasetWriter:
         return {name: split for name, split in self._source_column("split").items() if split is not None}
 
     def _source_column(self, column: str) -> dict[str, Any]:
-        table = open_table(self.dataset_dir, "sources").to_table(columns=["source_id", column])
+        table = read_table(self.dataset_dir, "sources").to_table(["source_id", column])
         return dict(zip(table["source_id"].to_pylist(), table[column].to_pylist(), strict=True))
 
     def rows(self, columns: Sequence[str]) -> "dict[str, pa.Table]":
@@ -191,13 +189,17 @@ class DatasetWriter:
             "rejected": numbered_rows(self.dataset_dir, "rejected", [*columns, "reason"]),
         }
 
+    def captions(self, *tables: str) -> Iterator[str]:
+        """The captions of all rows of these tables, one after the other."""
+        for table in tables:
+            for batch in read_table(self.dataset_dir, table).batches(["caption"]):
+                yield from batch["caption"].to_pylist()
+
     def captions_without_states(self, text_encoder: str) -> list[str]:
         """Captions of `clips` that the table of text states lacks for this text encoder, sorted."""
         captions = column_values(self.dataset_dir, "clips", "caption")
         if table_exists(self.dataset_dir, TEXTS):
-            there = (
-                open_table(self.dataset_dir, TEXTS).to_table(columns=["caption", "text_encoder"]).to_pylist()
-            )
+            there = read_table(self.dataset_dir, TEXTS).to_table(["caption", "text_encoder"]).to_pylist()
             captions -= {row["caption"] for row in there if row["text_encoder"] == text_encoder}
         return sorted(captions)
 
@@ -215,11 +217,12 @@ class DatasetWriter:
 
     def count(self, table: str) -> int:
         """Rows of a table's newest version."""
-        return open_table(self.dataset_dir, table).count_rows()
+        return read_table(self.dataset_dir, table).count_rows()
 
     def finish(self, summary: dict[str, Any]) -> Build:
         """Name the tables' versions by one tag, unless nothing changed since the last one."""
-        return record_build(self.dataset_dir, summary)
+        with writing(self.dataset_dir):
+            return record_build(self.dataset_dir, summary)
 
     def is_finished(self) -> bool:
         """Whether the tables are as the last build left them; then no crash came after it."""
@@ -231,7 +234,7 @@ class DatasetWriter:
         rules = removed_rules(self.dataset_dir)
         ledger: dict[str, LedgerEntry] = {}
         removed: list[str] = []
-        for batch in open_table(self.dataset_dir, "sources").to_batches(columns=columns):
+        for batch in read_table(self.dataset_dir, "sources").batches(columns):
             for row in batch.to_pylist():
                 ledger[row["source_id"]] = _entry(row)
                 if rules.is_removed(row["source_id"], row["licence"], row["corpus"]):
@@ -240,7 +243,7 @@ class DatasetWriter:
         return ledger
 
     def _read_attempts(self) -> dict[str, int]:
-        table = open_table(self.dataset_dir, "quarantine").to_table(columns=["source_id", "attempts"])
+        table = read_table(self.dataset_dir, "quarantine").to_table(["source_id", "attempts"])
         return dict(zip(table["source_id"].to_pylist(), table["attempts"].to_pylist(), strict=True))
 
     def drop_sources(self, source_ids: Collection[str]) -> None:
@@ -277,12 +280,22 @@ def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
     """StorageError when the folder holds clips of another shape than this build would add."""
     if not table_exists(dataset_dir, "clips"):
         return
-    present: Sequence[int] = open_table(dataset_dir, "clips").schema.field("latents").type.shape
-    if tuple(present) != tuple(latent_shape):
+    present = _latent_shape(dataset_dir)
+    if present != tuple(latent_shape):
         raise StorageError(
-            f"{dataset_dir}: holds clips with latents of shape {tuple(present)}, this build makes "
+            f"{dataset_dir}: holds clips with latents of shape {present}, this build makes "
             f"{tuple(latent_shape)}: choose another dataset folder or the settings it was made with"
         )
+
+
+def _latent_shape(dataset_dir: Path) -> LatentShape:
+    shape = read_table(dataset_dir, "clips").tensor_shape("latents")
+    if len(shape) != 4:
+        raise StorageError(
+            f"{dataset_dir}: its latents are of shape {shape}, not (frames, channels, height, width)"
+        )
+    frames, channels, height, width = shape
+    return frames, channels, height, width
 
 
 def _entry(row: dict[str, Any]) -> LedgerEntry:
@@ -295,7 +308,7 @@ def _check_ledger(dataset_dir: Path) -> None:
     """Without its ledger every row of a dataset would look like an orphan."""
     if table_exists(dataset_dir, "sources") or not table_exists(dataset_dir, "clips"):
         return
-    if open_table(dataset_dir, "clips").count_rows():
+    if read_table(dataset_dir, "clips").count_rows():
         raise StorageError(
             f"{dataset_dir}: its ledger sources.lance is gone: nothing can be written without it"
         )
@@ -303,13 +316,13 @@ def _check_ledger(dataset_dir: Path) -> None:
 
 @contextmanager
 def writing(dataset_dir: Path) -> Iterator[None]:
-    """Make OSErrors StorageErrors: a disk that is full or gone is the user's to mend, what was committed is safe."""
+    """Make a StorageError of what is the user's to mend: a disk that is full or gone, files that are damaged."""
     try:
-        yield
-    except OSError as error:
-        reason = str(error).strip().split("\n", 1)[0][:300]
+        with reading():
+            yield
+    except UNREADABLE as error:
         raise StorageError(
-            f"{dataset_dir}: cannot be written: {reason}; what was committed stays, run it again to go on"
+            f"{dataset_dir}: cannot be written: {first_line(error)}; what was committed stays, run it again to go on"
         ) from error
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from storage.errors import StorageError
 from storage.rows import RowRef, read_rows
 from tasks.build.items import (
     DecodedClip,
@@ -139,7 +140,10 @@ class ClipJudge:
             ref = refs[row["clip_id"]]
             if ref is None:
                 continue
-            (old,) = read_rows([ref], video=False)
+            try:
+                (old,) = read_rows([ref], video=False)
+            except StorageError:  # its file is damaged: then they are made anew
+                continue
             same = (old["encoder"], old["source_digest"]) == (self._digests.encoder, row["source_digest"])
             if same and old["latents"] is not None:
                 row |= {name: old[name] for name in ("latents", "latents_std", "encoder")}

@@ -6,17 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from storage.errors import StorageError
 from tasks.build.decoding import decode_source
 from tasks.build.judge import ClipJudge
 from tasks.build.recipe import Digests, Recipe
 from tasks.build.writing import RowWriter
 from tasks.cluster import ensure_ray
 from tasks.corpora.records import SourceRecord
+from tasks.errors import ItemError, RequestError
 
 ITEMS_PER_JUDGE = 64
 JUDGES_PER_WRITER = 8
 OBJECTS_AHEAD = 8  # a step and a clip each: four clips that a decoder may be ahead
 DECODE_RETRIES = 2  # of a worker that dies; an error in the file itself is final
+
+
+def result_of(ref: Any) -> Any:
+    """What a worker gives; an error of ours is raised as it was, one line, without the worker's traceback in it."""
+    import ray
+
+    try:
+        return ray.get(ref)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ItemError | RequestError | StorageError):
+            raise error.cause from None
+        raise
 
 
 class Pool:

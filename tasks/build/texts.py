@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from storage.writer import DatasetWriter
+from tasks.build.pool import result_of
 from tasks.captions.text_states import TextEncoder, text_encoder_digest
 from tasks.cluster import ensure_ray
 
@@ -30,7 +31,7 @@ def write_text_states(writer: DatasetWriter, model: str, report: Callable[[str],
     )
     for start in range(0, len(captions), CAPTIONS_PER_TASK):
         part = captions[start : start + CAPTIONS_PER_TASK]
-        writer.add_states(part, ray.get(encoder.encode.remote(part)), digest)
+        writer.add_states(part, result_of(encoder.encode.remote(part)), digest)
     ray.kill(encoder)
     return len(captions)
 

@@ -1,0 +1,133 @@
+"""Files of tables that are damaged anywhere: whatever reads or writes them ends with one line, or well."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows.dataset_info import dataset_info
+from flows.dataset_report import report
+from storage.builds import record_build
+from storage.compaction import compact
+from storage.dataset import ClipDataset
+from storage.errors import StorageError
+from storage.removal import remove
+from storage.repair import repair
+from storage.rows import RowRef, read_rows
+from storage.schema import TABLES, TEXTS
+from storage.tables import open_table, table_path, write_rows
+from storage.writer import DatasetWriter, SourceGroup
+from tasks.clips.video_io import encode_lossless_ish
+from tests.dataset_rows import SHAPE, clip_row, commit, quarantine_row, source_row
+
+
+def _read(dataset_dir: Path) -> None:
+    dataset = ClipDataset.open(dataset_dir)
+    rows = range(len(dataset))
+    dataset.latents(rows)
+    dataset.videos(rows)
+    dataset.rejected_videos([0])
+    dataset.text_states(["caption of a"])
+    assert dataset.text_encoder is not None and dataset.latent_shape == SHAPE
+    for batch in dataset.batches([[0], [1, 2]], ["latents", "caption", "clip_features"]):
+        batch["caption"].to_pylist()
+    refs = [RowRef(dataset_dir, "clips", dataset.version, row) for row in rows]
+    read_rows(refs)
+
+
+def _write(dataset_dir: Path) -> None:
+    with DatasetWriter.reopen(dataset_dir) as writer:
+        writer.rows(["clip_id", "caption"])
+        writer.source_places()
+        list(writer.captions("clips", "rejected"))
+        writer.captions_without_states("t")
+        group = SourceGroup([source_row("a", 2)], [], write_rows(dataset_dir, "clips", [clip_row("a", 7)]))
+        writer.commit(group)
+        writer.finish({})
+
+
+ALL: dict[str, Callable[[Path], object]] = {
+    "info": lambda folder: dataset_info(ClipDataset.open(folder)),
+    "report": lambda folder: report(str(folder), folder.parent / "report.html"),
+    "training": _read,
+    "build": _write,
+    "remove": lambda folder: remove(folder, sources=["a"], purge=True),
+    "compact": lambda folder: compact(folder, keep_days=0.0),
+    "repair": repair,
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    """Two builds with rows in every table, videos that decode, near-duplicates and text states."""
+    folder = tmp_path_factory.mktemp("damage") / "sound"
+    frames = np.zeros((SHAPE[0], 48, 64, 3), np.uint8)
+    mp4 = encode_lossless_ish(frames, 8.0)
+    kept = [clip_row(name, video=mp4) for name in "abc"]
+    rejected = [clip_row(name, video=mp4, reason="duplicate", duplicate_of="a-0") for name in "de"]
+    sources = [source_row(name) for name in "abcdef"]
+    with DatasetWriter(folder, SHAPE) as writer:
+        tables = [write_rows(folder, "clips", kept), write_rows(folder, "rejected", rejected)]
+        writer.commit(SourceGroup(sources, [quarantine_row("f")], *tables))
+        captions = [row["caption"] for row in kept]
+        writer.add_states(captions, np.ones((3, 2, 4), np.float16), "t")
+        writer.finish({"filter": {"clip_threshold": 0.2}, "profile": "tiny"})
+    commit(folder, [clip_row("g")], sources=[source_row("g")])
+    return folder
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_all_of_them_work_on_what_is_sound(name, sound, tmp_path):
+    ALL[name](Path(shutil.copytree(sound, tmp_path / "copy")))
+
+
+@pytest.mark.parametrize("name", ALL)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_damage_is_one_line(name, sound, tmp_path_factory, data):
+    folder = Path(shutil.copytree(sound, tmp_path_factory.mktemp("damaged") / "set"))
+    tables = [table_path(folder, table) for table in (*TABLES, TEXTS)]
+    files = sorted(file for table in tables for file in table.rglob("*") if file.is_file())
+    path = data.draw(st.sampled_from(files))
+    content = bytearray(path.read_bytes())
+    start = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content = content[:start]
+    else:
+        junk = data.draw(st.binary(min_size=1, max_size=64))
+        content[start : start + len(junk)] = junk
+    path.write_bytes(content)
+    try:
+        ALL[name](folder)
+    except StorageError as error:
+        assert "\n" not in str(error) and str(folder) in str(error)
+    finally:
+        shutil.rmtree(folder.parent)
+
+
+def test_a_text_that_is_none_is_found_where_the_table_is_read(sound, tmp_path):
+    """Lance has no checksums: bytes that are no UTF-8 come through, and would end whoever looks at them."""
+    folder = Path(shutil.copytree(sound, tmp_path / "copy"))
+    broken = 0
+    for path in (table_path(folder, "clips") / "data").iterdir():
+        content = path.read_bytes()
+        broken += content.count(b"caption of")
+        path.write_bytes(content.replace(b"caption of", b"caption\xff\xfe\xfd"))
+    assert broken
+    for name in ("report", "training", "build"):
+        with pytest.raises(StorageError, match=r"clips\.lance: cannot be read: .*vidrd dataset verify"):
+            ALL[name](folder)
+
+
+def test_a_table_that_lacks_columns_is_reported_with_what_it_has(sound, tmp_path):
+    folder = Path(shutil.copytree(sound, tmp_path / "copy"))
+    open_table(folder, "quarantine").drop_columns(["source_uri", "stage"])
+    open_table(folder, "clips").drop_columns(["kind", "aesthetic"])
+    with DatasetWriter.reopen(folder) as writer:
+        record_build(writer.dataset_dir, {})
+    written = Path(report(str(folder), tmp_path / "report.html")["report"]).read_text(encoding="utf-8")
+    assert "no frames" in written and "Not measured in this build: aesthetic" in written
