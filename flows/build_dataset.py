@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from flows.profile import Profile, load_profile, one_line
+from flows.cut_captions import say_what_is_cut
+from flows.own_footage import note_on_own_footage
+from flows.profile import Profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
 from storage.typed_paths import TypedPath, TypedText
-from tasks.build.recipe import Recipe
+from tasks.build.thresholds import SET_HERE, Asked, Thresholds, thresholds_in_force
 from tasks.errors import RequestError
-from tasks.filters.settings import FilterSettings
 
 if TYPE_CHECKING:
     from tasks.build.summary import BuildSummary
@@ -50,10 +51,18 @@ class BuildDatasetParams(BaseModel):
         None, description="none: the one the dataset was last built with, or tiny"
     )
     clip_threshold: float | None = Field(
-        None, ge=-1, le=1, description="clips whose caption agrees less are rejected; none: the profile's"
+        None,
+        ge=-1,
+        le=1,
+        description="clips whose caption agrees less are rejected, from now on; none: as set on the dataset before, "
+        "else the profile's",
     )
     filter: dict[str, Any] = Field(
-        default_factory=dict, description="further settings of the profile's [filter], by name"
+        default_factory=dict, description="further settings of the profile's [filter], by name; set likewise"
+    )
+    reset: bool = Field(False, description="forget the thresholds that were set on the dataset before")
+    allow_empty: bool = Field(
+        False, description="go on even where that leaves no clip of a dataset that has some"
     )
     prune: bool = Field(False, description="drop what came of sources that are no longer in the corpora")
 
@@ -63,35 +72,52 @@ def check(params: BuildDatasetParams) -> None:
     from storage.dataset import ClipDataset
     from tasks.build.run import check_target
     from tasks.corpora.config import load_corpora
+    from tasks.output_folders import check_dataset_folder
 
+    if params.dataset is not None:
+        check_dataset_folder(params.dataset)  # before the profile, which an earlier build in it may name
     profile = _profile(params)
     if params.action != "build":
         ClipDataset.open(_dataset_dir(params, profile))
     if params.action != "refilter":
         corpora = _known_corpora(params, profile)
         if corpora is not None:
-            load_corpora(corpora, _recipe(params, profile).captions_needed)
+            load_corpora(corpora, profile.recipe().captions_needed)
         elif profile.name != "tiny":
             raise RequestError(f"corpora: missing; the profile {profile.name} has no corpora of its own")
-    check_target(_dataset_dir(params, profile), _recipe(params, profile))
+    recipe = profile.recipe()
+    thresholds = _thresholds(params, profile)
+    check_target(_dataset_dir(params, profile), replace(recipe, filter=thresholds.settings))
 
 
 @flow(name="build-dataset")
 def build_dataset(params: BuildDatasetParams = BuildDatasetParams()) -> dict[str, Any]:  # noqa: B008
-    """Runs the build and returns what it counted; RequestError when the dataset is still without a clip."""
+    """Runs the build and returns what it counted; RequestError when the dataset is without a clip and may not be."""
     from tasks.build.run import build, refilter
 
     check(params)
     profile = _profile(params)
-    dataset_dir, recipe = _dataset_dir(params, profile), _recipe(params, profile)
+    dataset_dir, recipe = _dataset_dir(params, profile), profile.recipe()
+    note = note_on_own_footage(profile, _known_corpora(params, profile))
+    if note is not None:
+        get_run_logger().info("%s", note)  # the command has printed it before it came here
     with stage_progress("build-dataset") as on_progress:
         if params.action == "refilter":
-            summary = refilter(dataset_dir, recipe, profile=profile.name, on_progress=on_progress)
+            summary = refilter(
+                dataset_dir,
+                recipe,
+                asked=_asked(params),
+                allow_empty=params.allow_empty,
+                profile=profile.name,
+                on_progress=on_progress,
+            )
         else:
             summary = build(
                 _known_corpora(params, profile) or _tiny_world(),
                 dataset_dir,
                 recipe,
+                asked=_asked(params),
+                allow_empty=params.allow_empty,
                 profile=profile.name,
                 prune=params.prune,
                 retry_quarantine=params.action == "retry-quarantine",
@@ -99,12 +125,12 @@ def build_dataset(params: BuildDatasetParams = BuildDatasetParams()) -> dict[str
             )
     result = {"dataset": str(dataset_dir), **summary.as_dict()}
     _show(result, dataset_dir)
-    if summary.dataset_clips == 0:
-        raise RequestError(_why_nothing_was_kept(summary, dataset_dir, recipe.filter))
+    if summary.dataset_clips == 0 and not params.allow_empty:
+        raise RequestError(_why_nothing_was_kept(summary, dataset_dir) + (f"; {note}" if note else ""))
     return result
 
 
-def _why_nothing_was_kept(summary: "BuildSummary", dataset_dir: Path, settings: FilterSettings) -> str:
+def _why_nothing_was_kept(summary: "BuildSummary", dataset_dir: Path) -> str:
     from storage.dataset import ClipDataset
 
     dataset = ClipDataset.open(dataset_dir)
@@ -115,7 +141,7 @@ def _why_nothing_was_kept(summary: "BuildSummary", dataset_dir: Path, settings: 
             for score in dataset.rejected_table(["clip_score"])["clip_score"].to_pylist()
             if score is not None
         ]
-        best = f", best CLIP score {max(scores):.2f}, threshold {settings.clip_threshold}" if scores else ""
+        best = f", best CLIP score {max(scores):.2f}, {_threshold_told(summary)}" if scores else ""
         reasons.append(f"{summary.dataset_rejected} clips rejected{best}")
     if summary.dataset_quarantined:
         errors = Counter(dataset.quarantine_table()["error"].to_pylist())
@@ -128,26 +154,28 @@ def _why_nothing_was_kept(summary: "BuildSummary", dataset_dir: Path, settings: 
     )
 
 
+def _threshold_told(summary: "BuildSummary") -> str:
+    origin = f" ({SET_HERE})" if "clip_threshold" in summary.thresholds_set else ""
+    return f"threshold {summary.filter['clip_threshold']}{origin}"
+
+
 def _profile(params: BuildDatasetParams) -> Profile:
     """The profile asked for, else that of the dataset's last build, else tiny."""
     if params.profile is not None or params.dataset is None:
         return load_profile(params.profile or "tiny")
-    return load_profile(_last_build(params.dataset).get("profile") or "tiny")
+    from storage.builds import last_noted
+
+    return load_profile(last_noted(params.dataset, "profile") or "tiny")
 
 
 def _known_corpora(params: BuildDatasetParams, profile: Profile) -> Path | None:
     """The corpora file asked for, else that of the dataset's last build."""
+    from storage.builds import last_noted
+
     if params.corpora is not None:
         return params.corpora
-    last = _last_build(_dataset_dir(params, profile)).get("corpora")
+    last = last_noted(_dataset_dir(params, profile), "corpora")
     return Path(last) if last else None
-
-
-def _last_build(dataset_dir: Path) -> dict[str, Any]:
-    from storage.builds import finished_builds
-
-    builds = finished_builds(dataset_dir)
-    return builds[-1].summary if builds else {}
 
 
 def _tiny_world() -> Path:
@@ -160,16 +188,20 @@ def _dataset_dir(params: BuildDatasetParams, profile: Profile) -> Path:
     return params.dataset or home() / "datasets" / profile.name
 
 
-def _recipe(params: BuildDatasetParams, profile: Profile) -> Recipe:
-    """The profile's recipe with the thresholds asked for; RequestError names one that is none."""
-    changed = dict(params.filter)
+def _asked(params: BuildDatasetParams) -> Asked:
+    """The thresholds that the request names."""
+    values = dict(params.filter)
     if params.clip_threshold is not None:
-        changed["clip_threshold"] = params.clip_threshold
-    try:
-        settings = FilterSettings.model_validate(profile.filter.model_dump() | changed)
-    except ValidationError as error:
-        raise RequestError(f"filter: {one_line(error)}") from error
-    return replace(profile.recipe(), filter=settings)
+        values["clip_threshold"] = params.clip_threshold
+    return Asked(values, params.reset)
+
+
+def _thresholds(params: BuildDatasetParams, profile: Profile) -> Thresholds:
+    """What would be in force if the build began now; RequestError names a threshold that is none."""
+    from storage.builds import finished_builds
+
+    builds = finished_builds(_dataset_dir(params, profile))
+    return thresholds_in_force(builds, profile.filter, profile.name, _asked(params))
 
 
 def _show(result: dict[str, Any], dataset_dir: Path) -> None:
@@ -188,6 +220,7 @@ def _show(result: dict[str, Any], dataset_dir: Path) -> None:
         result["quarantined"],
         result["dataset_clips"],
     )
+    say_what_is_cut("build-dataset", result["cut_captions"])
     create_markdown_artifact(_as_markdown(result), key="build-dataset", description=f"build {result['tag']}")
     quarantine = ClipDataset.open(dataset_dir).quarantine_table()
     if quarantine.num_rows:
@@ -210,6 +243,8 @@ def _as_markdown(result: dict[str, Any]) -> str:
         "clips moved between kept and rejected": result["moved"],
         "sources vanished": result["vanished"],
         "clips in the dataset": result["dataset_clips"],
+        **{f"{name}, {SET_HERE}": value for name, value in result["thresholds_set"].items()},
+        **{f"captions cut for {role}": cut["cut"] for role, cut in (result["cut_captions"] or {}).items()},
     }
     seconds = ", ".join(f"{stage} {value} s" for stage, value in result["seconds"].items())
     rows = [f"| {name} | {count} |" for name, count in counts.items()]

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.command import error_line, run_flow
-from flows.dataset_commands import LastProfileOption, dataset_app
+from flows.dataset_commands import AllowEmptyOption, LastProfileOption, dataset_app
 from flows.environment import prepare
 from storage.typed_paths import typed_path
 
@@ -65,11 +65,13 @@ def build_dataset(
         Path | None, typer.Option(parser=typed_path, metavar="DIR", help="Where the tables go.")
     ] = None,
     clip_threshold: Annotated[
-        float | None, typer.Option(metavar="-1..1", help="Captions that agree less are rejected.")
+        float | None,
+        typer.Option(metavar="-1..1", help="Captions that agree less are rejected, from now on."),
     ] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Drop what came of sources that are no longer there.")
     ] = False,
+    allow_empty: AllowEmptyOption = False,
     profile: LastProfileOption = None,
 ) -> None:
     """Corpora of images and videos to a tagged dataset.
@@ -79,6 +81,9 @@ def build_dataset(
     \b
     Example: vidrd build-dataset --corpora corpora.toml --dataset runs/datasets/mine
     """
+    from flows.own_footage import print_note_on_own_footage
+
+    print_note_on_own_footage(corpora, profile, dataset)
     run_flow(
         "build_dataset",
         "build_dataset",
@@ -87,6 +92,7 @@ def build_dataset(
         dataset=dataset,
         clip_threshold=clip_threshold,
         prune=prune,
+        allow_empty=allow_empty,
         profile=profile,
     )
 
@@ -186,6 +192,9 @@ def evaluate(
     Example: vidrd evaluate --model models:/vidrd@candidate --reference my-videos --protocol quick
     Example: vidrd evaluate --videos their-samples --reference my-videos --protocol quick
     """
+    from flows.own_footage import print_note_on_own_footage
+
+    print_note_on_own_footage(reference, profile)
     run_flow(
         "evaluate",
         "evaluate",
@@ -393,6 +402,9 @@ def weights_import(
     \b
     Example: vidrd weights import --unet ModelT2V.pth --vae vae_finetuned --base sd21-base --out vidrd-release
     """
+    from tasks.output_folders import check_output_folder
+
+    check_output_folder(out.parent, "out")
     prepare()
     from vidrd_model.published import import_release
 

@@ -24,6 +24,9 @@ FolderArgument = Annotated[Path, typer.Argument(parser=typed_path, metavar="DIR"
 LastProfileOption = Annotated[
     str | None, typer.Option(metavar="tiny|sd21", help="By default that of the dataset's last build.")
 ]
+AllowEmptyOption = Annotated[
+    bool, typer.Option("--allow-empty", help="Even where that leaves no clip of a dataset that has some.")
+]
 RefArgument = Annotated[str, typer.Argument(parser=expanded, metavar="DIR[@TAG]", help="A dataset folder.")]
 
 
@@ -31,14 +34,16 @@ RefArgument = Annotated[str, typer.Argument(parser=expanded, metavar="DIR[@TAG]"
 def info(dataset: RefArgument) -> None:
     """What a dataset holds, as JSON.
 
-    Clips per kind, corpus and split; rejected and quarantined; versions, builds and bytes.
+    Clips per kind, corpus and split; rejected and quarantined; thresholds and where each comes from; captions that a
+    tokenizer cuts; versions, builds and bytes.
 
     \b
     Example: vidrd dataset info runs/datasets/tiny
     """
+    from flows.dataset_info import dataset_info
     from storage.dataset import ClipDataset
 
-    print_json(ClipDataset.open(dataset).info())
+    print_json(dataset_info(ClipDataset.open(dataset)))
 
 
 @dataset_app.command("verify")
@@ -135,11 +140,16 @@ def refilter(
             "--set", metavar="NAME=VALUE", help="Any setting of the profile's [filter]; may repeat."
         ),
     ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="First forget what was set before: back to the profile's.")
+    ] = False,
+    allow_empty: AllowEmptyOption = False,
     profile: LastProfileOption = None,
 ) -> None:
-    """Applies thresholds to a dataset as it stands.
+    """Sets thresholds of a dataset and applies them as it stands.
 
-    Rows move between kept and rejected; only what was never encoded is decoded. The result is a new build.
+    Rows move between kept and rejected; only what was never encoded is decoded. The result is a new build, and later
+    builds of the dataset keep to these thresholds.
 
     \b
     Example: vidrd dataset refilter runs/datasets/mine --clip-threshold 0.27 --set min_motion=1.5
@@ -150,6 +160,8 @@ def refilter(
         profile,
         clip_threshold=clip_threshold,
         filter=dict(map(_assignment, setting or ())),
+        reset=reset,
+        allow_empty=allow_empty,
     )
 
 
@@ -160,6 +172,7 @@ def retry_quarantine(
         Path | None,
         typer.Option(parser=typed_path, metavar="FILE", help="Corpora file; by default the last build's."),
     ] = None,
+    allow_empty: AllowEmptyOption = False,
     profile: LastProfileOption = None,
 ) -> None:
     """Tries the quarantined sources again, and no others.
@@ -167,7 +180,10 @@ def retry_quarantine(
     \b
     Example: vidrd dataset retry-quarantine runs/datasets/mine
     """
-    _build_flow("retry-quarantine", dataset, profile, corpora=corpora)
+    from flows.own_footage import print_note_on_own_footage
+
+    print_note_on_own_footage(corpora, profile, dataset)
+    _build_flow("retry-quarantine", dataset, profile, corpora=corpora, allow_empty=allow_empty)
 
 
 @dataset_app.command("report")
@@ -212,6 +228,9 @@ def plan(
     \b
     Example: vidrd dataset plan --corpora corpora.toml --sources 10000000 --cpus 64 --gpus 8 --gpu-speedup 400
     """
+    from flows.own_footage import print_note_on_own_footage
+
+    print_note_on_own_footage(corpora, profile)
     from flows.dataset_plan import PlanParams
     from flows.dataset_plan import plan as make_plan
     from flows.environment import prepare

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from flows.cut_captions import say_what_is_cut
 from flows.evaluate_request import (
     DEFAULT_MODEL,
     EvaluateParams,
@@ -109,6 +110,7 @@ def _evaluate(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
             on_progress,
         )
     report = {"model": model.ref, "model_version": model.version, **evaluation.report}
+    say_what_is_cut("evaluate", report["cut_prompts"], "prompts")
     report["lineage"] = (
         unknown or f"none of the reference files is among the {len(trained_on)} it was trained on"
     )

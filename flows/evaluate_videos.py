@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_markdown_artifact
 
+from flows.cut_captions import say_what_is_cut
 from flows.evaluate_request import EvaluateParams, check_settings, evaluation_settings, reference_folder
 from flows.evaluation_record import evaluation_tags, write_evaluation
 from flows.evaluation_report import as_markdown
@@ -51,6 +52,7 @@ def evaluate_videos(params: EvaluateParams, folder: Path) -> dict[str, Any]:
             on_progress,
         )
     report = evaluation.report
+    say_what_is_cut("evaluate", report["cut_prompts"])
     run_id = _log(report, evaluation)
     create_markdown_artifact(as_markdown(report), key="evaluation", description="figures of a folder")
     seconds = {**report["seconds"], "total": round(time.monotonic() - started_s, 2)}

@@ -30,7 +30,8 @@ class Profile(BaseModel):
     """A base model, a CLIP model and the settings of every stage.
 
     `model` is an absolute folder or a hub name; `clip` a folder or an open_clip name. In the file, a model
-    that begins with `./` lies beside the file. `model_licence` goes into the cards of what is trained from it.
+    that begins with `./` lies beside the file. `model_licence` goes into the cards of what is trained from it;
+    `made_for` is what its models know, where that is not footage of any kind.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -38,6 +39,7 @@ class Profile(BaseModel):
     name: str
     model: TypedText
     model_licence: str = "unknown"
+    made_for: str | None = None
     clip: TypedText
     clips: ClipSettings
     filter: FilterSettings

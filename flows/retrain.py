@@ -11,6 +11,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from flows.cut_captions import say_what_is_cut
 from flows.retrain_request import RetrainParams, RetrainRequest, nothing_new, read_request
 from flows.retrain_run import say, train_and_register
 
@@ -34,7 +35,9 @@ def retrain(params: RetrainParams = RetrainParams()) -> dict:  # noqa: B008 (Pre
         say(reason)
         create_markdown_artifact(f"{reason}\n", key="retrain", description="nothing to train")
         return {"trained": False, "reason": reason, **request.tags()}
-    result = train_and_register(request)
+    cut = cut_captions(request)
+    say_what_is_cut("retrain", cut)
+    result = train_and_register(request) | {"cut_captions": cut}
     about = "a new candidate" if result["registered"] else "no new candidate"
     create_markdown_artifact(_as_markdown(result), key="retrain", description=about)
     if params.then_evaluate and result["registered"]:
@@ -42,6 +45,16 @@ def retrain(params: RetrainParams = RetrainParams()) -> dict:  # noqa: B008 (Pre
 
         result["proposal"] = propose(result["version"], params.profile, params.reference)
     return result
+
+
+def cut_captions(request: RetrainRequest) -> dict[str, Any]:
+    """How many of the captions to be trained on the text encoder reads in part; a decoder is trained on none."""
+    from tasks.captions.cut_captions import CONDITIONING, count_cut
+
+    if "temporal" not in request.parts:
+        return {}
+    texts = request.dataset.clips_table(["caption"])["caption"].to_pylist()
+    return count_cut(request.start, request.profile.clip, {CONDITIONING: texts})
 
 
 def _nothing_new(request: RetrainRequest) -> str | None:

@@ -9,11 +9,14 @@ import numpy as np
 from flows.profile import Profile
 from storage.dataset import ClipDataset
 from storage.rows import RowRef, read_rows
-from storage.tables import open_table
-from tasks.build.recipe import Recipe
+from storage.tables import open_table, write_rows
+from storage.writer import DatasetWriter, SourceGroup
+from tasks.build.recipe import Digests, Recipe
 from tasks.build.settings import BuildSettings
 from tasks.filters.settings import FilterSettings
+from tasks.latents.encoder import latent_shape
 from tasks.tiny_world.corpora import write_tiny_world
+from tests.dataset_rows import clip_row, source_row
 
 BROKEN = {
     "text.png": "decode",
@@ -50,3 +53,34 @@ def all_rows(ref: str | Path) -> dict[str, dict[str, Any]]:
             plain = {k: v.tobytes() if isinstance(v, np.ndarray) else v for k, v in row.items()}
             found[row["clip_id"]] = {"reason": None, **plain}
     return found
+
+
+def scored_dataset(
+    folder: Path,
+    profile: Profile,
+    scores: dict[str, float],
+    captions: dict[str, str] | None = None,
+    /,
+    **summary: Any,
+) -> Path:
+    """A finished dataset of one image a score, encoded and scored as today's models would name it.
+
+    Clips that reach the profile's threshold are kept; the rest is rejected with latents too, so that other thresholds
+    need no worker. `summary` is what its build noted.
+    """
+    recipe = profile.recipe()
+    digests, clips = Digests.of(recipe), recipe.clips
+    shape = latent_shape(recipe.model, clips.num_frames, clips.height, clips.width)
+    rows = []
+    for source, score in scores.items():
+        reason = {} if score >= profile.filter.clip_threshold else {"reason": "clip_score"}
+        row = clip_row(source, clip_score=score, clip_score_min=score, num_frames=shape[0], **reason)
+        row["caption"] = (captions or {}).get(source, row["caption"])
+        row |= {"latents": np.zeros(shape, np.float16), "encoder": digests.encoder, "scorer": digests.scorer}
+        rows.append(row)
+    with DatasetWriter(folder, shape) as writer:
+        kept = write_rows(folder, "clips", [row for row in rows if "reason" not in row])
+        rejected = write_rows(folder, "rejected", [row for row in rows if "reason" in row])
+        writer.commit(SourceGroup([source_row(source) for source in scores], [], kept, rejected))
+        writer.finish(summary)
+    return folder

@@ -50,6 +50,9 @@ def test_report_cache_and_unreadable_files(
     broken = sorted(reference_dir.glob("*.mp4"))[:2]
     for path in broken:
         path.write_bytes(path.read_bytes()[:200])
+    manifest = reference_dir / "manifest.tsv"
+    header, *rows = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([header, *(f"{row} {' '.join(['and on'] * 10)}" for row in rows)]) + "\n")
     told: list[tuple[int, int | None, str]] = []
 
     def run() -> dict[str, Any]:
@@ -89,6 +92,11 @@ def test_report_cache_and_unreadable_files(
     assert not first["reference"]["cached"] and second["reference"]["cached"]
     assert second["metrics"]["fvd"]["value"] == first["metrics"]["fvd"]["value"]
     assert second["metrics"]["text_score"] == first["metrics"]["text_score"]
+
+    # What neither the model nor CLIP reads of the prompts is said.
+    for cut in first["cut_prompts"].values():
+        assert (cut["cut"], cut["of"], cut["tokens"]) == (6, 6, 16) and cut["lost"].endswith("and on")
+    assert set(first["cut_prompts"]) == {"conditioning", "scoring"}
 
     # All eight are needed to find six: the two broken ones are named and others took their place.
     named = {Path(item["file"]).name for item in first["reference"]["unreadable"]}

@@ -23,10 +23,11 @@ def write_training_dataset(
     encoder: str | None = None,
     deviation: float | None = None,
     broken: Collection[str] = (),
+    caption: str | None = None,
 ) -> Path:
     """Write `train` + `val` moving clips with their pixels and `images` training clips without; finish it.
 
-    `deviation` is stored for all latents; those of the clips `broken` are not numbers.
+    `deviation` is stored for all latents; those of the clips `broken` are not numbers; `caption` is that of all clips.
     """
     encoder = encoder or encoder_digest(model_dir)
     vae = TemporalVAE.from_pretrained(model_dir, subfolder="vae").eval()
@@ -38,7 +39,15 @@ def write_training_dataset(
         still = number >= train + val
         split = "val" if train <= number < train + val else "train"
         rows.append(
-            _clip_row(number, scene.caption, split, encoder, _encode(vae, frames_nhwc), frames_nhwc, still)
+            _clip_row(
+                number,
+                caption or scene.caption,
+                split,
+                encoder,
+                _encode(vae, frames_nhwc),
+                frames_nhwc,
+                still,
+            )
         )
     for row in rows:
         if deviation is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 
 from vidrd_model.errors import ModelError
 
+_CONFIG_FILE = "open_clip_config.json"
 MERGES_FILE = "bpe_merges.txt.gz"
 """A local folder may bring its own byte-pair merges for open_clip's tokenizer under this name."""
 
@@ -37,25 +39,14 @@ class ClipModel:
         """
         import open_clip
 
-        folder, pretrained = Path(source), None
-        name = str(source)
-        if folder.is_dir():
-            if not (folder / "open_clip_config.json").is_file():
-                raise ModelError(f"{folder}: no open_clip model (open_clip_config.json is missing)")
-            name = f"local-dir:{folder}"
-        elif "/" in name and ":" not in name:
-            name, pretrained = name.split("/", 1)
+        name, pretrained = _name(source)
         try:
             model = open_clip.create_model(name, pretrained=pretrained, device=device)
-            merges = folder / MERGES_FILE
-            if merges.is_file():
-                tokenizer = open_clip.SimpleTokenizer(str(merges), context_length=model.context_length)
-            else:
-                tokenizer = open_clip.get_tokenizer(name)
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"{source}: no open_clip model could be loaded ({_first_line(error)})"
             ) from error
+        tokenizer = clip_tokenizer(source)
         size = model.visual.image_size
         size = size[0] if isinstance(size, (tuple, list)) else size
         return cls(model, tokenizer, size, model.visual.image_mean, model.visual.image_std)
@@ -94,6 +85,35 @@ class ClipModel:
             top, left = (size[0] - self.image_size) // 2, (size[1] - self.image_size) // 2
             pixels = pixels[:, :, top : top + self.image_size, left : left + self.image_size]
         return (pixels - self._mean) / self._std
+
+
+def clip_tokenizer(source: str | Path) -> Any:
+    """The tokenizer of an open_clip model, without the model; sources and errors as for `ClipModel.from_folder`."""
+    import open_clip
+
+    name, _ = _name(source)
+    merges = Path(source) / MERGES_FILE
+    try:
+        if not merges.is_file():
+            return open_clip.get_tokenizer(name)
+        config = json.loads((Path(source) / _CONFIG_FILE).read_text(encoding="utf-8"))
+        tokens = config["model_cfg"]["text_cfg"]["context_length"]
+        return open_clip.SimpleTokenizer(str(merges), context_length=tokens)
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"{source}: no tokenizer could be loaded ({_first_line(error)})") from error
+
+
+def _name(source: str | Path) -> tuple[str, str | None]:
+    """The name of the architecture or folder as open_clip has it, and the tag of the weights."""
+    folder, name = Path(source), str(source)
+    if folder.is_dir():
+        if not (folder / _CONFIG_FILE).is_file():
+            raise ModelError(f"{folder}: no open_clip model ({_CONFIG_FILE} is missing)")
+        return f"local-dir:{folder}", None
+    if "/" in name and ":" not in name:
+        architecture, pretrained = name.split("/", 1)
+        return architecture, pretrained
+    return name, None
 
 
 def _first_line(error: Exception) -> str:

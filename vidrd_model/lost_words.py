@@ -16,7 +16,7 @@ def lost_words(tokenizer: Any, text: str) -> str:
 
     Takes a tokenizer of transformers, cut at its `model_max_length`, or of open_clip, cut at its `context_length`.
     """
-    limit = _limit(tokenizer)
+    limit = token_limit(tokenizer)
     if _count(tokenizer, text) <= limit:
         return ""
     words = _WORD.findall(text)
@@ -26,8 +26,8 @@ def lost_words(tokenizer: Any, text: str) -> str:
     return "".join(words[whole:]).strip()
 
 
-def _limit(tokenizer: Any) -> int:
-    """How many tokens the model gets, those of the beginning and the end among them."""
+def token_limit(tokenizer: Any) -> int:
+    """How many tokens a model gets of a text at most, those of the beginning and the end among them."""
     length = getattr(tokenizer, "context_length", None)
     return int(tokenizer.model_max_length if length is None else length)
 

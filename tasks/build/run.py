@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from storage.builds import finished_builds
+from storage.builds import finished_builds, last_noted
 from storage.dataset import ClipDataset
 from storage.rows import RowRef
 from storage.schema import LatentShape
@@ -20,11 +19,15 @@ from tasks.build.pool import Workers
 from tasks.build.recipe import Digests, Recipe
 from tasks.build.settle import settle
 from tasks.build.summary import BuildSummary
+from tasks.build.thresholds import Asked, Thresholds, thresholds_in_force
+from tasks.captions.cut_captions import CONDITIONING, SCORING, count_cut
 from tasks.captions.scoring import scorer_files
 from tasks.clips.detectors import load_transnet
 from tasks.corpora.config import load_corpora
 from tasks.errors import RequestError
+from tasks.filters.settings import FilterSettings
 from tasks.latents.encoder import latent_shape
+from tasks.output_folders import check_dataset_folder
 from tasks.progress import OnProgress
 
 PASSES = 3
@@ -36,6 +39,8 @@ def build(
     dataset_dir: Path,
     recipe: Recipe,
     *,
+    asked: Asked = Asked(),  # noqa: B008
+    allow_empty: bool = False,
     profile: str | None = None,
     prune: bool = False,
     retry_quarantine: bool = False,
@@ -44,35 +49,35 @@ def build(
 ) -> BuildSummary:
     """Bring a dataset up to date with its corpora and tag it; sources already done are not touched.
 
+    The recipe's thresholds are those of the profile: what was `asked` now, or set on the dataset before, comes first.
     `profile` is recorded, for later commands on the dataset; `prune` drops what came of sources that are no longer in
     the corpora; with `retry_quarantine` the quarantined sources are tried again and no others; `workers` of an earlier
     build with the same models spare the start of new ones. Items that cannot be
     used are quarantined and counted, never raised. RequestError or StorageError: the request is wrong, another build
-    holds the folder, or the models cannot be loaded. Whatever ends a build, what it committed stays, and the next one
-    goes on from there.
+    holds the folder, the models cannot be loaded, or no clip would be left where there were some, unless `allow_empty`.
+    Whatever ends a build, what it committed stays, and the next one goes on from there.
     """
     shape = check_target(dataset_dir, recipe)
     corpora = load_corpora(corpora_path, recipe.captions_needed)
     digests = Digests.of(recipe)
-    summary = BuildSummary(
-        corpora=str(corpora_path.absolute()), profile=profile, filter=recipe.filter.model_dump()
-    )
+    summary = BuildSummary(corpora=str(corpora_path.absolute()), profile=profile)
     started_s = time.perf_counter()
     with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
-        run = _Run(writer, recipe, digests, workers, summary, on_progress, started_s)
+        thresholds = _in_force(writer, recipe, profile, asked, summary)
+        recipe = replace(recipe, filter=thresholds.settings)
+        run = _Run(writer, recipe, digests, workers, thresholds, summary, on_progress, started_s)
         pending = Pending(corpora, writer, recipe, again=retry_quarantine)
         # Counted first, so that a build with nothing to do starts no worker and loads no model.
         with timed(summary.seconds, "read"):
             counts = pending.count()
         summary.read, summary.skipped = counts.read, counts.read - counts.pending
         summary.vanished = len(counts.vanished)
-        if prune and counts.vanished:
-            writer.drop_sources(counts.vanished)
-            summary.pruned = len(counts.vanished)
+        leaving = counts.vanished if prune else []
+        summary.pruned = len(leaving)
         run.note(f"{summary.skipped} of {summary.read} sources are done already", 0, counts.pending)
         if counts.pending:
             run.process(pending, counts.pending)
-        run.finish()
+        run.finish(leaving, allow_empty)
     return summary
 
 
@@ -80,24 +85,39 @@ def refilter(
     dataset_dir: Path,
     recipe: Recipe,
     *,
+    asked: Asked = Asked(),  # noqa: B008
+    allow_empty: bool = False,
     profile: str | None = None,
     workers: Workers | None = None,
     on_progress: OnProgress | None = None,
 ) -> BuildSummary:
-    """Apply the recipe's thresholds to a dataset as it stands and tag it; no source is read that need not be.
+    """Apply thresholds to a dataset as it stands and tag it; no source is read that need not be.
 
-    Raises RequestError or StorageError as `build` does.
+    Which thresholds hold, and what is raised, is as for `build`.
     """
     shape = check_target(dataset_dir, recipe)
     ClipDataset.open(dataset_dir)  # says in one line what is no dataset
     digests = Digests.of(recipe)
-    last = finished_builds(dataset_dir)
-    summary = BuildSummary(profile=profile, filter=recipe.filter.model_dump())
-    summary.corpora = last[-1].summary.get("corpora") if last else None
+    summary = BuildSummary(profile=profile)
     started_s = time.perf_counter()
     with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
-        _Run(writer, recipe, digests, workers, summary, on_progress, started_s).finish()
+        summary.corpora = last_noted(dataset_dir, "corpora")
+        thresholds = _in_force(writer, recipe, profile, asked, summary)
+        recipe = replace(recipe, filter=thresholds.settings)
+        run = _Run(writer, recipe, digests, workers, thresholds, summary, on_progress, started_s)
+        run.finish(allow_empty=allow_empty)
     return summary
+
+
+def _in_force(
+    writer: DatasetWriter, recipe: Recipe, profile: str | None, asked: Asked, summary: BuildSummary
+) -> Thresholds:
+    """The thresholds of this build, put on record in its summary."""
+    builds = finished_builds(writer.dataset_dir)
+    thresholds = thresholds_in_force(builds, recipe.filter, profile, asked)
+    _check_filter(thresholds.settings, recipe)
+    summary.filter, summary.thresholds_set = thresholds.settings.model_dump(), thresholds.set_here
+    return thresholds
 
 
 def _workers(given: Workers | None, recipe: Recipe, digests: Digests) -> AbstractContextManager[Workers]:
@@ -117,6 +137,7 @@ class _Run:
     recipe: Recipe
     digests: Digests
     workers: Workers
+    thresholds: Thresholds
     summary: BuildSummary
     on_progress: OnProgress | None
     started_s: float
@@ -159,16 +180,33 @@ class _Run:
             summary.count(finished, times=-1)
         return pipeline.lost + len(committer.lost)
 
-    def finish(self) -> None:
+    def finish(self, leaving: Collection[str] = (), allow_empty: bool = False) -> None:
         """Settle the rows, unless they were settled so already, and name the versions by a tag."""
         writer, recipe, summary = self.writer, self.recipe, self.summary
-        summary.settled_for = [recipe.filter.model_dump(), self.digests.encoder, self.digests.scorer]
-        if not _is_settled(writer, summary.settled_for):
+        summary.settled_for = [summary.filter, self.digests.encoder, self.digests.scorer]
+        summary.cut_captions = last_noted(writer.dataset_dir, "cut_captions")
+        changed = bool(leaving) or not _is_settled(writer, summary.settled_for)
+        if changed:
             with timed(summary.seconds, "settle"):
-                settled = settle(writer, recipe, self.digests, self.workers, self.note)
+                settled = settle(
+                    writer,
+                    recipe,
+                    self.digests,
+                    self.workers,
+                    self.note,
+                    self.thresholds,
+                    leaving,
+                    allow_empty,
+                )
             summary.take_settled(settled)
             if settled.failures:
                 summary.settled_for = None  # the next build tries these again
+        if changed or summary.cut_captions is None:
+            texts = {
+                CONDITIONING: writer.captions("clips"),
+                SCORING: writer.captions("clips", "rejected"),
+            }
+            summary.cut_captions = count_cut(recipe.model, recipe.clip, texts)
         if recipe.build.text_states:
             from tasks.build.texts import write_text_states
 
@@ -204,21 +242,19 @@ def _is_settled(writer: DatasetWriter, settled_for: Sequence[object]) -> bool:
 
 def check_target(dataset_dir: Path, recipe: Recipe) -> LatentShape:
     """The latents' shape of a build into this folder; RequestError or StorageError when it cannot be done."""
+    check_dataset_folder(dataset_dir)
     clips = recipe.clips
     shape = latent_shape(recipe.model, clips.num_frames, clips.height, clips.width)
     scorer_files(recipe.clip)
-    if recipe.filter.min_aesthetic is not None and recipe.aesthetic.head is None:
+    _check_filter(recipe.filter, recipe)
+    if clips.shot_detector == "transnetv2":
+        load_transnet()  # says how to install it where it is not
+    check_latent_shape(dataset_dir, shape)
+    return shape
+
+
+def _check_filter(settings: FilterSettings, recipe: Recipe) -> None:
+    if settings.min_aesthetic is not None and recipe.aesthetic.head is None:
         raise RequestError(
             "filter: min_aesthetic needs an aesthetic head; name its file as head in [aesthetic]"
         )
-    if clips.shot_detector == "transnetv2":
-        load_transnet()  # says how to install it where it is not
-    nearest = dataset_dir.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise RequestError(f"dataset: {nearest} is a file, not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise RequestError(f"dataset: {nearest} is not writable")
-    check_latent_shape(dataset_dir, shape)
-    return shape

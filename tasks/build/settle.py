@@ -7,17 +7,19 @@ encoder where it has none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from storage.rows import RowRef
 from storage.writer import DatasetWriter, RowGroup
+from tasks.build.guard import refuse_to_empty
 from tasks.build.placement import COLUMNS, Placement, evidence_columns, place
-from tasks.build.pool import Workers
+from tasks.build.pool import Workers, result_of
 from tasks.build.recipe import Digests, Recipe
 from tasks.build.rewriting import Rewrite, Rewritten, rewrite_rows
+from tasks.build.thresholds import Thresholds
 
 ROWS_PER_CALL = 16
 CALLS_PER_JUDGE = 2
@@ -39,39 +41,61 @@ def settle(
     digests: Digests,
     workers: Workers,
     report: Callable[[str], None],
+    thresholds: Thresholds,
+    leaving: Collection[str] = (),
+    allow_empty: bool = False,
 ) -> Settled:
-    """Score what is stale, then move and encode what has to be; whatever ends it, the next run goes on from there."""
+    """Score what is stale, then move and encode what has to be; whatever ends it, the next run goes on from there.
+
+    The sources that are `leaving` go with all their rows. RequestError, before any row is dropped or leaves `clips`,
+    when no clip would be left of a dataset that has some, unless that is allowed.
+    """
     settled = Settled()
+    leaving = frozenset(leaving)
     places = writer.source_places()
-    stale = [row for row in _rows(writer, ()) if row["scorer"] != digests.scorer]
+    stale = [row for row in _rows(writer, leaving) if row["scorer"] != digests.scorer]
     if stale:
         report(f"scoring {len(stale)} clips of another CLIP model anew")
-        jobs = [
+        again = [
             Rewrite(row["clip_id"], row["ref"], score=True, place=places.get(row["source_id"]))
             for row in stale
         ]
-        settled.rescored = len(_apply(jobs, writer, recipe, workers, settled))
-    rows = list(_rows(writer, evidence_columns(recipe.filter)))
-    jobs, moving = [], set[str]()
-    for row, placement in zip(rows, place(rows, recipe.filter, writer.official_splits()), strict=True):
-        job = _job(row, placement, digests, places)
-        if job is not None:
-            jobs.append(job)
-            if (placement.reason is None) != (row["table"] == "clips"):
-                moving.add(job.clip_id)
+        settled.rescored = len(_apply(again, writer, recipe, workers, settled))
+    rows = list(_rows(writer, leaving, evidence_columns(thresholds.settings)))
+    placements = place(rows, thresholds.settings, writer.official_splits())
+    placed = list(zip(rows, placements, strict=True))
+    jobs = [job for row, placement in placed if (job := _job(row, placement, digests, places)) is not None]
+    moving = _moving(placed) & {job.clip_id for job in jobs}
+    to_encode = [job for job in jobs if job.encode]
     if jobs:
-        to_encode = [job for job in jobs if job.encode]
         report(f"{len(moving)} clips change tables, {len(to_encode)} are encoded")
-        encoded = _apply(to_encode, writer, recipe, workers, settled)
-        changed = _apply([job for job in jobs if not job.encode], writer, recipe, workers, settled)
-        settled.encoded, settled.moved = len(encoded), len(moving & (encoded | changed))
+    # What comes in comes first: whether a clip will be left hangs on whether it can be encoded.
+    encoded = _apply(to_encode, writer, recipe, workers, settled)
+    if not allow_empty:
+        unavailable = {job.clip_id for job in to_encode} - encoded
+        refuse_to_empty(writer, placed, unavailable, leaving, thresholds)
+    if leaving:
+        writer.drop_sources(leaving)
+    changed = _apply([job for job in jobs if not job.encode], writer, recipe, workers, settled)
+    settled.encoded, settled.moved = len(encoded), len(moving & (encoded | changed))
     return settled
 
 
-def _rows(writer: DatasetWriter, more_columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of both tables with `table`, `ref` and (None in clips) `reason`."""
+def _moving(placed: Iterable[tuple[dict[str, Any], Placement]]) -> set[str]:
+    """The clips that are in another table than where they belong."""
+    return {
+        row["clip_id"] for row, placement in placed if (placement.reason is None) != (row["table"] == "clips")
+    }
+
+
+def _rows(
+    writer: DatasetWriter, leaving: Collection[str], more_columns: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """The rows of both tables with `table`, `ref` and (None in clips) `reason`, but for those of sources that leave."""
     for table, data in writer.rows([*COLUMNS, *more_columns]).items():
         for row in data.to_pylist():
+            if row["source_id"] in leaving:
+                continue
             ref = RowRef(writer.dataset_dir, table, row.pop("version"), row.pop("row"))
             yield row | {"table": table, "ref": ref, "reason": row.get("reason")}
 
@@ -129,4 +153,4 @@ def _on_judges(jobs: Sequence[Rewrite], workers: Workers) -> Iterator[Rewritten]
         judge = waiting.pop(ready)
         if chunk := next(chunks, None):
             waiting[judge.rewrite.remote(chunk)] = judge
-        yield ray.get(ready)
+        yield result_of(ready)

@@ -15,8 +15,10 @@ class BuildSummary:
     """Counts of one run, then of the whole dataset after it.
 
     `seconds` has one entry per stage, the work of all workers, and `wall`, the time that passed. `unavailable` are
-    rows that should have been scored or encoded anew and could not be, by clip_id; `settled_for` is what the rows
-    were last settled for: thresholds and the models' digests.
+    rows that should have been scored or encoded anew and could not be, by clip_id. `filter` are the thresholds that
+    were applied, `thresholds_set` those of them that were set on this dataset; `settled_for` is what the rows were last
+    settled for: thresholds and the models' digests. `cut_captions` are the clips whose caption a tokenizer cuts, by
+    what it is read for: conditioning counts kept clips, scoring all.
     """
 
     read: int = 0
@@ -38,7 +40,9 @@ class BuildSummary:
     corpora: str | None = None
     profile: str | None = None
     filter: dict[str, Any] = field(default_factory=dict)
+    thresholds_set: dict[str, Any] = field(default_factory=dict)
     settled_for: list[Any] | None = None
+    cut_captions: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     dataset_clips: int = 0
     dataset_rejected: int = 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.captions.cut_captions import CONDITIONING, SCORING, count_cut
 from tasks.cluster import ensure_ray
 from tasks.evaluation.leakage import check_unseen
 from tasks.evaluation.measured import NUM_SAMPLES, MeasuredVideos, SampledVideos, measure_sampled
@@ -30,7 +31,8 @@ class Evaluation:
 
     The report's keys: protocol, about, n, seed, fps, setup, setup_digest, metrics {name: {value, low, high,
     standard_error, n, protocol, ...}}, fvd_over_time {clips, stride_frames, values}, unavailable {metric: why}, samples
-    [{prompt, seed, file, reference}], seconds, reference {folder, digest, n, cached, unreadable, metrics}.
+    [{prompt, seed, file, reference}], cut_prompts {conditioning, scoring: {cut, of, ...}}, seconds, reference {folder,
+    digest, n, cached, unreadable, metrics}.
     """
 
     report: dict[str, Any]
@@ -93,6 +95,7 @@ def evaluate_model(
         "fvd_over_time": over_time(measured.long, reference.measures, protocol, reading),
         "reference": about_reference(reference_dir, reference, protocol),
         "unavailable": unavailable,
+        "cut_prompts": _cut(prompts, model_dir, clip),
         "samples": _samples(prompts, settings, measured, reference),
         "seconds": {
             "reference": round(reference_s, 2),
@@ -135,6 +138,11 @@ def _measure_model(
         files |= {rows[index]: file for index, file in sets[-1].files.items()}
     joined = Measures.join([part.measures for part in sets])
     return _Measured(joined, sets[0].measures if split else None, files)
+
+
+def _cut(prompts: list[str], model_dir: Path, clip: str) -> dict[str, Any]:
+    """How many prompts the model, and how many CLIP, reads in part."""
+    return count_cut(model_dir, clip, {CONDITIONING: prompts, SCORING: prompts})
 
 
 def _prompts(

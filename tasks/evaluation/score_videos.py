@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tasks.captions.cut_captions import SCORING, count_cut
 from tasks.cluster import ensure_ray
 from tasks.evaluation.evaluate import Evaluation
 from tasks.evaluation.measured import NUM_SAMPLES
@@ -86,6 +87,7 @@ def score_videos(
         "reference": about_reference(reference_dir, reference, protocol),
         "lineage": _lineage(digests, request),
         "unavailable": unavailable,
+        "cut_prompts": {} if videos.captions is None else _cut(videos.captions, clip),
         "samples": _samples(videos),
         "seconds": {
             "reference": round(reference_s, 2),
@@ -110,6 +112,11 @@ def _setup(
         "prompts_digest": value_digest(videos.captions),
         "networks": networks.digest(),
     }
+
+
+def _cut(captions: list[str], clip: str) -> dict[str, Any]:
+    """How many captions CLIP reads in part; what made the videos may have read all of them."""
+    return count_cut("", clip, {SCORING: captions})
 
 
 def _lineage(digests: list[str], request: ReferenceRequest) -> str:

@@ -32,7 +32,7 @@ class FilterSettings(BaseModel):
     The measures of frames are those of `tasks.filters.signals.ClipSignals`, where each is argued for.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     clip_threshold: float = Field(
         0.25, ge=-1, le=1, description="mean cosine of caption and frames, at least; lower ones are rejected"

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from storage.builds import Build, finished_builds
+from storage.builds import Build, builds_until, last_with
 from storage.dataset import bytes_below
 from storage.tables import table_path
+from tasks.build.thresholds import thresholds_told
+from tasks.captions.cut_captions import cut_lines
 from tasks.report.dataset_counts import DatasetCounts, count_dataset
 from tasks.report.dataset_samples import show_samples
 from tasks.report.histogram import Histogram, stacked_histogram
@@ -49,7 +51,8 @@ class StageTime:
 def write_dataset_report(dataset: ClipDataset, path: Path) -> Path:
     """Writes the page of a build; memory does not grow with the number of its rows."""
     counts = count_dataset(dataset)
-    builds = _builds_until(dataset)
+    builds = builds_until(dataset.folder, dataset.tag)
+    thresholds = thresholds_told(builds, None)
     return write_page(
         "dataset_report.html",
         path,
@@ -61,8 +64,9 @@ def write_dataset_report(dataset: ClipDataset, path: Path) -> Path:
         failed=sum(corpus.failed for corpus in counts.corpora.values()),
         kept=counts.rows["clips"],
         rejected=counts.rows["rejected"],
-        charts=_charts(counts, _filter(builds)),
-        filter=_filter(builds),
+        charts=_charts(counts, {name: told["value"] for name, told in thresholds.items()}),
+        thresholds=thresholds,
+        cut_captions=_cut_captions(builds),
         samples=show_samples(dataset, counts),
         timed=_timed_build(builds),
         stages=_stages(_timed_build(builds)),
@@ -75,17 +79,10 @@ def write_dataset_report(dataset: ClipDataset, path: Path) -> Path:
     )
 
 
-def _builds_until(dataset: ClipDataset) -> list[Build]:
-    """The dataset's builds up to the one shown, oldest first."""
-    builds = finished_builds(dataset.folder)
-    tags = [build.tag for build in builds]
-    return builds[: tags.index(dataset.tag) + 1]
-
-
-def _filter(builds: Sequence[Build]) -> Mapping[str, Any]:
-    """The filter's settings as the last build that noted them had them."""
-    noted = (build.summary.get("filter") for build in reversed(builds))
-    return next((settings for settings in noted if isinstance(settings, dict)), {})
+def _cut_captions(builds: Sequence[Build]) -> list[str] | None:
+    """A line for each tokenizer that cuts captions; None where no build has counted them."""
+    build = last_with(builds, "cut_captions")
+    return None if build is None else cut_lines(build.summary["cut_captions"])
 
 
 def _timed_build(builds: Sequence[Build]) -> Build | None:

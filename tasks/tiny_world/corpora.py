@@ -21,10 +21,10 @@ import numpy as np
 from tasks.errors import RequestError
 from tasks.tiny_world.drawing import COLOURS, DIRECTIONS, SHAPES, Scene, draw_clip, draw_image, random_scene
 from tasks.tiny_world.media import FPS, write_avi, write_image, write_mp4, write_truncated_copy
+from tasks.tiny_world.place import FINISHED
 from tasks.tiny_world.truth import TRUTH_FILE, Truth, mistaken_scenes, write_table, write_truth
 
 LAYOUT = 1  # to be raised when the same seed and sizes give other files than before
-FINISHED = "finished.json"
 WRONG_PART = 0.12
 IMAGE_SIZE = 96  # larger than a clip, so that a zoom has something to show
 IMAGE_MARGIN = 12  # pixels around the shape that are ground

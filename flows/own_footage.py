@@ -1,0 +1,44 @@
+"""What a profile's models know, told to whoever gives them other footage: at once, before anything takes time."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from flows.profile import Profile, load_profile
+from storage.builds import last_noted
+from storage.typed_paths import expanded
+from tasks.tiny_world.place import is_in_tiny_world
+
+
+def note_on_own_footage(profile: Profile, media: Path | None) -> str | None:
+    """One line where media of somebody's own, by their corpora file or folder, meet models made for others only."""
+    if profile.made_for is None or media is None or not os.path.exists(media) or is_in_tiny_world(media):
+        return None
+    return (
+        f"the profile {profile.name} is made for {profile.made_for}, and knows nothing else: it rejects nearly every "
+        "clip of other footage, and its figures say nothing of it. For footage of your own use --profile sd21 (Stable "
+        "Diffusion 2.1 and OpenCLIP, on a GPU), or the path of a profile file with other models"
+    )
+
+
+def print_note_on_own_footage(
+    media: Path | None, profile: str | None = None, dataset: Path | None = None
+) -> None:
+    """The same on stderr, for a command; without a profile it is that of the dataset's last build, or tiny.
+
+    Without media they are those of the dataset's last build. RequestError or StorageError as the profile's and the
+    dataset's files give them.
+    """
+    if dataset is not None:
+        profile = profile or last_noted(dataset, "profile")
+        noted = last_noted(dataset, "corpora") if media is None else None
+        media = Path(noted) if noted else media
+    try:
+        profile = expanded(profile or "tiny")
+    except ValueError:
+        return  # said of all parameters together
+    note = note_on_own_footage(load_profile(profile), media)
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr, flush=True)
