@@ -351,16 +351,18 @@ def weights_fetch(
         typer.Option(parser=typed_path, metavar="FILE", help="Take this file instead of fetching it."),
     ] = None,
 ) -> None:
-    """Fetches weights once and checks their sha256.
+    """Fetches weights once, checks their sha256 and converts them to safetensors.
 
-    The last line printed is the path of the cached file.
+    The last line printed is the path of the converted file in the cache.
 
     \b
     Example: vidrd weights fetch i3d
     """
-    from storage.weights import fetch
+    from storage.weights import known_weights
+    from tasks.evaluation.i3d_weights import i3d_weights
 
-    print(fetch(name, file))
+    known_weights(name)  # refuses an unknown name; so far there is one
+    print(i3d_weights(file))
 
 
 @weights_app.command("list")

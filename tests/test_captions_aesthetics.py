@@ -90,17 +90,17 @@ def test_what_is_no_weights_is_refused(tmp_path: Path) -> None:
         aesthetic_digest(path)
     for data in (b"", b"no pickle", b"\x80\x02junk"):
         path.write_bytes(data)
-        with pytest.raises(RequestError, match=r"head\.pth cannot be read"):
+        with pytest.raises(RequestError, match=r"aesthetic: .*head\.pth: refused"):
             AestheticHead(path, WIDTH)
     torch.save({"weight": Payload()}, path)
-    with pytest.raises(RequestError, match=r"head\.pth cannot be read"):
+    with pytest.raises(RequestError, match=r"aesthetic: .*head\.pth: refused"):
         AestheticHead(path, WIDTH)
     torch.save([torch.zeros(2)], path)
     with pytest.raises(RequestError, match="holds no tensors by name"):
         AestheticHead(path, WIDTH)
     broken = tmp_path / "head.safetensors"
     broken.write_bytes(b"no header")
-    with pytest.raises(RequestError, match=r"head\.safetensors cannot be read"):
+    with pytest.raises(RequestError, match=r"aesthetic: .*head\.safetensors: refused"):
         AestheticHead(broken, WIDTH)
 
 

@@ -177,3 +177,19 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path) -> 
     encode(tmp_path / "thin.mp4", [np.zeros((16, 8_192, 3), np.uint8)], 8.0)
     with pytest.raises(ItemError, match=r"thin\.mp4.* would be scaled"):
         list(iter_frames(tmp_path / "thin.mp4", 512, 512))
+
+
+def test_a_frame_that_outgrows_its_header_is_refused(tmp_path: Path) -> None:
+    """The size in a stream may change to one that takes gigabytes; a video as thin as a thread is one too."""
+    parts = []
+    for side in (64, 6016):
+        frames = [np.zeros((side, side, 3), np.uint8)] * (8 if side == 64 else 1)
+        path = tmp_path / "part.ts"
+        encode(path, frames, 8.0, container_format="mpegts", options={"preset": "ultrafast", "qp": "50"})
+        parts.append(path.read_bytes())
+    (tmp_path / "grows.ts").write_bytes(b"".join(parts))
+    shown = []
+    with pytest.raises(ItemError, match=r"grows\.ts: cannot be decoded") as caught:
+        shown += iter_frames(tmp_path / "grows.ts", 64, 64)
+    assert caught.value.stage == "decode"
+    assert all(frame.shape == (64, 64, 3) for _, frame in shown)

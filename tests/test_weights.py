@@ -54,3 +54,22 @@ def test_a_wrong_or_missing_file_is_refused_and_leaves_nothing(tmp_home: Path, t
 def test_an_unknown_name_lists_the_known_ones(tmp_home: Path) -> None:
     with pytest.raises(StorageError, match="nothing is called 'c3d'; known: i3d"):
         fetch("c3d")
+
+
+def test_the_command_hands_out_converted_weights(
+    tmp_home: Path, no_network: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a file at hand, and from a cache that an older version left: the pickle alone."""
+    from safetensors import safe_open
+
+    from flows.cli import app
+
+    for command in (["--file", str(i3d_checkpoint())], []):
+        app(["weights", "fetch", "i3d", *command], standalone_mode=False)
+        path = Path(capsys.readouterr().out.splitlines()[-1])
+        assert path.suffix == ".safetensors" and path.parent == weights_dir()
+        with safe_open(path, "pt") as converted:
+            assert "Conv3d_1a_7x7.weight" in converted.keys()  # noqa: SIM118 - it is no dict
+        path.unlink()
+    with pytest.raises(StorageError, match="nothing is called 'c3d'; known: i3d"):
+        app(["weights", "fetch", "c3d"], standalone_mode=False)

@@ -41,8 +41,9 @@ class ClipModel:
 
         name, pretrained = _name(source)
         try:
-            model = open_clip.create_model(name, pretrained=pretrained, device=device)
-        except (OSError, RuntimeError, ValueError) as error:
+            _check_text_tower(name)
+            model = open_clip.create_model(name, pretrained=pretrained, device=device, weights_only=True)
+        except Exception as error:  # a config or weights of others make open_clip raise nearly anything
             raise ModelError(
                 f"{source}: no open_clip model could be loaded ({_first_line(error)})"
             ) from error
@@ -95,11 +96,13 @@ def clip_tokenizer(source: str | Path) -> Any:
     merges = Path(source) / MERGES_FILE
     try:
         if not merges.is_file():
-            return open_clip.get_tokenizer(name)
+            # A config may even say that the tokenizer's own code is to be trusted.
+            settings = {"trust_remote_code": False} if _text_config(name).get("hf_tokenizer_name") else {}
+            return open_clip.get_tokenizer(name, **settings)
         config = json.loads((Path(source) / _CONFIG_FILE).read_text(encoding="utf-8"))
         tokens = config["model_cfg"]["text_cfg"]["context_length"]
         return open_clip.SimpleTokenizer(str(merges), context_length=tokens)
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # as above
         raise ModelError(f"{source}: no tokenizer could be loaded ({_first_line(error)})") from error
 
 
@@ -114,6 +117,21 @@ def _name(source: str | Path) -> tuple[str, str | None]:
         architecture, pretrained = name.split("/", 1)
         return architecture, pretrained
     return name, None
+
+
+def _check_text_tower(name: str) -> None:
+    """ValueError for a text tower of transformers that has code of its own; without this, its user would be asked."""
+    from transformers import AutoConfig
+
+    tower = _text_config(name).get("hf_model_name")
+    if tower:
+        AutoConfig.from_pretrained(tower, trust_remote_code=False)
+
+
+def _text_config(name: str) -> dict[str, Any]:
+    import open_clip
+
+    return (open_clip.get_model_config(name) or {}).get("text_cfg", {})
 
 
 def _first_line(error: Exception) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +15,13 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
-from safetensors.torch import load_file
 
 from vidrd_model.errors import ModelError
 from vidrd_model.pipeline import VidRDPipeline
 from vidrd_model.temporal_layers import TEMPORAL_MARK
 from vidrd_model.unet import TemporalUNet
 from vidrd_model.vae import TemporalVAE
+from vidrd_model.weights_file import read_weights
 
 _ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _UNET_KEYS = [
@@ -90,19 +89,8 @@ def import_release(unet_file: Path, vae_dir: Path | None, base_dir: Path, out_di
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file or of a PyTorch checkpoint, its `state_dict` when it has one.
-
-    Checkpoints are read with `weights_only`, which runs no code. Raises ModelError naming a file that needs more.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{path}: refused, since it is no file of plain tensors ({reason})") from error
+    """The tensors of a weights file, of its `state_dict` when it has one; ModelError as `read_weights`."""
+    checkpoint = read_weights(path, mmap=True)
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict) or not all(
         isinstance(value, torch.Tensor) for value in weights.values()

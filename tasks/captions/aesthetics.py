@@ -58,17 +58,16 @@ def aesthetic_digest(path: str | Path) -> str:
 
 def _read(path: Path) -> Mapping[str, torch.Tensor]:
     import torch
-    from safetensors.torch import load_file
+
+    from vidrd_model.errors import ModelError
+    from vidrd_model.weights_file import read_weights
 
     if not path.is_file():
         raise RequestError(f"aesthetic: {path} is not a file")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # broken files make the unpickler raise nearly anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RequestError(f"aesthetic: {path} cannot be read: {reason}") from error
+        state = read_weights(path)
+    except ModelError as error:
+        raise RequestError(f"aesthetic: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise RequestError(f"aesthetic: {path} holds no tensors by name")
     return state

@@ -89,7 +89,7 @@ def _load(model: str | Path) -> tuple[Any, Any]:
     if Path(name).is_absolute() and not Path(name).is_dir():
         raise RequestError(f"captioner: {model} is not a folder")
     try:
-        kind = AutoConfig.from_pretrained(name, revision=revision).model_type
+        kind = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).model_type
         if kind != "blip":
             raise RequestError(f"captioner: {model} is a model of the kind {kind}, not blip")
         processor = BlipProcessor.from_pretrained(name, revision=revision)

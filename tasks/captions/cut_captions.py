@@ -135,7 +135,7 @@ def _text_encoder_tokenizer(model: str | Path) -> Any:
     folder = Path(model)
     if not folder.is_dir():
         folder = hub_folder("model", str(model), ["tokenizer/*"])
-    return AutoTokenizer.from_pretrained(folder / "tokenizer")
+    return AutoTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=False)
 
 
 def _clip_tokens(clip: str) -> int | None:

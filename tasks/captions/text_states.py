@@ -32,7 +32,7 @@ class TextEncoder:
 
         folder = _model_folder(model)
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+            self._tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=False)
             encoder = load_image_part(CLIPTextModel, folder, "text_encoder")
         except ModelError as error:
             raise RequestError(f"model: {error}") from error

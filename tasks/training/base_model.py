@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidrd_model.errors import ModelError
+
 if TYPE_CHECKING:
     from vidrd_model import TemporalVAE, VidRDPipeline
 
@@ -42,12 +44,19 @@ def load_base_vae(model: str | Path) -> TemporalVAE:
     return TemporalVAE.from_pretrained(name, subfolder="vae", revision=revision)
 
 
-def _load_part(model: str, revision: str | None, kind: tuple[str, str], part: str) -> Any:
-    import importlib
+def _load_part(model: str, revision: str | None, named: tuple[str, str], part: str) -> Any:
+    import diffusers
+    import transformers
 
-    library, class_name = kind
-    part_class = getattr(importlib.import_module(library), class_name)
-    return part_class.from_pretrained(model, subfolder=part, revision=revision)
+    library, class_name = named
+    # The folder may come from anybody: the name of a library in it must not import what it likes.
+    part_class = getattr(
+        {"diffusers": diffusers, "transformers": transformers}.get(library), class_name, None
+    )
+    if part_class is None:
+        kind = f"{library}.{class_name}"
+        raise ModelError(f"{model}: its {part} is a {kind}, which neither diffusers nor transformers has")
+    return part_class.from_pretrained(model, subfolder=part, revision=revision, trust_remote_code=False)
 
 
 def _hide_progress_bars() -> None:

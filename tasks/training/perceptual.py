@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from vidrd_model.errors import ModelError
+from vidrd_model.weights_file import read_weights
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -50,10 +53,8 @@ def load_perceptual(device: torch.device) -> tuple[Perceptual | None, str]:
         trouble = f"{file} is not there"
     else:
         try:
-            net = _load(device)
-        except (
-            Exception
-        ) as error:  # a file that is no such weights fails in as many ways as pickle and torch have
+            net = _load(file, device)
+        except (ModelError, KeyError, RuntimeError) as error:  # RuntimeError: tensors of other shapes
             trouble = f"{file} cannot be read: {' '.join(str(error).split())[:200]}"
     trouble = _first_trouble(trouble)
     if net is None or trouble is not None:
@@ -61,11 +62,19 @@ def load_perceptual(device: torch.device) -> tuple[Perceptual | None, str]:
     return Perceptual(net), f"perceptual loss: LPIPS on {file.name}"
 
 
-def _load(device: torch.device) -> nn.Module:
-    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+def _load(file: Path, device: torch.device) -> nn.Module:
+    # torchmetrics' metric would read the file through torch.hub, which unpickles it freely; besides, it refuses
+    # pixels below -1, which a decoder in training has.
+    from torchmetrics.functional.image.lpips import _NoTrainLpips
 
-    # The metric around the network refuses pixels below -1, which a decoder in training has.
-    return LearnedPerceptualImagePatchSimilarity(net_type="vgg").net.to(device)
+    state = read_weights(file)
+    if not isinstance(state, dict):
+        raise ModelError(f"{file}: holds no state dict")
+    net = _NoTrainLpips(net="vgg", pnet_rand=True)
+    # torchmetrics deals VGG16's layers, under their own numbers, out to five slices.
+    names = {name: f"features.{name.split('.', 1)[1]}" for name in net.net.state_dict()}
+    net.net.load_state_dict({name: state[layer] for name, layer in names.items()})
+    return net.to(device)
 
 
 def _first_trouble(trouble: str | None) -> str | None:

@@ -14,10 +14,10 @@ from typing import Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vidrd_model.errors import ModelError
+from vidrd_model.weights_file import read_weights
 
 CLASSES = 101
 FRAMES = 16
@@ -45,7 +45,7 @@ _PORTED_NAMES = {"conv1": "conv1a", "conv2": "conv2a"}
 
 
 class C3D(nn.Module):
-    """C3D, from a state dict or a TorchScript file.
+    """C3D, from a state dict.
 
     sha256: the digest of the weights file. convention: what becomes of the pixels, in words.
     """
@@ -56,10 +56,7 @@ class C3D(nn.Module):
 
     @classmethod
     def from_weights(cls, path: str | Path) -> Self:
-        """The network from a TorchScript file, or from a state dict in a .pt, .pth or .safetensors file.
-
-        A TorchScript file, such as StyleGAN-V's, brings its own treatment of the pixels: it is given uint8 RGB clips
-        (n, 3, 16, h, w) and answers with probabilities. It is a program: take it from where you would take code.
+        """The network from a state dict in a .safetensors, .pt or .pth file.
 
         A state dict names its layers as Caffe does (conv1a, conv2a, conv3a, ...), as the torch ports do (conv1, conv2,
         conv3a, ...), or features.N and classifier.N in their order; an entry `mean`, (3,) or (3, 16, 112, 112) in BGR,
@@ -68,7 +65,8 @@ class C3D(nn.Module):
         128x171 instead.) The last pool rounds up for Caffe's names, which is what TGAN2's Chainer does; the torch
         ports pad it by one row and column on each side, which is other numbers for the same weights.
 
-        Raises ModelError, naming the file and the layer, where they do not fit.
+        TorchScript, in which StyleGAN-V's copy comes, is a program and is refused. Raises ModelError, naming the file
+        and the layer, where they do not fit.
         """
         path = Path(path)
         try:
@@ -76,9 +74,6 @@ class C3D(nn.Module):
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise ModelError(f"{path}: cannot read the C3D weights: {error.strerror}") from error
-        script = None if path.suffix == ".safetensors" else _torchscript(path)
-        if script is not None:
-            return cls(script, sha256, "as the TorchScript file treats its pixels")._frozen()
         network = Network(*_layers(_state_dict(path), path))
         return cls(network, sha256, "as TGAN2: squeezed to 112x112, BGR, mean subtracted")._frozen()
 
@@ -89,8 +84,7 @@ class C3D(nn.Module):
     def probabilities(self, clips_nthwc: np.ndarray | Tensor, batch_size: int = 4) -> Tensor:
         """Softmax rows (n, 101) float32, on the CPU, of the first 16 frames of uint8 RGB clips (n, t, h, w, 3).
 
-        Raises ValueError on another type or shape or fewer frames, ModelError when a TorchScript file answers with
-        anything but such rows.
+        Raises ValueError on another type or shape or fewer frames.
         """
         clips_nthwc = torch.as_tensor(clips_nthwc)
         if clips_nthwc.dtype != torch.uint8 or clips_nthwc.ndim != 5 or clips_nthwc.shape[-1] != 3:
@@ -99,27 +93,9 @@ class C3D(nn.Module):
         if clips_nthwc.shape[1] < FRAMES:
             raise ValueError(f"C3D takes clips of {FRAMES} frames and more, not {clips_nthwc.shape[1]}")
         clips_ncthw = clips_nthwc[:, :FRAMES].permute(0, 4, 1, 2, 3)
-        return torch.cat([self._answer(part) for part in clips_ncthw.split(batch_size)])
-
-    def _answer(self, clips_bcthw: Tensor) -> Tensor:
-        device = next(iter(self.parameters()), torch.empty(0)).device
-        try:
-            answer = self.network(clips_bcthw.to(device).contiguous())
-        except RuntimeError as error:
-            if isinstance(self.network, Network):
-                raise
-            raise ModelError(
-                f"the C3D TorchScript file fails on uint8 clips (n, 3, 16, h, w): {error}"
-            ) from error
-        shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        if shape != (len(clips_bcthw), CLASSES):
-            raise ModelError(
-                f"the C3D TorchScript file answers with {shape}, not ({len(clips_bcthw)}, {CLASSES})"
-            )
-        answer = answer.float().cpu()
-        if not (answer >= 0).all() or not torch.allclose(answer.sum(1), torch.ones(len(answer)), atol=1e-3):
-            raise ModelError("the C3D TorchScript file answers with rows that are no probabilities")
-        return answer
+        device = next(self.parameters()).device
+        parts = clips_ncthw.split(batch_size)
+        return torch.cat([self.network(part.to(device).contiguous()).float().cpu() for part in parts])
 
 
 class Network(nn.Module):
@@ -166,25 +142,8 @@ class Network(nn.Module):
         return F.max_pool3d(x_bcthw, 2, ceil_mode=True)  # 7 rows make 4 after conv5b; before, nothing is odd
 
 
-def _torchscript(path: Path) -> nn.Module | None:
-    try:
-        return torch.jit.load(path, map_location="cpu")
-    except (
-        RuntimeError,
-        ValueError,
-    ):  # not TorchScript, or nothing that torch knows: the state dict will say
-        return None
-
-
 def _state_dict(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file raises nearly anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path}: neither a C3D state dict nor TorchScript: {reason}") from error
+    state = read_weights(path)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
