@@ -222,7 +222,8 @@ def promote(
 ) -> None:
     """Makes the candidate the champion if it is surely better.
 
-    The gate compares both on the same prompts and seeds; otherwise the candidate stays, and the reason is logged.
+    The gate compares both on the same prompts and seeds; otherwise the candidate stays, and the reason is logged. The
+    verdict is promote, refuse or cannot-judge, as where CLIP does not know the real clips; the exit code is 0 for all.
 
     \b
     Example: vidrd promote --model models:/vidrd@candidate

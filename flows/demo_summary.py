@@ -68,6 +68,7 @@ def make_summary(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         "metrics_unavailable": evaluated["unavailable"],
         "promotion": {
             "promoted": promoted["promoted"],
+            "verdict": promoted["verdict"],
             "reason": promoted["reason"],
             "champion": promoted["champion"],
         },

@@ -135,7 +135,7 @@ def _promote(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
         raise RequestError(f"then_promote: {model.ref} is a folder; only registered versions can be promoted")
     asked = PromoteParams(model=model_ref(params), evaluated_version=model.version, profile=params.profile)
     decided = promote(asked)
-    return {name: decided[name] for name in ("promoted", "reason", "champion")}
+    return {name: decided[name] for name in ("promoted", "verdict", "reason", "champion")}
 
 
 def _record(registry: Registry, version: int, report: Mapping[str, Any], evaluation: Evaluation) -> None:

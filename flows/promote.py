@@ -23,9 +23,15 @@ from tasks.errors import RequestError
 
 if TYPE_CHECKING:
     from storage.registry import Registry
-    from tasks.evaluation.gate import Decision
+    from tasks.evaluation.verdict import Decision, Verdict
 
 DECISION_FILE, DECISION_PAGE = "decision.json", "decision.html"
+_OUTCOMES: dict[Verdict, str] = {"promote": "promoted", "refuse": "refused", "cannot-judge": "cannot-judge"}
+_WORDS: dict[Verdict, tuple[str, str]] = {  # where it was acted on, and where it is proposed
+    "promote": ("is champion", "promote"),
+    "refuse": ("stays candidate", "do not promote"),
+    "cannot-judge": ("stays candidate, not judged", "cannot be judged"),
+}
 
 
 class PromoteParams(BaseModel):
@@ -76,18 +82,30 @@ def promote(params: PromoteParams = PromoteParams()) -> dict:  # noqa: B008 (Pre
 
 
 def verdict(registry: Registry, version: int, champion: int | None, profile: str) -> Decision:
-    """What the gate decides on the recorded rows of a version and of the champion, if there is one."""
+    """What the gate decides on the recorded rows of a version and of the champion, if there is one.
+
+    RequestError when they are damaged, or not of one set-up.
+    """
     from storage.evaluation_files import fetch_evaluation
     from tasks.evaluation.gate import decide
-    from tasks.evaluation.measures import load_measures
+    from tasks.evaluation.measures import Measures, load_measures
     from tasks.evaluation.protocols import find_protocol
 
     setup = _common_setup(registry, version, champion)
-    protocol = find_protocol(registry.version_tags(version)["evaluation.protocol"])
+    protocol = find_protocol(registry.version_tags(version).get("evaluation.protocol", ""))
     with tempfile.TemporaryDirectory() as name:
 
-        def rows(of: int, file: str) -> Any:
-            return load_measures(fetch_evaluation(registry, of, setup, file, Path(name)))[0]
+        def rows(of: int, file: str) -> Measures:
+            path = fetch_evaluation(registry, of, setup, file, Path(name))
+            try:
+                found = load_measures(path)[0]
+            except RequestError as error:
+                raise RequestError(
+                    f"model: version {of}: {file} is damaged; run vidrd evaluate again"
+                ) from error
+            if found is None:
+                raise RequestError(f"model: version {of}: {file} holds no videos; run vidrd evaluate again")
+            return found
 
         return decide(
             rows(version, MEASURES_FILE),
@@ -213,8 +231,7 @@ def _record(registry: Registry, version: int, champion: int | None, decision: De
         write_json(folder / DECISION_FILE, content)
         write_decision(content, folder / DECISION_PAGE)
         keep_evaluation(registry, version, tags[SETUP_TAG], [folder / DECISION_FILE, folder / DECISION_PAGE])
-    outcome = "promoted" if decision.promote else "refused"
-    registry.set_version_tags(version, _tags(outcome, decision.reason, champion))
+    registry.set_version_tags(version, _tags(_OUTCOMES[decision.verdict], decision.reason, champion))
 
 
 def _tags(outcome: str, reason: str, champion: int | None) -> dict[str, str]:
@@ -228,12 +245,15 @@ def _tags(outcome: str, reason: str, champion: int | None) -> dict[str, str]:
 
 def decision_markdown(version: int, champion: int | None, decision: Decision, proposed: bool = False) -> str:
     """The verdict, or what it would be, and every figure of both, with the interval of their difference."""
-    words = ("promote", "do not promote") if proposed else ("is champion", "stays candidate")
-    verdict_word = words[0] if decision.promote else words[1]
+    verdict_word = _WORDS[decision.verdict][proposed]
     beside = "none" if champion is None else f"version {champion}"
     lines = [
         f"Version {version} **{verdict_word}**: {decision.reason}",
         "",
+    ]
+    if not decision.comparisons:
+        return "\n".join(lines)
+    lines += [
         f"| figure | decides | champion ({beside}) | candidate (version {version}) | difference, 95% interval | |",
         "|---|---|---:|---:|---:|---|",
     ]

@@ -18,13 +18,13 @@ from flows.promote import decision_markdown, verdict
 
 if TYPE_CHECKING:
     from storage.registry import Registry
-    from tasks.evaluation.gate import Decision
+    from tasks.evaluation.verdict import Decision
 
 
 def propose(version: int, profile: str, reference: Path | None) -> dict:
     """Evaluate a version, and the champion alike; what to do with the version."""
     from storage.registry import CHAMPION, Registry
-    from tasks.evaluation.gate import Decision
+    from tasks.evaluation.verdict import Decision
 
     registry = Registry()
     champion = registry.alias_version(CHAMPION)
@@ -37,7 +37,9 @@ def propose(version: int, profile: str, reference: Path | None) -> dict:
     if comparable:
         decision = verdict(registry, version, champion, profile)
     else:
-        decision = Decision(False, f"The champion, version {champion}, is a model of another profile.")
+        decision = Decision(
+            "cannot-judge", f"The champion, version {champion}, is a model of another profile."
+        )
     command = f"vidrd promote --model models:/vidrd/{version} --profile {profile}"
     _record(registry, version, champion, decision)
     create_markdown_artifact(
@@ -45,7 +47,12 @@ def propose(version: int, profile: str, reference: Path | None) -> dict:
         key="proposal",
         description="what the gate would decide",
     )
-    proposal = {"promote": decision.promote, "reason": decision.reason, "champion": champion}
+    proposal = {
+        "promote": decision.promote,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "champion": champion,
+    }
     return proposal | ({"command": command} if decision.promote else {})
 
 
@@ -59,7 +66,7 @@ def as_markdown(version: int, champion: int | None, decision: Decision, command:
 
 def _record(registry: Registry, version: int, champion: int | None, decision: Decision) -> None:
     tags = {
-        "proposal": "promote" if decision.promote else "refuse",
+        "proposal": decision.verdict,
         "proposal.reason": decision.reason,
         "proposal.champion": "none" if champion is None else str(champion),
         "proposal.made_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -53,12 +53,15 @@ class EvaluationPoint:
 
 @dataclass(frozen=True)
 class PromotionEvent:
-    """The last decision on a version: `promotion` acted on it, `proposal` (after a training by schedule) did not."""
+    """The last decision on a version: `promotion` acted on it, `proposal` (after a training by schedule) did not.
+
+    `outcome` is `promoted`, `refused`, `rolled back` or `cannot-judge`; of a proposal the gate's verdict.
+    """
 
     version: int
     at: datetime
     kind: Literal["promotion", "proposal"]
-    promoted: bool
+    outcome: str
     reason: str
     champion_before: int | None
 
@@ -123,7 +126,7 @@ def _events(found: "ModelVersion") -> Iterator[PromotionEvent]:
                 int(found.version),
                 datetime.fromisoformat(tags[made_at]),
                 kind,
-                tags[kind] in ("promoted", "promote"),
+                tags[kind],
                 tags.get(reason, ""),
                 int(before) if before.isdigit() else None,
             )

@@ -21,10 +21,12 @@ def rows(
     seed: int = 0,
     long: int = 16,
     width: int = 4,
+    wrong: float = 0.05,
 ) -> Measures:
     """Measures of `n` videos, drawn from the seed: the same seed gives the same videos but for what is asked for.
 
-    `shift` moves all features, so it is what a Fréchet distance grows with; `long` videos have seams.
+    `shift` moves all features, so it is what a Fréchet distance grows with; `long` videos have seams. `text` is the
+    score with a video's own caption and `wrong` that with any other; each caption is that of two videos.
     """
     rng = np.random.default_rng(seed)
     nan = np.full(n - long, np.nan)
@@ -32,7 +34,9 @@ def rows(
     def around(value: float, spread: float, count: int) -> np.ndarray:
         return value + spread * rng.standard_normal(count)
 
-    return Measures(
+    caption_n = np.arange(n) // 2
+    captions = n - n // 2
+    measures = Measures(
         i3d_nwd=(rng.standard_normal((n, 1, width)) + shift).astype(np.float32),
         class_probs_nk=np.zeros((n, 0), np.float32),
         text_score_nw=around(text, 0.01, n)[:, None],
@@ -43,12 +47,19 @@ def rows(
         cycling_n=np.concatenate([around(cycling, 0.02, long), nan]),
         seam_boundary_n=np.concatenate([around(boundary, 0.1, long), nan]),
         seam_guided_to_free_n=np.concatenate([around(1.0, 0.1, long), nan]),
+        clip_video_nd=around(wrong, 0.01, n * captions).reshape(n, captions),
+        clip_text_nd=np.eye(captions)[caption_n],
+        caption_n=caption_n.astype(np.uint64),
     )
+    measures.clip_video_nd[np.arange(n), caption_n] = measures.text_score_nw[:, 0]
+    return measures
 
 
-def record_rows(registry: Registry, version: int, measures: Measures, setup: str) -> None:
+def record_rows(
+    registry: Registry, version: int, measures: Measures, setup: str, real: Measures | None = None
+) -> None:
     """Leave rows with a version, as `vidrd evaluate` does, beside real clips that are the same for all."""
-    real = rows(len(measures), text=0.3, seed=99, long=0)
+    real = rows(len(measures), text=0.3, seed=99, long=0) if real is None else real
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in (MEASURES_FILE, REFERENCE_FILE)]
         save_measures(files[0], measures, {})

@@ -133,7 +133,8 @@ def _measures(features_nwd: np.ndarray) -> Measures:
     n, w = features_nwd.shape[:2]
     windows, whole = np.zeros((n, w)), np.zeros(n)
     return Measures(
-        features_nwd, np.zeros((n, 0)), windows, windows, windows, whole, whole, whole, whole, whole
+        features_nwd, np.zeros((n, 0)), windows, windows, windows, whole, whole, whole, whole, whole,
+        np.zeros((n, 0)), np.zeros((n, 0)), np.zeros(n, np.uint64),
     )  # fmt: skip
 
 
@@ -188,6 +189,8 @@ def test_a_signature_beyond_its_limit_is_named() -> None:
     row = Row("x", 3, 8, {"seam_guided_to_free": 3.5, "frozen": 0.3, "text_score_end": 0.34})
     assert failures(row, REAL, gate) == ["seam_guided_to_free", "frozen", "text_score_end"]
     assert failures(Row("y", 3, 8, {"frozen": 0.11, "text_score_end": 0.36}), REAL, gate) == []
+    unknown = Row("real clips", 0, 8, {"text_score_end": -0.013})
+    assert failures(Row("z", 3, 8, {"text_score_end": -0.02}), unknown, gate) == []
 
 
 def test_results_are_written_read_and_drawn(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def comparison(
 
 def decision(*comparisons: dict[str, Any], champion: int | None = 3) -> dict[str, Any]:
     return {
-        "verdict": "Not promoted",
+        "verdict": "refuse",
         "reason": "cycling is worse & that decides",
         "champion": champion,
         "candidate": 4,

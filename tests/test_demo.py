@@ -75,18 +75,48 @@ def test_a_failing_demo_says_one_line_and_leaves_no_old_result(tmp_path: Path) -
     assert "Traceback" in (tmp_path / "demo" / "demo.log").read_text()
 
 
-@pytest.mark.slow
-def test_the_whole_job_on_an_empty_home_and_once_more(tmp_path: Path) -> None:
-    first = _demo(tmp_path)
+@pytest.fixture(scope="module")
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the demo has been run once, with success."""
+    home = tmp_path_factory.mktemp("demo-home")
+    first = _demo(home)
     assert first.returncode == 0, first.stderr
-    summary = _check_outcome(tmp_path / "demo")
+    return home
+
+
+@pytest.mark.slow
+def test_the_gate_accepts_the_candidate_on_five_seeds(
+    demo_home: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other prompts, noise and real clips, the same model: its floors do not hang on the luck of one draw."""
+    from flows.profile import load_profile
+    from storage.registry import resolve_model
+    from tasks.evaluation.evaluate import evaluate_model
+    from tasks.evaluation.gate import decide
+    from tasks.evaluation.protocols import find_protocol
+
+    monkeypatch.setenv("VIDRD_HOME", str(demo_home / "demo"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    profile, folder = load_profile("tiny"), resolve_model("models:/vidrd/1").folder
+    reference = demo_home / "demo" / "tiny-world" / "reference"
+    for seed in range(5):
+        settings = profile.evaluation.model_copy(update={"seed": seed})
+        found = evaluate_model(folder, reference, profile.clip, settings, profile.sampling)
+        protocol = find_protocol(settings.protocol)
+        decision = decide(found.measures, None, found.reference, protocol, settings.gate)
+        assert decision.promote, (seed, decision.reason)
+
+
+@pytest.mark.slow
+def test_the_whole_job_on_an_empty_home_and_once_more(demo_home: Path) -> None:
+    summary = _check_outcome(demo_home / "demo")
     assert summary["builds"]["build-dataset"]["encoded"] > 0
     assert summary["promotion"]["promoted"] and summary["model"]["alias"] == "champion"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo"], "all it makes lies in one folder"
+    assert sorted(path.name for path in demo_home.iterdir()) == ["demo"], "all it makes lies in one folder"
 
-    again = _demo(tmp_path)
+    again = _demo(demo_home)
     assert again.returncode == 0, again.stderr
-    summary = _check_outcome(tmp_path / "demo")
+    summary = _check_outcome(demo_home / "demo")
     assert summary["builds"]["build-dataset"]["encoded"] == 0
     assert summary["model"]["version"] == 2 and summary["promotion"]["champion"] in (1, 2)
 

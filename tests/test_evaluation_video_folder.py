@@ -9,6 +9,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from PIL import Image
 
 from flows.evaluate import check
 from flows.evaluate_request import EvaluateParams
@@ -17,7 +20,7 @@ from tasks.clips.video_io import encode
 from tasks.errors import RequestError
 from tasks.evaluation.protocols import _PROTOCOLS, find_protocol
 from tasks.evaluation.settings import EvaluationSettings
-from tasks.evaluation.video_folder import VideoFolder, find_videos
+from tasks.evaluation.video_folder import VideoFolder, find_videos, is_even
 from tests.drawn_films import cut_scenes
 
 TINY, QUICK = find_protocol("tiny"), find_protocol("quick")
@@ -155,6 +158,97 @@ def test_unlike_and_unreadable_videos_are_named(
     spoil(folder / "f.mp4")
     refusal = _refusal(folder)
     assert told in refusal and "f.mp4" in refusal
+
+
+HOLD_2_S = {7: 2.0}
+"""Seconds that single frames stay; all others stay 1/8 s."""
+
+
+def _timed(path: Path, holds: dict[int, float] = HOLD_2_S, fps: float = 8.0, num_frames: int = 16) -> Path:
+    """A video whose frames come at the times that `holds` makes, as the container rounds them."""
+    codec, pix_fmt, container_format = CODECS[path.suffix[1:]]
+    unit = Fraction(1, 100) if path.suffix == ".gif" else Fraction(1, 1000)
+    time_s = 0.0
+    with av.open(str(path), "w", format=container_format) as container:
+        stream = container.add_stream(codec, rate=Fraction(1 / unit))
+        stream.width, stream.height, stream.pix_fmt = 64, 64, pix_fmt
+        stream.codec_context.time_base = unit
+        for number, frame_hwc in enumerate(cut_scenes([num_frames], seed=3)[0]):
+            frame = av.VideoFrame.from_ndarray(frame_hwc, format="rgb24").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = round(time_s / unit), unit
+            container.mux(stream.encode(frame))
+            time_s += holds.get(number, 1 / fps)
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["gif", "mp4", "webm"])
+@pytest.mark.parametrize(
+    "holds",
+    [HOLD_2_S, {3: 0.25}, {number: 0.2 for number in range(8, 16)}, {0: 2.0}],
+    ids=["held", "gap", "slower", "first"],
+)
+def test_videos_without_one_frame_rate_are_refused(
+    tmp_path: Path, suffix: str, holds: dict[int, float]
+) -> None:
+    """The real clips are taken at one rate, and no average is that of these frames."""
+    for name in ("a", "b", "c"):
+        _timed(tmp_path / f"{name}.{suffix}", holds if name != "b" else {})
+    refusal = _refusal(tmp_path)
+    assert f"2 of 3 videos in {tmp_path} have no one frame rate: a.{suffix} (a frame of" in refusal
+    assert "b." not in refusal.partition("rate:")[2]
+
+
+def test_a_folder_of_which_all_are_uneven_alike_is_refused_too(tmp_path: Path) -> None:
+    for name in ("a.gif", "b.gif"):
+        _timed(tmp_path / name)
+    told = "a.gif (a frame of 2 s, on average 0.25 s), b.gif (a frame of 2 s, on average 0.25 s)"
+    assert told in _refusal(tmp_path)
+
+
+@pytest.mark.parametrize("fps", [8.0, 24000 / 1001, 30.0, 40.0])
+@pytest.mark.parametrize("suffix", ["gif", "webm"])
+def test_rounded_times_are_those_of_one_rate(tmp_path: Path, suffix: str, fps: float) -> None:
+    for name in ("a", "b"):
+        _timed(tmp_path / f"{name}.{suffix}", {}, fps)
+    # 16 frames span 15 steps, whose ends GIF rounds to 1/100 s.
+    assert _find(tmp_path).header.fps == pytest.approx(fps, rel=0.01 * fps / 15 + 1e-3)
+
+
+def test_how_long_the_last_frame_stays_is_no_part_of_the_rate(tmp_path: Path) -> None:
+    """GIFs pause before they begin again."""
+    for name in ("a.gif", "b.gif"):
+        frames = [Image.fromarray(frame) for frame in cut_scenes([16], seed=3)[0]]
+        durations = [120] * 15 + [2000]
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    assert _find(tmp_path).header.fps == pytest.approx(1 / 0.12, rel=1e-3)
+
+
+def test_videos_of_one_frame_are_too_short(tmp_path: Path) -> None:
+    for name in ("a.gif", "b.mp4"):
+        _write(tmp_path / name, num_frames=1)
+    assert "2 of 2 videos in" in _refusal(tmp_path) and "a.gif (1 frames), b.mp4 (1 frames)" in _refusal(
+        tmp_path
+    )
+
+
+@given(
+    fps=st.floats(2, 60),
+    unit_s=st.sampled_from([0.01, 0.001, 1 / 90000]),
+    num_frames=st.integers(8, 300),
+    start_s=st.floats(0, 5),
+    held=st.integers(0, 1000),
+)
+def test_one_missing_frame_is_seen_at_any_rate_and_rounding_is_not(
+    fps: float, unit_s: float, num_frames: int, start_s: float, held: int
+) -> None:
+    times_s = start_s + np.arange(num_frames) / fps
+    rounded = np.round(times_s / unit_s) * unit_s
+    assume(unit_s < 0.45 / fps)
+    assert is_even(rounded.tolist(), unit_s)
+    gap = 1 + held % (num_frames - 2)
+    late = np.round(np.where(np.arange(num_frames) > gap, times_s + 3 / fps, times_s) / unit_s) * unit_s
+    assert not is_even(late.tolist(), unit_s)
 
 
 def test_of_many_odd_files_a_few_are_named_and_all_counted(folder: Path) -> None:

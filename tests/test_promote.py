@@ -3,17 +3,30 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flows.evaluate import check as check_evaluate
 from flows.evaluate_request import EvaluateParams
+from flows.evaluation_record import MEASURES_FILE, REFERENCE_FILE
 from flows.generate import GenerateParams
 from flows.generate import check as check_generate
-from flows.promote import DECISION_FILE, DECISION_PAGE, PromoteParams, check, promote
+from flows.promote import (
+    DECISION_FILE,
+    DECISION_PAGE,
+    PromoteParams,
+    check,
+    decision_markdown,
+    promote,
+    verdict,
+)
 from storage.errors import StorageError
-from storage.evaluation_files import fetch_evaluation
+from storage.evaluation_files import fetch_evaluation, keep_evaluation
+from storage.home import home
 from storage.registry import CANDIDATE, CHAMPION, Registry
 from tasks.errors import RequestError
+from tests.evaluation_rows import record_rows, rows
+from tests.html_tables import Page
 
 
 def test_the_first_good_candidate_becomes_champion(add_candidate, tiny_profile, prefect_session):
@@ -42,8 +55,8 @@ def test_a_worse_candidate_is_refused_and_the_decision_kept(
     kept = json.loads(fetch_evaluation(registry, worse, "s", DECISION_FILE, tmp_path).read_text())
     assert kept["verdict"] == "refuse" and kept["reason"] == result["reason"]
     assert kept["setup"]["gate.seam_ceiling"] == 3.0 and kept["setup"]["evaluation.protocol"] == "tiny"
-    fvd = next(seen for seen in kept["comparisons"] if seen["name"] == "fvd")
-    assert not fvd["passes"] and fvd["difference"]["low"] > 0
+    fvd = next(seen for seen in kept["comparisons"] if seen["role"] == "gate")
+    assert fvd["name"] == "fvd" and not fvd["passes"] and fvd["difference"]["low"] > 0
     page = fetch_evaluation(registry, worse, "s", DECISION_PAGE, tmp_path).read_text()
     assert result["reason"].split(":")[0].replace("'", "&#39;") in page.replace("&#x27;", "&#39;")
 
@@ -87,6 +100,71 @@ def test_a_candidate_far_below_the_reference_never_becomes_champion(
     add_candidate(0.0)
     assert not promote(PromoteParams())["promoted"]
     assert Registry().alias_version(CHAMPION) is None
+
+
+def test_where_clip_is_blind_the_champion_stays_and_the_run_completes(
+    add_candidate, tiny_profile, prefect_session, tmp_path
+):
+    """Not an error: the run ends Completed, and every place that tells of the decision says that there is none."""
+    registry = Registry()
+    champion = add_candidate(0.9)
+    promote(PromoteParams())
+    junk = add_candidate(None)
+    blind = rows(text=-0.013, wrong=-0.013, seed=99, long=0)
+    record_rows(registry, junk, rows(shift=20.0, text=0.0, wrong=0.0, cycling=0.91), "s", blind)
+    for asked_of, before in ((champion, champion), (None, None)):
+        if before is None:
+            registry.client.delete_registered_model_alias("vidrd", CHAMPION)
+        state = promote(PromoteParams(), return_state=True)
+        assert state.is_completed()
+        result = state.result()
+        assert (result["verdict"], result["promoted"]) == ("cannot-judge", False), asked_of
+        assert result["champion"] == before == registry.alias_version(CHAMPION)
+        assert result["reason"].startswith("CLIP does not know what the reference clips show")
+    tags = registry.version_tags(junk)
+    assert (tags["promotion"], tags["promotion.reason"]) == ("cannot-judge", result["reason"])
+    kept = json.loads(fetch_evaluation(registry, junk, "s", DECISION_FILE, tmp_path).read_text())
+    assert kept["verdict"] == "cannot-judge" and kept["comparisons"]
+    page = fetch_evaluation(registry, junk, "s", DECISION_PAGE, tmp_path).read_text()
+    assert "<h1>Cannot be judged</h1>" in page and "real clips" in page
+    decision = verdict(registry, junk, None, "tiny")
+    assert "**stays candidate, not judged**" in decision_markdown(junk, None, decision)
+    assert "**cannot be judged**" in decision_markdown(junk, None, decision, proposed=True)
+    trends = Page(home() / "evaluation" / "trends.html")
+    (row,) = [row for row in trends.table("What was decided") if row[1] == f"version {junk}"]
+    assert row[2] == "cannot be judged"
+
+
+@pytest.mark.parametrize("file", [MEASURES_FILE, REFERENCE_FILE])
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 half of one"])
+def test_damaged_rows_are_told_in_one_line_and_promote_nothing(
+    add_candidate, tiny_profile, tmp_path, file, content
+):
+    registry = Registry()
+    version = add_candidate(0.9)
+    (tmp_path / file).write_bytes(content)
+    keep_evaluation(registry, version, "s", [tmp_path / file])
+    with pytest.raises(
+        RequestError, match=f"model: version {version}: {file} is damaged; run vidrd evaluate"
+    ) as caught:
+        verdict(registry, version, None, "tiny")
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_of_before_the_gate_asked_about_wrong_captions_are_read(add_candidate, tiny_profile, tmp_path):
+    """An evaluation that was recorded before: beaten as a champion, asked for again as a candidate."""
+    registry = Registry()
+    old, new = add_candidate(0.6), add_candidate(0.95, seed=1)
+    path = fetch_evaluation(registry, old, "s", MEASURES_FILE, tmp_path)
+    with np.load(path) as arrays:
+        columns = {name: arrays[name] for name in arrays.files if "clip_" not in name and name != "caption_n"}
+    np.savez_compressed(path, **columns)
+    keep_evaluation(registry, old, "s", [path])
+    assert verdict(registry, new, old, "tiny").promote
+    decision = verdict(registry, old, new, "tiny")
+    assert (
+        decision.verdict == "cannot-judge" and "run vidrd evaluate --beside-champion again" in decision.reason
+    )
 
 
 def test_without_an_evaluation_there_is_nothing_to_decide(add_candidate, tiny_profile):

@@ -244,7 +244,12 @@ def _summary(clips: list[CheckedClip], samples: list[dict[str, Any]]) -> dict[st
             },
         },
         "metrics_unavailable": {"is": "too few videos"},
-        "promotion": {"promoted": True, "reason": "There is no champion.", "champion": 1},
+        "promotion": {
+            "promoted": True,
+            "verdict": "promote",
+            "reason": "There is no champion.",
+            "champion": 1,
+        },
         "model": {"name": "vidrd", "version": 1, "alias": "champion", "git_commit": "unknown"},
         "samples_model": {"ref": "models:/vidrd@champion", "version": 1},
         "samples": samples,

@@ -52,4 +52,5 @@ def test_by_schedule_a_new_tag_is_trained_on_once(prefect_api, tmp_path, tiny_pr
     assert registry.alias_version("candidate") == 1 and registry.alias_version(CHAMPION) is None
     tags = registry.version_tags(1)
     assert tags["dataset_tag"] == "build-0001" and tags["evaluation.n"] == "4"
-    assert tags["proposal"] in ("promote", "refuse") and tags["proposal.reason"] in proposal.data
+    # Four videos are enough to see the way there, and too few for a verdict.
+    assert tags["proposal"] == "cannot-judge" and tags["proposal.reason"] in proposal.data

@@ -87,9 +87,9 @@ def test_decisions_are_read_from_the_tags_that_promote_leaves(tmp_home, add_cand
     proposal = {"proposal": "promote", "proposal.reason": "better", "proposal.champion": "1"}
     registry.set_version_tags(2, proposal | {"proposal.made_at": "2026-10-01T12:05:00+00:00"})
     assert promotion_history(registry) == [
-        PromotionEvent(1, START + timedelta(minutes=1), "promotion", True, "because 1", None),
-        PromotionEvent(2, START + timedelta(minutes=5), "proposal", True, "better", 1),
-        PromotionEvent(2, START + timedelta(minutes=9), "promotion", False, "because 2", 1),
+        PromotionEvent(1, START + timedelta(minutes=1), "promotion", "promoted", "because 1", None),
+        PromotionEvent(2, START + timedelta(minutes=5), "proposal", "promote", "better", 1),
+        PromotionEvent(2, START + timedelta(minutes=9), "promotion", "refused", "because 2", 1),
     ]
     assert len(versions) == 3 and evaluation_history(registry) == []
 
@@ -120,11 +120,15 @@ def test_unlike_evaluations_never_share_a_chart():
 
 def test_the_page_names_versions_champions_and_reasons(tmp_path: Path):
     events = [
-        PromotionEvent(1, START, "promotion", True, "there was <none>", None),
-        PromotionEvent(2, START + timedelta(hours=1), "promotion", False, "fvd is not below", 1),
+        PromotionEvent(1, START, "promotion", "promoted", "there was <none>", None),
+        PromotionEvent(2, START + timedelta(hours=1), "promotion", "refused", "fvd is not below", 1),
+        PromotionEvent(3, START + timedelta(hours=2), "proposal", "cannot-judge", "CLIP is blind", 1),
+        PromotionEvent(3, START + timedelta(hours=3), "promotion", "cannot-judge", "CLIP is blind", 1),
     ]
     page = Page(write_trends([point(1), point(2)], events, 1, tmp_path / "trends.html"))
     assert page.table("What was decided") == [
+        ["2026-10-01 15:00", "version 3", "cannot be judged", "version 1", "CLIP is blind"],
+        ["2026-10-01 14:00", "version 3", "cannot be judged", "version 1", "CLIP is blind"],
         ["2026-10-01 13:00", "version 2", "refused", "version 1", "fvd is not below"],
         ["2026-10-01 12:00", "version 1 champion", "promoted", "none", "there was <none>"],
     ]

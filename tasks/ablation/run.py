@@ -29,7 +29,7 @@ ENDING = "_end"
 """Ends the name of a figure of a video's last window: the first one is the same however later clips are made."""
 
 _WINDOWED = ("fvd", "kvd", "text_score", "frame_consistency", "motion")
-_LEFT_OUT = ("kvd", "is", "is_i3d", "pixel_consistency")
+_LEFT_OUT = ("kvd", "is", "is_i3d", "text_contrast", "pixel_consistency")
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ def failures(row: Row, real: Row, gate: GateSettings) -> list[str]:
     failed = [name for name in SEAM_RATIOS if figure(row, name, 0.0) > gate.seam_ceiling]
     if figure(row, "frozen", 0.0) > figure(real, "frozen", 0.0) + gate.signature_margin:
         failed.append("frozen")
-    least = gate.text_score_share * figure(real, "text_score_end", float("-inf"))
-    if figure(row, "text_score_end", float("inf")) < least:
+    scored = figure(real, "text_score_end", 0.0)
+    # Where real clips score nothing or less CLIP does not know them, and a share of that bounds nothing.
+    if scored > 0 and figure(row, "text_score_end", float("inf")) < gate.text_score_share * scored:
         failed.append("text_score_end")
     return failed
 

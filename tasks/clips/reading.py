@@ -44,13 +44,17 @@ MAX_PIXEL_ASPECT = (
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the container says about its first video stream, sizes before any turn; `duration_s` may be unknown."""
+    """What the container says about its first video stream, sizes before any turn; `duration_s` may be unknown.
+
+    Times of frames are rounded to `time_unit_s`: 1/100 s in GIF, 1/1000 s in WebM and WebP.
+    """
 
     width: int
     height: int
     fps: float
     duration_s: float | None
     codec: str
+    time_unit_s: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,9 @@ def probe(source: Media | Path) -> VideoInfo:
             duration_s = float(stream.duration * stream.time_base)
         elif container.duration is not None:
             duration_s = container.duration / av.time_base
-        context = stream.codec_context
-        return VideoInfo(context.width, context.height, stream_fps(stream), duration_s, context.name)
+        context, fps = stream.codec_context, stream_fps(stream)
+        unit_s = float(stream.time_base) if stream.time_base else 0.001
+        return VideoInfo(context.width, context.height, fps, duration_s, context.name, unit_s)
 
 
 def frame_times(source: Media | Path) -> list[float]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tasks.evaluation.measures import Measures
+from tasks.evaluation.text_score import text_contrast
 from vidrd_model.metrics.frechet import frechet_distance
 from vidrd_model.metrics.inception import inception_score
 from vidrd_model.metrics.intervals import Estimate, jackknife
@@ -23,6 +24,7 @@ Statistic = Callable[..., float]
 Rows = Callable[[Measures], list[np.ndarray]]
 
 _SHUFFLE_SEED = 42  # StyleGAN-V's, before an inception score is split
+_LEAST_GROUPS = 14  # of 20 that a jackknife of many rows may have, the fewest
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def figures(ddof: int, inception_splits: int) -> Iterator[Figure]:
         "is_i3d", _inception, lambda measures: splits(_kinetics_probs(measures)), "higher", least=1.0
     )
     yield Figure("text_score", _mean, _text_scores, "higher", least=-1.0, most=1.0)
+    yield Figure("text_contrast", _contrast, _captioned, "higher", least=-2.0, most=2.0)
     yield Figure(
         "frame_consistency",
         _mean,
@@ -136,6 +139,24 @@ def _text_scores(measures: Measures) -> list[np.ndarray]:
     # Of videos without captions there are none: no window either.
     scores_nw = measures.text_score_nw
     return [scores_nw[:, 0] if scores_nw.shape[1] else scores_nw]
+
+
+def _captioned(measures: Measures) -> list[np.ndarray]:
+    """CLIP's vectors of video and caption side by side, and the caption's number, row by row.
+
+    None where leaving out one of a jackknife's groups may leave no two captions.
+    """
+    videos = len(measures)
+    _, number_n, counts = np.unique(measures.caption_n, return_inverse=True, return_counts=True)
+    if not measures.clip_text_nd.shape[1] or videos - counts.max() <= max(1, videos // _LEAST_GROUPS):
+        return [np.zeros((videos, 0))]
+    columns = [measures.clip_video_nd, measures.clip_text_nd, number_n[:, None]]
+    return [np.concatenate(columns, axis=1, dtype=np.float64)]
+
+
+def _contrast(rows_nd: np.ndarray) -> float:
+    width = rows_nd.shape[1] // 2
+    return text_contrast(rows_nd[:, :width], rows_nd[:, width:-1], rows_nd[:, -1])
 
 
 def _inception(*splits_nk: np.ndarray) -> float:

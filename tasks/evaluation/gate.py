@@ -1,53 +1,23 @@
 """The gate: whether a candidate is good enough, and surely better, to replace the champion.
 
 Both were measured on the same prompts, seeds and real clips, so their rows are pairs and the interval of their
-difference is that of the pairs. What an interval cannot tell from chance is no improvement.
+difference is that of the pairs. What an interval cannot tell from chance is no improvement. Where the yardstick itself
+fails there is no verdict on the candidate, and the champion stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from tasks.evaluation.figures import Figure, figures
+from tasks.evaluation.figures import Figure
+from tasks.evaluation.floors import floors
+from tasks.evaluation.judgeable import by_name, check_rows, estimate, why_blind
 from tasks.evaluation.measures import Measures
 from tasks.evaluation.protocols import Protocol
 from tasks.evaluation.settings import GateSettings
+from tasks.evaluation.verdict import CannotJudge, Comparison, Decision, Role
 from vidrd_model.metrics.intervals import Estimate
-
-SEAMS = ("seam_boundary", "seam_guided_to_free")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One figure of both models; `role` is what it decides: `gate`, `signature`, `floor` or `shown`."""
-
-    name: str
-    better: str
-    role: str
-    candidate: Estimate
-    champion: Estimate | None = None
-    difference: Estimate | None = None
-    passes: bool = True
-    says: str = ""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Promote or not, why in one sentence, and every figure that was looked at."""
-
-    promote: bool
-    reason: str
-    comparisons: list[Comparison] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, as reports and pages take them."""
-        return {
-            "verdict": "promote" if self.promote else "refuse",
-            "reason": self.reason,
-            "comparisons": [asdict(comparison) for comparison in self.comparisons],
-        }
 
 
 def decide(
@@ -60,17 +30,26 @@ def decide(
     """Whether the candidate becomes champion; `champion` is None when there is none.
 
     Every candidate must clear the floors. Beside a champion, the interval of the difference in FVD (in text score,
-    where one of them has no FVD) must exclude that nothing has improved, and no failure signature may worsen.
+    where there is no I3D) must exclude that nothing has improved, and no failure signature may worsen. The verdict is
+    `cannot-judge` where the rows allow none, and where CLIP does not tell right captions of the real clips from wrong
+    ones: to a judge that does not know what it sees, junk looks like anything else.
     """
-    comparisons = _compare(candidate, champion, reference, protocol, gate)
+    try:
+        check_rows(candidate, champion, reference, gate)
+        blind = why_blind(protocol, candidate, reference)
+        comparisons = list(_compare(candidate, champion, reference, protocol, gate, blind))
+    except CannotJudge as doubt:
+        return Decision("cannot-judge", str(doubt))
+    if blind is not None:
+        return Decision("cannot-judge", blind, comparisons)
     failed = [comparison for comparison in comparisons if not comparison.passes]
     if failed:
-        return Decision(False, failed[0].says, comparisons)
+        return Decision("refuse", failed[0].says, comparisons)
     if champion is None:
         reason = "There is no champion, and the candidate clears every floor of the gate."
-        return Decision(True, reason, comparisons)
+        return Decision("promote", reason, comparisons)
     says = next(comparison.says for comparison in comparisons if comparison.role == "gate")
-    return Decision(True, says, comparisons)
+    return Decision("promote", says, comparisons)
 
 
 def _compare(
@@ -79,59 +58,43 @@ def _compare(
     reference: Measures,
     protocol: Protocol,
     gate: GateSettings,
-) -> list[Comparison]:
-    known = list(figures(protocol.ddof, protocol.is_splits))
-    estimates = {figure.name: figure.estimate(candidate, reference) for figure in known}
-    comparisons = _floors(known, estimates, reference, gate)
+    blind: str | None,
+) -> Iterator[Comparison]:
+    known = by_name(protocol)
+    mine = _estimates(known, "candidate", candidate, reference)
+    of_itself = {name: figure for name, figure in known.items() if not figure.against_reference}
+    real = _estimates(of_itself, "reference", reference, reference)
+    yield from floors(known, mine, real, reference, gate, blind)
     if champion is None:
-        return comparisons
-    decides = _gate_figure(known, candidate, champion, reference)
-    for figure in known:
-        mine, theirs = estimates[figure.name], figure.estimate(champion, reference)
-        if mine is None or theirs is None:
+        return
+    theirs = _estimates(known, "champion", champion, reference)
+    decides = "fvd" if "fvd" in mine else "text_score"
+    for name, figure in known.items():
+        if name not in mine or name not in theirs:
             continue
-        difference = figure.difference(candidate, champion, reference)
-        assert difference is not None
-        seen = Comparison(figure.name, figure.better, "shown", mine, theirs, difference)
-        if figure.name == decides:
+        difference = _difference(figure, candidate, champion, reference)
+        seen = Comparison(name, figure.better, "shown", mine[name], theirs[name], difference)
+        if name == decides:
             seen = _must_improve(seen)
-        elif figure.signature or figure.name == "text_score":
-            seen = _must_not_worsen(seen, _margin(figure, reference, gate))
-        comparisons.append(seen)
-    return comparisons
+        elif figure.signature or name == "text_score":
+            seen = _must_not_worsen(seen, _margin(name, real, gate))
+        yield seen
 
 
-def _floors(
-    known: list[Figure], estimates: Mapping[str, Estimate | None], reference: Measures, gate: GateSettings
-) -> list[Comparison]:
-    """What every candidate must reach, champion or not."""
-    floors = []
-    text = next(figure for figure in known if figure.name == "text_score")
-    mine, real = estimates["text_score"], text.estimate(reference, reference)
-    if mine is None or real is None:
-        raise ValueError("a gate needs at least two videos and two reference clips")
-    least = gate.text_score_share * real.value
-    says = (
-        f"The candidate's text_score {mine.value:.4f} is below the floor {least:.4f}, "
-        f"{gate.text_score_share:.0%} of what the reference clips score."
-    )
-    floors.append(_floor(text, mine, mine.value >= least, says))
-    for figure in known:
-        ratio = estimates[figure.name]
-        if figure.name in SEAMS and ratio is not None:
-            says = f"The candidate jumps: {figure.name} {ratio.value:.2f} is above {gate.seam_ceiling:g}."
-            floors.append(_floor(figure, ratio, ratio.value <= gate.seam_ceiling, says))
-    return floors
+def _estimates(
+    known: Mapping[str, Figure], whose: str, measures: Measures, reference: Measures
+) -> dict[str, Estimate]:
+    taken = {name: estimate(figure, whose, measures, reference) for name, figure in known.items()}
+    return {name: found for name, found in taken.items() if found is not None}
 
 
-def _floor(figure: Figure, mine: Estimate, passes: bool, says: str) -> Comparison:
-    return Comparison(figure.name, figure.better, "floor", mine, passes=passes, says="" if passes else says)
-
-
-def _gate_figure(known: list[Figure], candidate: Measures, champion: Measures, reference: Measures) -> str:
-    fvd = next(figure for figure in known if figure.name == "fvd")
-    both = all(figure is not None for figure in (fvd.estimate(m, reference) for m in (candidate, champion)))
-    return "fvd" if both else "text_score"
+def _difference(figure: Figure, candidate: Measures, champion: Measures, reference: Measures) -> Estimate:
+    try:
+        difference = figure.difference(candidate, champion, reference)
+    except ValueError as error:
+        raise CannotJudge(f"The difference in {figure.name} cannot be taken: {error}.") from error
+    assert difference is not None  # both figures could be taken
+    return difference
 
 
 def _must_improve(seen: Comparison) -> Comparison:
@@ -161,15 +124,14 @@ def _must_not_worsen(seen: Comparison, margin: float) -> Comparison:
     return _judged(seen, "signature", passes, "" if passes else says)
 
 
-def _judged(seen: Comparison, role: str, passes: bool, says: str) -> Comparison:
-    return Comparison(
-        seen.name, seen.better, role, seen.candidate, seen.champion, seen.difference, passes, says
-    )
+def _judged(seen: Comparison, role: Role, passes: bool, says: str) -> Comparison:
+    return replace(seen, role=role, passes=passes, says=says)
 
 
-def _margin(figure: Figure, reference: Measures, gate: GateSettings) -> float:
-    if figure.name != "text_score":
+def _margin(name: str, real: Mapping[str, Estimate], gate: GateSettings) -> float:
+    if name != "text_score":
         return gate.signature_margin
-    real = figure.estimate(reference, reference)
-    assert real is not None
-    return gate.text_score_margin * real.value
+    # Of a CLIP whose cosines lie about zero the score is no measure of itself.
+    return gate.text_score_margin * max(
+        real[of].value for of in ("text_score", "text_contrast") if of in real
+    )

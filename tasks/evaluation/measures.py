@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +18,7 @@ import numpy as np
 from tasks.errors import RequestError
 from tasks.evaluation.networks import Networks, load_c3d, load_clip, load_i3d
 
-MEASURES_VERSION = 3
+MEASURES_VERSION = 4
 """Part of every key under which measures are kept: raise it when a measure changes."""
 
 C3D_FRAMES = 16
@@ -52,8 +55,9 @@ class Measures:
 
     By window (n, w): `i3d_nwd` the 400 logits of I3D, `text_score_nw`, `frame_consistency_nw` and `motion_nw`. Of the
     whole video (n,): pixel consistency, frozen share, cycling and the two seam ratios, which are nan for videos of one
-    clip. `class_probs_nk` are C3D's 101 probabilities of the first 16 frames. A network that cannot be had leaves its
-    columns with no entries beyond n, and so do prompts that are not known.
+    clip. `class_probs_nk` are C3D's 101 probabilities of the first 16 frames. Of the first window CLIP's vectors:
+    `clip_video_nd` the mean of its frames' and `clip_text_nd` the prompt's; `caption_n` tells prompts apart. A network
+    that cannot be had leaves its columns with no entries beyond n, and so do prompts that are not known.
     """
 
     i3d_nwd: np.ndarray
@@ -66,6 +70,9 @@ class Measures:
     cycling_n: np.ndarray
     seam_boundary_n: np.ndarray
     seam_guided_to_free_n: np.ndarray
+    clip_video_nd: np.ndarray
+    clip_text_nd: np.ndarray
+    caption_n: np.ndarray
 
     def __len__(self) -> int:
         return len(self.motion_nw)
@@ -107,9 +114,7 @@ def measure(
     from vidrd_model.metrics.signatures import cycling, pixel_consistency
 
     starts = reading.starts(frames_bthwc.shape[1])
-    text_score_nw, consistency_nw = _clip_windows(
-        frames_bthwc, prompts, starts, reading.num_frames, networks.clip
-    )
+    seen = _clip_columns(frames_bthwc, prompts, starts, reading.num_frames, networks.clip)
     clip, guided = reading.frames_per_clip, reading.prompt_frames
     seams = [seam_ratios(video_thwc, clip, guided) for video_thwc in frames_bthwc]
     cycles = [cycling(video_thwc, clip, guided) for video_thwc in frames_bthwc]
@@ -117,8 +122,6 @@ def measure(
     measures = Measures(
         i3d_nwd=_i3d_windows(frames_bthwc, starts, reading, networks.i3d),
         class_probs_nk=_class_probs(frames_bthwc, networks.c3d),
-        text_score_nw=text_score_nw,
-        frame_consistency_nw=consistency_nw,
         motion_nw=np.array(
             [
                 [motion_amount(video_thwc[s : s + reading.num_frames]) for s in starts]
@@ -132,6 +135,7 @@ def measure(
         seam_guided_to_free_n=np.array(
             [nan if ratios is None else ratios.guided_to_free for ratios in seams]
         ),
+        **seen,
     )
     _check_finite(measures, names)
     return measures
@@ -165,18 +169,39 @@ def _class_probs(frames_bthwc: np.ndarray, weights: str | None) -> np.ndarray:
     return np.asarray(load_c3d(weights).probabilities(frames_bthwc[:, :C3D_FRAMES]))
 
 
-def _clip_windows(
+def _clip_columns(
     frames_bthwc: np.ndarray, prompts: Sequence[str] | None, starts: range, num_frames: int, clip: str
-) -> tuple[np.ndarray, np.ndarray]:
-    from tasks.evaluation.text_score import clip_cosines
+) -> dict[str, np.ndarray]:
+    """What CLIP sees, by the name of the column."""
+    from tasks.evaluation.text_score import frame_features
 
-    words = None if prompts is None else list(prompts)
-    text_bt, neighbours_bt = clip_cosines(load_clip(clip), frames_bthwc, words)
+    model = load_clip(clip)
+    image_btd = frame_features(model, frames_bthwc)
+    neighbours_bt = np.einsum("btd,btd->bt", image_btd[:, 1:], image_btd[:, :-1])
     neighbours = [neighbours_bt[:, start : start + num_frames - 1].mean(axis=1) for start in starts]
-    if text_bt is None:
-        return np.zeros((len(frames_bthwc), 0)), np.stack(neighbours, axis=1)
+    columns = {
+        "frame_consistency_nw": np.stack(neighbours, axis=1),
+        "clip_video_nd": image_btd[:, :num_frames].mean(axis=1).astype(np.float32),
+    }
+    if prompts is None:
+        videos = len(frames_bthwc)
+        return columns | {
+            "text_score_nw": np.zeros((videos, 0)),
+            "clip_text_nd": np.zeros((videos, 0), np.float32),
+            "caption_n": np.zeros(videos, np.uint64),
+        }
+    text_bd = model.text_features(list(prompts)).astype(np.float64)
+    text_bt = np.einsum("btd,bd->bt", image_btd, text_bd)
     text = [text_bt[:, start : start + num_frames].mean(axis=1) for start in starts]
-    return np.stack(text, axis=1), np.stack(neighbours, axis=1)
+    return columns | {
+        "text_score_nw": np.stack(text, axis=1),
+        "clip_text_nd": text_bd.astype(np.float32),
+        "caption_n": np.array([_caption_number(prompt) for prompt in prompts], np.uint64),
+    }
+
+
+def _caption_number(prompt: str) -> int:
+    return int.from_bytes(hashlib.blake2b(prompt.encode(), digest_size=8).digest())
 
 
 def _check_finite(measures: Measures, names: Sequence[str]) -> None:
@@ -201,8 +226,29 @@ def save_measures(path: Path, measures: Measures | None, about: Mapping[str, Any
 
 
 def load_measures(path: Path) -> tuple[Measures | None, dict[str, Any]]:
-    """What `save_measures` has written."""
-    with np.load(path, allow_pickle=False) as arrays:
-        about = json.loads(str(arrays["about"]))
-        columns = {name: arrays[name] for name in arrays.files if name != "about"}
-    return (Measures(**columns) if columns else None), about
+    """What `save_measures` has written; RequestError when the file is damaged.
+
+    Columns that older files lack have no entries.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            columns = {name: arrays[name] for name in arrays.files if name != "about"}
+        return (Measures(**_all_columns(columns)) if columns else None), about
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RequestError(f"{path}: holds no measures of videos, or damaged ones: {reason}") from error
+
+
+def _all_columns(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    videos = len(columns["motion_nw"])
+    older: dict[str, np.ndarray] = {
+        "clip_video_nd": np.zeros((videos, 0), np.float32),
+        "clip_text_nd": np.zeros((videos, 0), np.float32),
+        "caption_n": np.zeros(videos, np.uint64),
+    }
+    whole = older | dict(columns)
+    odd = [name for name, column in whole.items() if column.ndim == 0 or len(column) != videos]
+    if odd:
+        raise ValueError(f"{odd[0]} has not the {videos} rows that the others have")
+    return whole

@@ -12,18 +12,38 @@ from storage.typed_paths import TypedPath
 class GateSettings(BaseModel):
     """What a candidate must show to become champion; kept with every decision.
 
-    Every candidate must clear the floors. Beside a champion it must also lower `fvd` (raise `text_score` where one of
-    them has no `fvd`) by a difference whose interval excludes zero, and no failure signature, text agreement among
-    them, may worsen beyond its margin and beyond chance. Cosines of unlike CLIP models lie on unlike scales, so the
-    bounds of `text_score` are shares of what the real clips score.
+    Every candidate must clear the floors. Beside a champion it must also lower `fvd` (raise `text_score` where there is
+    no I3D) by a difference whose interval excludes zero, and no failure signature, text agreement among them, may
+    worsen beyond its margin and beyond chance. Cosines of unlike CLIP models lie on unlike scales, so the bounds of
+    `text_score` and `text_contrast` are shares of what the real clips score. docs/evaluation.md has what junk and sound
+    models measure beside each bound.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    min_videos: int = Field(8, ge=2, description="fewer videos, or fewer real clips, allow no verdict")
     text_score_share: float = Field(
-        0.7, ge=0, le=1, description="least text_score, as a share of what the real reference clips score"
+        0.7,
+        ge=0,
+        le=1,
+        description="least text_score and text_contrast, as a share of what the real reference clips score",
+    )
+    frozen_ceiling: float = Field(
+        0.25, ge=0, le=1, description="largest frozen share, beyond that of the real reference clips"
+    )
+    cycling_ceiling: float = Field(
+        0.85,
+        ge=0,
+        le=1,
+        description="largest share of repeated frames, of three clips: longer videos repeat more",
     )
     seam_ceiling: float = Field(3.0, gt=1, description="largest mean step at a seam, over the usual step")
+    fvd_ceiling: float = Field(
+        2.0,
+        gt=0,
+        description="largest fvd, over the spread (trace of the covariance) of the real clips: 2 is what sets of one "
+        "mean and one spread have that share nothing else",
+    )
     text_score_margin: float = Field(
         0.03, ge=0, le=1, description="the fall of text_score that a better fvd may cost, as such a share too"
     )

@@ -1,4 +1,4 @@
-"""CLIP's view of a video: how well its frames agree with the prompt, and with each other."""
+"""CLIP's view of a video: how well its frames agree with a text, and with each other."""
 
 from __future__ import annotations
 
@@ -12,21 +12,35 @@ if TYPE_CHECKING:
 _FRAMES_PER_CALL = 64  # as floats of CLIP's size the frames of a long video would fill the memory
 
 
-def clip_cosines(
-    clip: ClipModel, frames_bthwc: np.ndarray, prompts: list[str] | None
-) -> tuple[np.ndarray | None, np.ndarray]:
-    """Cosines of frames and prompt, float64 (b, t), and of neighbouring frames (b, t-1), of uint8 videos.
+def frame_features(clip: ClipModel, frames_bthwc: np.ndarray) -> np.ndarray:
+    """Unit vectors, float64 (b, t, d), of the frames of uint8 videos.
 
-    Their means are the text score (CLIPSIM, arXiv 2104.14806) and the frame consistency; all lie in [-1, 1]. Without
-    prompts there are none of the first kind.
+    Their cosines with the unit vector of a text, averaged over the frames, are the text score (CLIPSIM, arXiv
+    2104.14806); those of neighbours are the frame consistency. All lie in [-1, 1].
     """
     videos, frames = frames_bthwc.shape[:2]
     frames_nhwc = frames_bthwc.reshape(-1, *frames_bthwc.shape[2:])
     starts = range(0, len(frames_nhwc), _FRAMES_PER_CALL)
     image_nd = np.concatenate([clip.image_features(frames_nhwc[i : i + _FRAMES_PER_CALL]) for i in starts])
-    image_btd = image_nd.reshape(videos, frames, -1).astype(np.float64)
-    neighbours_bt = np.einsum("btd,btd->bt", image_btd[:, 1:], image_btd[:, :-1])
-    if prompts is None:
-        return None, neighbours_bt
-    text_bd = clip.text_features(prompts).astype(np.float64)
-    return np.einsum("btd,bd->bt", image_btd, text_bd), neighbours_bt
+    return image_nd.reshape(videos, frames, -1).astype(np.float64)
+
+
+def text_contrast(video_nd: np.ndarray, text_nd: np.ndarray, caption_n: np.ndarray) -> float:
+    """The mean text score of videos with their own captions, minus that with the captions of all others.
+
+    Rows are videos: the mean of their frames' unit vectors, the unit vector of their caption, and a number that is the
+    same for equal captions; nan where all captions are equal. A constant that a CLIP adds to every cosine cancels, so
+    that 0 is what chance gives: to whoever does not know what the videos show, all captions fit alike.
+    """
+    own = np.einsum("nd,nd->n", video_nd, text_nd).mean()
+    # Over all pairs of rows the sum is one product of sums; pairs of one caption are taken off caption by caption.
+    captions, place_n, counts = np.unique(caption_n, return_inverse=True, return_counts=True)
+    video_cd = np.zeros((len(captions), video_nd.shape[1]))
+    text_cd = np.zeros_like(video_cd)
+    np.add.at(video_cd, place_n, video_nd)
+    np.add.at(text_cd, place_n, text_nd)
+    pairs = len(video_nd) ** 2 - int(np.square(counts).sum())
+    if pairs == 0:
+        return float("nan")
+    others = video_cd.sum(axis=0) @ text_cd.sum(axis=0) - np.einsum("cd,cd->", video_cd, text_cd)
+    return float(own - others / pairs)

@@ -26,17 +26,24 @@ from tasks.evaluation.protocols import Protocol
 from tasks.evaluation.settings import EvaluationSettings
 
 SAME_FPS = 0.01  # containers round the times of frames, GIF to 1/100 s; the nearest usual rates are 4 % apart
+_OFF_BEAT = (
+    0.25  # of a step: how far a frame may lie from its place on an even grid, beyond the rounding of times
+)
 _NAMED = 3  # odd files that a message names before it counts
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its video before it is decoded; sizes in pixels as a viewer shows them."""
+    """What a file says of its video before it is decoded; sizes in pixels as a viewer shows them.
+
+    `longest_s` is the longest time from a frame to the next where frames do not come at one rate, else None.
+    """
 
     num_frames: int
     fps: float
     width: int
     height: int
+    longest_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,7 @@ def _common_header(folder: Path, sources: Sequence[SourceRecord], protocol: Prot
             f"videos: {len(short)} of {len(sources)} videos in {folder} are too short: {_some(short)}; the protocol "
             f"{protocol.name} reads {protocol.num_frames} frames of each"
         )
+    _check_even(folder, headers)
     _check_alike(folder, headers, "frames", lambda header: str(header.num_frames))
     _check_alike(folder, headers, "pixels", lambda header: f"{header.width}x{header.height}")
     usual = round(median(header.fps for header in headers.values()), 3)
@@ -160,16 +168,29 @@ def read_header(source: SourceRecord) -> Header:
     if source.problem not in (None, NO_CAPTION):
         raise ItemError(f"{source.uri}: {source.problem}", stage="read")
     with open_media(source.place) as media:
-        fps, times_s = probe(media).fps, frame_times(media)
+        info, times_s = probe(media), frame_times(media)
         # Only a decoded frame tells how it is turned.
         size = next((upright_size(decoded) for decoded in iter_decoded(media)), None)
     if size is None or not times_s:
         raise ItemError(f"{source.uri}: shows no frame", stage="decode")
+    fps = info.fps
     if times_s[-1] > times_s[0]:
         shown_fps = (len(times_s) - 1) / (times_s[-1] - times_s[0])
-        # Headers of GIF files give a guess, and those of files with gaps what would be without them.
+        # Headers of GIF files give a guess. How long the last frame stays, often a pause before a loop, says nothing.
         fps = fps if _near(fps, shown_fps) else shown_fps
-    return Header(len(times_s), fps, *size)
+    even = len(times_s) < 2 or is_even(times_s, info.time_unit_s)
+    return Header(len(times_s), fps, *size, None if even else float(np.diff(times_s).max()))
+
+
+def is_even(times_s: Sequence[float], time_unit_s: float) -> bool:
+    """Whether two or more ascending times are those of one rate, but for rounding to the unit and a little jitter."""
+    places_s = np.linspace(times_s[0], times_s[-1], len(times_s))
+    step_s = float(places_s[1] - places_s[0])
+    off_s = float(np.abs(np.asarray(times_s) - places_s).max())
+    # The ends of the grid and the times between are rounded by half a unit each. A unit of a step, as AVI's, needs no
+    # rounding, and half a step would hide a frame that is missing.
+    rounded_s = time_unit_s if time_unit_s < step_s / 2 else 0.0
+    return step_s > 0 and off_s <= max(_OFF_BEAT * step_s, rounded_s) + 1e-9
 
 
 def unreadable_videos(folder: Path, problems: Sequence[str], total: int) -> RequestError:
@@ -177,6 +198,20 @@ def unreadable_videos(folder: Path, problems: Sequence[str], total: int) -> Requ
     return RequestError(
         f"videos: {len(problems)} of {total} videos in {folder} cannot be used: {_some(problems, '; ')}"
     )
+
+
+def _check_even(folder: Path, headers: dict[str, Header]) -> None:
+    """No one rate is that of frames which stand unequally long, and the real clips are taken at one."""
+    uneven = [
+        f"{name} (a frame of {header.longest_s:.3g} s, on average {1 / header.fps:.3g} s)"
+        for name, header in headers.items()
+        if header.longest_s is not None
+    ]
+    if uneven:
+        raise RequestError(
+            f"videos: {len(uneven)} of {len(headers)} videos in {folder} have no one frame rate: {_some(uneven)}; "
+            "write them anew with frames of equal length, or leave them out"
+        )
 
 
 def _check_alike(folder: Path, headers: dict[str, Header], unit: str, value: Callable[[Header], str]) -> None:

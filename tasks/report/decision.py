@@ -43,7 +43,8 @@ def write_decision(decision: Mapping[str, Any], path: Path) -> Path:
     Keys of `decision`: verdict, reason, champion and candidate (versions; champion may be None), setup (what both
     were evaluated under) and comparisons, each with name, better ("lower" or "higher"), champion, candidate and
     difference (candidate minus champion), these three {value, low, high} or None, role ("gate", "signature" or
-    "floor"), passes and says. An interval that was not taken has low and high None.
+    "floor"), passes and says; `real`, where there is one, is what the real clips give. An interval that was not taken
+    has low and high None.
     """
     ordered = sorted(decision["comparisons"], key=lambda item: list(_ROLES).index(item["role"]))
     comparisons = [_comparison(item, decision) for item in ordered]
@@ -68,6 +69,9 @@ def _comparison(item: Mapping[str, Any], decision: Mapping[str, Any]) -> Compari
         Mark(f"{role} v{version}", side["value"], side["low"], side["high"], _SIDES[role])
         for role, version, side in sides
     ]
+    real = item.get("real")
+    if real is not None:
+        marks.append(Mark("real clips", real["value"], real["low"], real["high"], "plain"))
     difference, verdict = item["difference"], None
     chart = None
     if difference is not None:

@@ -13,13 +13,21 @@ OF_LONG_VIDEOS = ("cycling", "seam_boundary", "seam_guided_to_free")
 
 Direction = Literal["lower", "higher"]
 
-_TITLES = {"fvd": "FVD", "kvd": "KVD", "is": "IS", "is_i3d": "IS over I3D", "text_score": "text score"}
+_TITLES = {
+    "fvd": "FVD",
+    "kvd": "KVD",
+    "is": "IS",
+    "is_i3d": "IS over I3D",
+    "text_score": "text score",
+    "text_contrast": "text contrast",
+}
 _BETTER: dict[str, Direction] = {
     "fvd": "lower",
     "kvd": "lower",
     "is": "higher",
     "is_i3d": "higher",
     "text_score": "higher",
+    "text_contrast": "higher",
     "frozen": "lower",
     "cycling": "lower",
     "seam_boundary": "lower",

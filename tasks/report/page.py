@@ -9,6 +9,8 @@ from uuid import uuid4
 
 from tasks.errors import RequestError
 
+_VERDICTS = {"promote": "Promoted", "refuse": "Not promoted", "cannot-judge": "Cannot be judged"}
+
 
 def write_page(template: str, path: Path, **values: Any) -> Path:
     """Renders a template of this package into a file that appears whole or not at all.
@@ -30,6 +32,7 @@ def write_page(template: str, path: Path, **values: Any) -> Path:
     environment.filters["figure"] = lambda value: f"{value:.4g}"
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["size"] = size
+    environment.filters["verdict"] = lambda name: _VERDICTS.get(name, name)
     page = environment.get_template(template).render(**values)
     # A name of its own: two flows may write the same page at once, and the last one to end counts.
     partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")

@@ -13,6 +13,8 @@ from tasks.report.figure_names import REFERENCE, Direction, column_order, direct
 from tasks.report.interval_charts import Mark, trend_chart
 from tasks.report.page import write_page
 
+_WORDS = {"promote": "proposed", "refuse": "not proposed", "cannot-judge": "cannot be judged"}
+
 
 @dataclass(frozen=True)
 class Trend:
@@ -43,7 +45,7 @@ def write_trends(
 
     Points and events come oldest first; `champion` is the version that is champion now.
     """
-    champions = {event.version for event in events if event.kind == "promotion" and event.promoted}
+    champions = {event.version for event in events if event.outcome in ("promoted", "rolled back")}
     if champion is not None:
         champions.add(champion)
     return write_page(
@@ -55,6 +57,7 @@ def write_trends(
         num_versions=len({point.version for point in points}),
         num_evaluations=len({(point.version, point.at) for point in points}),
         title=title,
+        words=_WORDS,
     )
 
 
