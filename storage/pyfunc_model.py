@@ -26,9 +26,10 @@ class TextToVideo(PythonModel):
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> np.ndarray:
-        """Make one video for every prompt; `params` are those of the version's signature."""
+        """Make one video for every prompt; `params` are those of the version's signature, None is the model's own."""
         prompts = [str(prompt) for prompt in model_input["prompt"]]
-        return self._pipe(prompts, **(params or {})).frames
+        asked = {name: value for name, value in (params or {}).items() if value is not None}
+        return self._pipe(prompts, output_type="uint8", **asked).frames
 
 
 mlflow.models.set_model(TextToVideo())

@@ -385,8 +385,9 @@ def _signature() -> Any:
             [
                 ParamSpec("num_clips", DataType.long, 1),
                 ParamSpec("seed", DataType.long, 0),
-                ParamSpec("num_inference_steps", DataType.long, 50),
-                ParamSpec("guidance_scale", DataType.double, 7.5),
+                # None: as it was saved with the model.
+                ParamSpec("num_inference_steps", DataType.long, None),
+                ParamSpec("guidance_scale", DataType.double, None),
             ]
         ),
     )

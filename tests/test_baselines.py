@@ -25,7 +25,7 @@ from vidrd_model.baselines.overlap import overlapping_clips
 from vidrd_model.baselines.request import VideoRequest
 
 PROMPTS = ["a red circle moving right", "a blue square moving up"]
-QUICK: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0}
+QUICK: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0, "output_type": "uint8"}
 STREAMS = {"overlap": stream_overlap, "freenoise": stream_freenoise}
 
 
@@ -87,9 +87,10 @@ def test_the_held_frames_are_what_the_model_sees_in_every_step(pipe: VidRDPipeli
 
 def test_overlapping_frames_are_shown_once(pipe: VidRDPipeline) -> None:
     request = VideoRequest(pipe, PROMPTS[0], 2, seed=7, **QUICK)
-    decoded = [pipe.decode_latents(clip) for clip in overlapping_clips(request)]
+    decoded = [pipe.decode_latents(clip).numpy() for clip in overlapping_clips(request)]
     wanted = np.concatenate([decoded[0], *(clip[:, 4:] for clip in decoded[1:])], axis=1)
-    shown = np.concatenate(list(stream_overlap(pipe, PROMPTS[0], 2, seed=7, **QUICK)), axis=1)
+    asked = QUICK | {"output_type": "np"}
+    shown = np.concatenate(list(stream_overlap(pipe, PROMPTS[0], 2, seed=7, **asked)), axis=1)
     assert np.array_equal(shown, wanted[:, :16])
 
 
@@ -153,7 +154,8 @@ def test_what_cannot_be_sampled_is_refused(pipe: VidRDPipeline) -> None:
 def test_the_settings_name_the_method(pipe: VidRDPipeline, small_model: Path, method: str) -> None:
     sampling = SamplingSettings(method=method, num_inference_steps=2, guidance_scale=4.0)
     clips = list(stream_batch(small_model, PROMPTS, [7, 8], 2, sampling))
-    direct = STREAMS[method](pipe, PROMPTS, 2, seed=[7, 8], num_inference_steps=2, guidance_scale=4.0)
+    asked = QUICK | {"num_inference_steps": 2}
+    direct = STREAMS[method](pipe, PROMPTS, 2, seed=[7, 8], **asked)
     assert np.array_equal(np.concatenate(clips), np.concatenate(list(direct)))
 
 

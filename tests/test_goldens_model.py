@@ -10,9 +10,9 @@ import torch
 from diffusers import DDIMScheduler
 from safetensors.torch import load_file
 
+from vidrd_model import VidRDPipeline
 from vidrd_model.published import unet_from_published, vae_from_published
 from vidrd_model.reuse import guided_steps
-from vidrd_model.sampling import ClipSampler, SamplingOptions
 
 GOLDENS = Path(__file__).parents[1].parent / "shared" / "goldens" / "vidrd"
 pytestmark = pytest.mark.skipif(not GOLDENS.is_dir(), reason="shared/goldens/vidrd is not beside the project")
@@ -92,24 +92,25 @@ def test_sampling_equals_the_authors_at_every_step_of_every_clip():
     tensors = load_file(GOLDENS / "sampling_a.safetensors")
     scheduler = DDIMScheduler(**settings["scheduler"], timestep_spacing="leading")
     alpha = float(settings["extend_noise_recycle"])
-    options = SamplingOptions(
+    pipe = VidRDPipeline(unet=_unet(), scheduler=scheduler)
+    seen: dict[str, torch.Tensor] = {}
+    # The goldens hold the noise after its scaling by 1 / sqrt(1 + alpha^2); ours takes unit variance.
+    fresh_noise = [tensors[f"clip{i}.noise"] * (1 + alpha**2) ** 0.5 for i in (1, 2)]
+    clips = pipe.sample_latents(
+        prompt_embeds=tensors["prompt_embeds"],
+        negative_prompt_embeds=tensors["negative_prompt_embeds"],
+        initial_noise=tensors["latents_init"],
+        fresh_noise=iter(fresh_noise),
         num_inference_steps=settings["num_inference_steps"],
         guidance_scale=settings["guidance_scale"],
         prompt_frames=settings["extend_overlap_frames"],
         alpha=alpha,
         beta=settings["extend_denoise_guidance"],
+        on_step=lambda clip, step, x: seen.__setitem__(f"clip{clip}.step{step:02d}.pre", x),
     )
-    sampler, seen = ClipSampler(_unet(), scheduler, options), {}
-    # The goldens hold the noise after its scaling by 1 / sqrt(1 + alpha^2); ours takes unit variance.
-    fresh_noise = [tensors[f"clip{i}.noise"] * (1 + alpha**2) ** 0.5 for i in (1, 2)]
-    for index, noise in enumerate([tensors["latents_init"], *fresh_noise]):
-        latents = sampler.next_clip(
-            noise,
-            tensors["prompt_embeds"],
-            tensors["negative_prompt_embeds"],
-            on_step_start=lambda step, x, clip=index: seen.__setitem__(f"clip{clip}.step{step:02d}.pre", x),
-        )
+    for index, latents in enumerate(clips):
         torch.testing.assert_close(latents, tensors[f"clip{index}.final"], atol=1e-3, rtol=1e-3)
+    assert index == 2
     wanted = {key for key in tensors if key.endswith(".pre")}
     assert set(seen) == wanted and len(wanted) == 30
     for key in wanted:

@@ -11,10 +11,13 @@ import torch
 from diffusers import EulerDiscreteScheduler
 
 from vidrd_model import ModelError, VidRDPipeline
+from vidrd_model.baselines import stream_freenoise, stream_overlap
 from vidrd_model.seams import SeamJoiner
 
 PROMPTS = ["a red circle moving right", "a blue square moving up"]
-QUICK: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0, "seed": 7}
+STEPS_3: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0, "seed": 7}
+QUICK: dict[str, Any] = STEPS_3 | {"output_type": "uint8"}
+TEN_STEPS: dict[str, Any] = QUICK | {"num_inference_steps": 10, "beta": 0.4}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def test_seams_show_the_frames_they_say(pipe: VidRDPipeline, seam: str, frames: 
 
 
 def test_without_prompt_frames_every_seam_keeps_everything() -> None:
-    clips = [np.full((1, 4, 2, 2, 3), value, np.uint8) for value in (10, 20)]
+    clips = [torch.full((1, 4, 2, 2, 3), value, dtype=torch.uint8) for value in (10, 20)]
     for seam in ("keep", "drop-duplicate", "drop-prompt-frames", "crossfade"):
         joiner = SeamJoiner(seam, 0)
         assert sum(joiner.push(clip).shape[1] for clip in clips) == 8 and joiner.finish() is None
@@ -84,8 +87,8 @@ def test_callbacks_see_and_change_and_end_a_video(pipe: VidRDPipeline) -> None:
     def blank(pipeline: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         return {"latents": torch.zeros_like(kwargs["latents"])}
 
-    frames = pipe(PROMPTS[0], 1, callback_on_step_end=blank, **QUICK).frames
-    assert np.array_equal(frames, pipe.decode_latents(torch.zeros(1, 4, 8, 8, 8)))
+    frames = pipe(PROMPTS[0], 1, callback_on_step_end=blank, **STEPS_3).frames
+    assert np.array_equal(frames, pipe.decode_latents(torch.zeros(1, 4, 8, 8, 8)).numpy())
 
 
 def test_there_is_a_progress_bar_for_each_clip(tiny_profile: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,22 +114,21 @@ def test_settings_are_saved_with_the_model(tiny_profile: Any, tmp_path: Path) ->
     assert {name: loaded.config[name] for name in settings} == settings
     assert loaded(PROMPTS[0], 2, **QUICK).frames.shape[1] == 15
     latents = torch.randn(1, 4, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    alone = loaded.decode_latents(latents)
     frame_by_frame = [loaded.decode_latents(latents[:, :, i : i + 1]) for i in range(8)]
-    apart = np.abs(loaded.decode_latents(latents) - np.concatenate(frame_by_frame, axis=1).astype(int))
-    assert apart.max() <= 1  # quirk Q2: no frame sees another
-    together = pipe.decode_latents(latents).astype(int)
-    assert np.abs(together - loaded.decode_latents(latents)).max() > 3
+    torch.testing.assert_close(alone, torch.cat(frame_by_frame, dim=1), atol=1 / 255, rtol=0)  # quirk Q2
+    assert (pipe.decode_latents(latents) - alone).abs().max() > 3 / 255
 
 
 def test_other_precisions_and_schedulers_show_the_same_scene(tiny_profile: Any, pipe: VidRDPipeline) -> None:
-    wanted = pipe(PROMPTS[0], 2, seed=7, num_inference_steps=10, guidance_scale=4.0).frames.astype(int)
+    wanted = pipe(PROMPTS[0], 2, **TEN_STEPS).frames.astype(int)
     for dtype, apart in ((torch.float16, 1), (torch.bfloat16, 6)):
         half = VidRDPipeline.from_pretrained(tiny_profile.model, dtype=dtype)
         half.set_progress_bar_config(disable=True)
-        frames = half(PROMPTS[0], 2, seed=7, num_inference_steps=10, guidance_scale=4.0).frames
+        frames = half(PROMPTS[0], 2, **TEN_STEPS).frames
         assert np.abs(frames - wanted).mean() < apart
     half.scheduler = EulerDiscreteScheduler.from_config(half.scheduler.config)
-    frames = half(PROMPTS[0], 2, seed=7, num_inference_steps=10, guidance_scale=4.0).frames
+    frames = half(PROMPTS[0], 2, **TEN_STEPS).frames
     assert frames.shape == wanted.shape and np.abs(frames - wanted).mean() < 30
 
 
@@ -138,6 +140,13 @@ def test_other_precisions_and_schedulers_show_the_same_scene(tiny_profile: Any, 
         ({"height": 63}, "height must be a multiple of 8"),
         ({"prompt_frames": 9}, "prompt_frames"),
         ({"beta": 2.0}, "beta"),
+        ({"output_type": "video"}, "output_type must be one of np, pil, pt, latent, uint8, not 'video'"),
+        ({"output_type": "latent", "seam": "crossfade"}, "seam 'crossfade' joins frames"),
+        ({"negative_prompt": ["blur"]}, "2 videos take one negative_prompt or as many, got 1"),
+        ({"negative_prompt": ["blur"] * 3}, "2 videos take one negative_prompt or as many, got 3"),
+        ({"negative_prompt": []}, "2 videos take one negative_prompt or as many, got 0"),
+        ({"negative_prompt": ["blur", None]}, "negative_prompt must be made of texts, not None"),
+        ({"negative_prompt": 7}, "negative_prompt must be a text or a list of texts, not 7"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_before_any_work(
@@ -145,5 +154,55 @@ def test_arguments_that_do_not_fit_are_refused_before_any_work(
 ) -> None:
     with pytest.raises(ModelError, match=named):
         next(pipe.stream(PROMPTS, 1, **arguments))
-    with pytest.raises(ModelError, match="without any prompt"):
-        next(pipe.stream([[]], 1))
+    for prompt, what in (
+        ([[]], "without any prompt"),
+        ([], "without any prompt"),
+        (None, "prompt must be a text or a list of texts, not None"),
+        ([PROMPTS[0], 3], "prompt must be a text or a list of texts, not 3"),
+        ([[PROMPTS[0], None]], "prompt must be made of texts, not None"),
+    ):
+        with pytest.raises(ModelError, match=what):
+            next(pipe.stream(prompt, 1))
+    with pytest.raises(ModelError, match="num_clips must be at least 1"):
+        pipe(PROMPTS[0], 0)
+
+
+def test_seeds_may_be_numbers_of_numpy(pipe: VidRDPipeline) -> None:
+    seeds = np.array([7, 8])
+    frames = pipe(PROMPTS, 1, **QUICK | {"seed": seeds}).frames
+    assert np.array_equal(frames, pipe(PROMPTS, 1, **QUICK | {"seed": [7, 8]}).frames)
+    assert np.array_equal(pipe(PROMPTS[1], 1, **QUICK | {"seed": seeds[1]}).frames[0].shape, frames[1].shape)
+
+
+@pytest.mark.parametrize("name", ["vidrd", "overlap", "freenoise"])
+def test_each_video_has_its_own_negative_prompt(small_model: Path, name: str) -> None:
+    pipe = VidRDPipeline.from_pretrained(small_model)
+    pipe.set_progress_bar_config(disable=True)
+    stream = {"vidrd": VidRDPipeline.stream, "overlap": stream_overlap, "freenoise": stream_freenoise}[name]
+    negatives = ["a blue circle", "a red square"]
+
+    def frames(prompt: Any, negative: Any) -> np.ndarray:
+        clips = stream(pipe, prompt, 2, negative_prompt=negative, **QUICK)
+        return np.concatenate(list(clips), axis=1).astype(int)
+
+    together = frames(PROMPTS, negatives)
+    for video, prompt in enumerate(PROMPTS):
+        # Another batch size adds in another order: the last bit of a grey level may differ.
+        assert np.abs(together[video] - frames(prompt, negatives[video])[0]).max() <= 2
+        assert np.abs(together[video] - frames(prompt, negatives[1 - video])[0]).max() > 10
+    assert np.array_equal(frames(PROMPTS, None), frames(PROMPTS, ""))
+    assert np.array_equal(frames(PROMPTS, negatives[0]), frames(PROMPTS, [negatives[0]] * 2))
+
+
+def test_words_that_the_text_encoder_never_reads_are_named(
+    pipe: VidRDPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = PROMPTS[0] + " red" * 12 + " left"
+    pipe([[PROMPTS[0], long]], 1, negative_prompt=long, **QUICK)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name} is longer than the text encoder reads; these words are lost: {long.split(maxsplit=14)[14]}"
+        for name in ("prompt", "negative_prompt")
+    ]
+    caplog.clear()
+    next(stream_overlap(pipe, long, 1, **QUICK))
+    assert "these words are lost" in caplog.text

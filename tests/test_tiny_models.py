@@ -74,7 +74,7 @@ def test_the_autoencoder_keeps_colour_and_shape(tiny_profile):
         pixels = torch.from_numpy(draw_clip(scene, rng)).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.no_grad():
             latents = pipe.vae.encode(pixels).latent_dist.mean * pipe.vae.config.scaling_factor
-        frames = pipe.decode_latents(latents.transpose(0, 1)[None])[0]
+        frames = (pipe.decode_latents(latents.transpose(0, 1)[None])[0] * 255).round().byte().numpy()
         reading = read_clip(frames)
         right += (reading.colour, reading.shape, reading.direction) == (
             scene.colour,

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from vidrd_model.errors import ModelError
+from vidrd_model.finite import FiniteSteps
 from vidrd_model.reuse import guided_frames, guided_steps, next_noise, reverse_frames, staged_guidance
 
 OnStepStart = Callable[[int, torch.Tensor], None]
@@ -88,7 +89,8 @@ class ClipSampler:
         fresh_noise_bcnhw has unit variance; generators, one per video on the CPU, are for schedulers that add noise.
         on_step_start(step, latents) gets what goes into a step, on_step_end(step, timestep, latents) what comes out and
         may return other latents; both get tensors that nothing writes to later. Raises ModelError for settings that do
-        not fit, and passes on what the callbacks raise; the sampler then stays at the clip before.
+        not fit and for latents that are not finite, and passes on what the callbacks raise; the sampler then stays at
+        the clip before.
         """
         self.options.check(fresh_noise_bcnhw.shape[2])
         stepper = Stepper(self.scheduler, self.options, fresh_noise_bcnhw.shape[2], self.device)
@@ -109,6 +111,7 @@ class ClipSampler:
             if on_step_end is not None:
                 replaced = on_step_end(step, timestep, latents_bcnhw)
                 latents_bcnhw = latents_bcnhw if replaced is None else replaced
+        stepper.check_finite(self.unet.dtype)
         self._noise_bcnhw, self._past = noise_bcnhw, kept
         return latents_bcnhw
 
@@ -178,6 +181,7 @@ class Stepper:
         accepted = inspect.signature(first.step).parameters
         self._arguments = {"eta": options.eta} if "eta" in accepted else {}
         self._takes_generators = "generator" in accepted
+        self._finite = FiniteSteps(device)
 
     def scale_model_input(self, latents_bcnhw: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """What the UNet gets to see of the latents."""
@@ -206,7 +210,13 @@ class Stepper:
             part.step(target_bcnhw[:, :, at], timestep, latents_bcnhw[:, :, at], **arguments).prev_sample
             for at, part in self._parts
         ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        latents_bcnhw = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        self._finite.note(latents_bcnhw)
+        return latents_bcnhw
+
+    def check_finite(self, dtype: torch.dtype) -> None:
+        """ModelError when the latents of a step were not finite; `dtype` is the precision of the UNet."""
+        self._finite.check(len(self.timesteps), dtype)
 
 
 def _correct_free_frames_only(

@@ -6,7 +6,7 @@ video goes back for M frames at every seam, and its boundary frame comes twice.
 
 from __future__ import annotations
 
-import numpy as np
+import torch
 
 from vidrd_model.errors import ModelError
 
@@ -18,17 +18,17 @@ class SeamJoiner:
 
     `keep` shows every frame, as the authors do; `drop-duplicate` leaves out each later clip's first frame, the
     repetition of the last one shown; `drop-prompt-frames` its M prompt frames; `crossfade` blends them into the last M
-    frames of the clip before. Raises ModelError for another name.
+    frames of the clip before. Frames are uint8, blended ones rounded, or floats. Raises ModelError for another name.
     """
 
     def __init__(self, seam: str, prompt_frames: int):
         if seam not in SEAMS:
             raise ModelError(f"seam must be one of {', '.join(SEAMS)}, not {seam!r}")
         self.seam, self.prompt_frames = seam, prompt_frames
-        self._held_bnhwc: np.ndarray | None = None
+        self._held_bnhwc: torch.Tensor | None = None
         self._first = True
 
-    def push(self, frames_bnhwc: np.ndarray) -> np.ndarray:
+    def push(self, frames_bnhwc: torch.Tensor) -> torch.Tensor:
         """The frames (b, n, h, w, 3) that can be shown now that this clip is there, perhaps none."""
         if self.seam == "crossfade" and self.prompt_frames:
             return self._crossfade(frames_bnhwc)
@@ -37,16 +37,19 @@ class SeamJoiner:
         self._first = False
         return frames_bnhwc[:, start:]
 
-    def finish(self) -> np.ndarray | None:
+    def finish(self) -> torch.Tensor | None:
         """The frames held back for a next clip that does not come; None when there are none."""
         held, self._held_bnhwc = self._held_bnhwc, None
         return held
 
-    def _crossfade(self, frames_bnhwc: np.ndarray) -> np.ndarray:
+    def _crossfade(self, frames_bnhwc: torch.Tensor) -> torch.Tensor:
         m = self.prompt_frames
         if self._held_bnhwc is not None:
-            weight = (np.arange(1, m + 1, dtype=np.float32) / (m + 1))[:, None, None, None]
+            weight = torch.arange(1, m + 1, dtype=torch.float32, device=frames_bnhwc.device) / (m + 1)
+            weight = weight[:, None, None, None]
             blended = self._held_bnhwc * (1 - weight) + frames_bnhwc[:, :m] * weight
-            frames_bnhwc = np.concatenate([blended.round().astype(np.uint8), frames_bnhwc[:, m:]], axis=1)
+            if not frames_bnhwc.is_floating_point():
+                blended = blended.round().to(frames_bnhwc.dtype)
+            frames_bnhwc = torch.cat([blended, frames_bnhwc[:, m:]], dim=1)
         self._held_bnhwc = frames_bnhwc[:, -m:]
         return frames_bnhwc[:, :-m]

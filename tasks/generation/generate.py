@@ -13,6 +13,8 @@ from tasks.generation.settings import SCHEDULERS, SamplingSettings
 from tasks.progress import OnProgress
 
 if TYPE_CHECKING:
+    import ray
+
     from vidrd_model import VidRDPipeline
 
 Prompt = str | Sequence[str]
@@ -39,7 +41,12 @@ def stream_batch(
         "freenoise": stream_freenoise,
     }
     yield from methods[sampling.method](
-        pipe, list(prompts), num_clips, seed=list(seeds), **sampling.pipeline_arguments()
+        pipe,
+        list(prompts),
+        num_clips,
+        seed=list(seeds),
+        output_type="uint8",
+        **sampling.pipeline_arguments(),
     )
 
 
@@ -75,7 +82,7 @@ def stream_on_ray(
         (stream,), _ = ray.wait(list(running), num_returns=1)
         start = running[stream]
         try:
-            clips_bnhwc = ray.get(next(stream))
+            clips_bnhwc = _fetched(next(stream))
         except StopIteration:
             del running[stream]
             for index in range(start, min(start + size, len(prompts))):
@@ -85,6 +92,20 @@ def stream_on_ray(
         done = min(done + len(clips_bnhwc), total)
         if on_progress is not None:
             on_progress(done, total, "clips sampled")
+
+
+def _fetched(clips: ray.ObjectRef) -> np.ndarray:
+    """The frames; an error of the model is raised as it is, any other with the worker's traceback."""
+    import ray
+
+    try:
+        return ray.get(clips)
+    except ray.exceptions.RayTaskError as error:
+        from vidrd_model.errors import ModelError
+
+        if isinstance(error.cause, ModelError):
+            raise error.cause from None
+        raise
 
 
 def generate_on_ray(

@@ -126,10 +126,11 @@ class TemporalTrainee(Trainee):
     def sample_videos(self) -> dict[str, bytes]:
         """One clip for each of the sample prompts, always from the same noise; a note for one that came to nothing."""
         videos = {}
+        arguments = self.sampling.pipeline_arguments() | {"seed": _SAMPLE_SEED, "output_type": "uint8"}
         for number, prompt in enumerate(self._sample_prompts):
             try:
                 with computing_in(self.settings.precision, self.device):
-                    frames = self.pipe(prompt, seed=_SAMPLE_SEED, **self.sampling.pipeline_arguments()).frames
+                    frames = self.pipe(prompt, **arguments).frames
             except (
                 ModelError
             ) as error:  # weights on the way to nowhere; the losses end the training, if they must

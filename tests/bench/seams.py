@@ -29,7 +29,8 @@ def main() -> None:
         "| seam | frames | largest step at a seam | smallest | repeated frames |\n|---|---:|---:|---:|---:|"
     )
     for seam in SEAMS:
-        parts = list(pipe.stream(prompts, CLIPS, seed=list(range(VIDEOS)), **(arguments | {"seam": seam})))
+        asked = arguments | {"seam": seam, "output_type": "uint8"}
+        parts = list(pipe.stream(prompts, CLIPS, seed=list(range(VIDEOS)), **asked))
         print(f"| `{seam}` | " + " | ".join(_row(parts)) + " |", flush=True)
 
 

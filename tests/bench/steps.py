@@ -60,7 +60,7 @@ def _steps(folder: Path) -> Iterator[Step]:
 
     pipe = VidRDPipeline.from_pretrained(profile.model)
     pipe.set_progress_bar_config(disable=True)
-    arguments = profile.sampling.pipeline_arguments()
+    arguments = profile.sampling.pipeline_arguments() | {"output_type": "uint8"}
     for clips in (1, 3):
         yield Step(
             f"sampling {clips} clips, {profile.sampling.num_inference_steps} steps",

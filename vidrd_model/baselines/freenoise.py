@@ -11,19 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from vidrd_model.baselines.request import VideoRequest
 from vidrd_model.noise import keyed_generator, step_generators
-from vidrd_model.pipeline import Prompt, VidRDPipeline
+from vidrd_model.outputs import in_depth_of, present
+from vidrd_model.pipeline import VidRDPipeline
+from vidrd_model.prompts import Prompt
 from vidrd_model.sampling import Predictor
 
 
 def stream_freenoise(
     pipe: VidRDPipeline, prompt: str | Sequence[Prompt], num_clips: int = 1, **settings: Any
-) -> Iterator[np.ndarray]:
-    """Yields frames, uint8 (b, N, h, w, 3), `num_clips` times, the first when all latents of the video are done.
+) -> Iterator[Any]:
+    """Yields frames (b, N, h, w, 3) of the output type, `num_clips` times, the first when all latents are done.
 
     Windows overlap by M = `prompt_frames` frames and pass the UNet together, so memory grows with the length.
     `settings` and errors are those of `VideoRequest`.
@@ -31,7 +32,7 @@ def stream_freenoise(
     request = VideoRequest(pipe, prompt, num_clips, **settings)
     latents_bclhw = fused_latents(request)
     for clip_bcnhw in latents_bclhw.split(request.num_frames, dim=2):
-        yield pipe.decode_latents(clip_bcnhw)
+        yield present(in_depth_of(pipe.decode_latents(clip_bcnhw), request.output_type), request.output_type)
 
 
 @torch.no_grad()
@@ -53,6 +54,7 @@ def fused_latents(request: VideoRequest) -> torch.Tensor:
         windows = torch.cat([model_input[:, :, start : start + n] for start in starts])
         target = fuse(predict(windows, timestep), starts, weights_wl)
         latents_bclhw = stepper.step(target, timestep, latents_bclhw, generators)
+    stepper.check_finite(request.pipe.unet.dtype)
     return latents_bclhw
 
 

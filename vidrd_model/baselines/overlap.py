@@ -10,20 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from vidrd_model.baselines.request import VideoRequest
 from vidrd_model.errors import ModelError
 from vidrd_model.noise import step_generators
-from vidrd_model.pipeline import Prompt, VidRDPipeline
+from vidrd_model.outputs import in_depth_of, present
+from vidrd_model.pipeline import VidRDPipeline
+from vidrd_model.prompts import Prompt
 from vidrd_model.sampling import Predictor
 
 
 def stream_overlap(
     pipe: VidRDPipeline, prompt: str | Sequence[Prompt], num_clips: int = 1, **settings: Any
-) -> Iterator[np.ndarray]:
-    """Yields frames, uint8 (b, N, h, w, 3), `num_clips` times, each as soon as it is complete.
+) -> Iterator[Any]:
+    """Yields frames (b, N, h, w, 3) of the output type, `num_clips` times, each as soon as it is complete.
 
     Clips overlap in forward order by M = `prompt_frames` frames, which are shown once: after the first clip each adds
     N - M frames, so more than `num_clips` are sampled. Memory does not grow with the length. `settings` and errors are
@@ -31,16 +32,16 @@ def stream_overlap(
     """
     request = VideoRequest(pipe, prompt, num_clips, **settings)
     n, m = request.num_frames, request.shared_frames
-    waiting_bnhwc: np.ndarray | None = None
+    waiting_bnhwc: torch.Tensor | None = None
     shown = 0
     for latents_bcnhw in overlapping_clips(request):
-        frames_bnhwc = pipe.decode_latents(latents_bcnhw)
+        frames_bnhwc = in_depth_of(pipe.decode_latents(latents_bcnhw), request.output_type)
         if waiting_bnhwc is None:
             waiting_bnhwc = frames_bnhwc
         else:
-            waiting_bnhwc = np.concatenate([waiting_bnhwc, frames_bnhwc[:, m:]], axis=1)
+            waiting_bnhwc = torch.cat([waiting_bnhwc, frames_bnhwc[:, m:]], dim=1)
         while waiting_bnhwc.shape[1] >= n and shown < num_clips:
-            yield waiting_bnhwc[:, :n]
+            yield present(waiting_bnhwc[:, :n], request.output_type)
             waiting_bnhwc, shown = waiting_bnhwc[:, n:], shown + 1
 
 
@@ -88,6 +89,7 @@ def _held_clip(
             latents_bcnhw = torch.cat([noised_bcmhw, latents_bcnhw[:, :, held:]], dim=2)
         target = predict(stepper.scale_model_input(latents_bcnhw, timestep), timestep)
         latents_bcnhw = stepper.step(target, timestep, latents_bcnhw, generators)
+    stepper.check_finite(request.pipe.unet.dtype)
     if past_bcmhw is None or not held:
         return latents_bcnhw
     return torch.cat([past_bcmhw, latents_bcnhw[:, :, held:]], dim=2)

@@ -6,17 +6,23 @@ from collections.abc import Sequence
 
 import torch
 
+from vidrd_model.call_settings import CallSettings
 from vidrd_model.errors import ModelError
 from vidrd_model.noise import clip_noise, progressive_noise
-from vidrd_model.pipeline import Prompt, VidRDPipeline, stories_and_seeds
-from vidrd_model.sampling import SamplingOptions, Stepper
+from vidrd_model.outputs import OutputType, check_output_type
+from vidrd_model.pipeline import VidRDPipeline
+from vidrd_model.prompts import Prompt, negative_texts, stories_and_seeds, warn_of_lost_words
+from vidrd_model.sampling import Stepper
+
+DECODED: Sequence[str] = ("np", "pil", "pt", "uint8")
+"""The output types of the baselines: their clips' latents overlap, or are no clips."""
 
 
 class VideoRequest:
     """A batch of videos of `num_clips` times `num_frames` frames; windows of N frames share `prompt_frames` M.
 
-    The settings are those of `VidRDPipeline.stream`. Raises ModelError for those that do not fit; a window needs at
-    least one frame of its own.
+    The settings are those of `VidRDPipeline.stream`; the output type is any but `latent`. Raises ModelError for those
+    that do not fit; a window needs at least one frame of its own.
     """
 
     def __init__(
@@ -25,27 +31,44 @@ class VideoRequest:
         prompt: str | Sequence[Prompt],
         num_clips: int,
         *,
-        num_frames: int = 8,
+        num_frames: int | None = None,
         seed: int | Sequence[int] = 0,
-        num_inference_steps: int = 50,
-        guidance_scale: float = 7.5,
-        negative_prompt: str = "",
-        prompt_frames: int = 4,
-        eta: float = 0.0,
-        noise_alpha: float = 0.0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
+        prompt_frames: int | None = None,
+        eta: float | None = None,
+        noise_alpha: float | None = None,
         height: int | None = None,
         width: int | None = None,
+        output_type: OutputType = "np",
     ):
-        if not 0 <= prompt_frames < num_frames:
-            raise ModelError(f"prompt_frames must lie in 0..{num_frames - 1}, not {prompt_frames}")
-        self.pipe, self.num_clips, self.num_frames = pipe, num_clips, num_frames
-        self.shared_frames, self.noise_alpha = prompt_frames, noise_alpha
+        check_output_type(output_type, DECODED)
+        settings = CallSettings.of(
+            pipe.config.sampling,
+            num_frames=num_frames,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            prompt_frames=prompt_frames,
+            eta=eta,
+            noise_alpha=noise_alpha,
+            height=height,
+            width=width,
+        )
+        n, m = settings.num_frames, settings.prompt_frames
+        if not 0 <= m < n:
+            raise ModelError(f"prompt_frames must lie in 0..{n - 1}, not {m}")
+        self.pipe, self.num_clips, self.num_frames, self.output_type = pipe, num_clips, n, output_type
+        self.shared_frames, self.noise_alpha = m, settings.noise_alpha
         self.stories, self.seeds = stories_and_seeds(prompt, seed)
-        self.shape_cnhw = pipe.latent_shape(num_frames, height, width)
+        negative = negative_texts(settings.negative_prompt, len(self.stories))
+        self.shape_cnhw = pipe.latent_shape(n, settings.height, settings.width)
         # prompt_frames=0: VidRD's own schedule guides nothing, so the scheduler treats all frames alike.
-        self.options = SamplingOptions(num_inference_steps, guidance_scale, prompt_frames=0, eta=eta)
-        self.options.check(num_frames)
-        self.negative_text_btd = pipe.encode_prompt([negative_prompt] * len(self.stories))
+        self.options = settings.options(pipe.config.full_prompt_noise, prompt_frames=0)
+        self.options.check(n)
+        warn_of_lost_words(pipe.tokenizer, self.stories, negative)
+        self.negative_text_btd = pipe.encode_prompt(negative)
 
     @property
     def device(self) -> torch.device:
