@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from flows.up.down import down
 from flows.up.lock import UpLock, holder
-from flows.up.processes import MARK, ProcessId, end_marked, marked
+from flows.up.processes import CHILD_MARK, MARK, ProcessId, end_marked, marked
+from flows.up.run_processes import Leftovers, WorkerRuns
 from tests.up_children import ROOT, STUBBORN, runs, start_family, wait_until
 
 
@@ -179,3 +181,28 @@ def test_down_ends_a_living_up_by_its_lock_and_not_by_a_number_that_a_file_tells
     assert runs(bystander.pid)
     bystander.kill()
     bystander.wait()
+
+
+def test_what_a_dead_run_has_left_is_ended_and_what_a_living_one_has_is_not(tmp_path):
+    left, living = str(uuid4()), str(uuid4())
+    sleeper = "import time; print(1, flush=True); time.sleep(600)"
+    environment = {CHILD_MARK: "worker"}
+    ray, _ = start_family(tmp_path, sleeper, **environment, PREFECT__FLOW_RUN_ID=left)
+    other_ray, _ = start_family(tmp_path, sleeper, **environment, PREFECT__FLOW_RUN_ID=living)
+    engine = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)", "prefect.engine"],
+        env=os.environ | {"PREFECT__FLOW_RUN_ID": living},
+    )
+    try:
+        runs_found, leftovers = WorkerRuns(), Leftovers(tmp_path)
+        wait_until(lambda: runs_found.look() is None and runs_found.process_of(UUID(living)) is not None)
+        assert leftovers.end(runs_found) == []  # it may be about to end by itself
+        (line,) = leftovers.end(runs_found)
+        assert str(ray.pid) in line and left in line
+        assert not runs(ray.pid) and runs(other_ray.pid) and runs(engine.pid)
+    finally:
+        engine.kill()
+        engine.wait()
+        end_marked(tmp_path)
+        for process in (ray, other_ray):
+            process.wait()

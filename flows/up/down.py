@@ -31,7 +31,9 @@ def down() -> list[str]:
 def _end_supervisor(lock: UpLock) -> str:
     """Asks the `vidrd up` that holds the lock to end as Ctrl-C does, and makes it after a minute."""
     process_id = holder()
-    if process_id is None or not process_id.is_here:
+    if process_id is None:
+        raise ServiceError(f"vidrd up is just starting or ending for {home()}; try again")
+    if not process_id.is_here:
         raise ServiceError(
             f"vidrd up runs for {home()}, but not on this machine or in this container; end it there"
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import UUID
 
-from flows.up.processes import FLOW_RUN, ProcessId, environment_of
+from flows.up.processes import FLOW_RUN, ProcessId, end, environment_of, marked
 
 _TAG = "process-"
 
@@ -61,17 +62,44 @@ class WorkerRuns:
         return any(start_s <= since_s for start_s in self._worker_starts_s)
 
     def _take(self, pid: int) -> None:
-        run = (environment_of(pid) or {}).get(FLOW_RUN)
-        process_id = ProcessId.of(pid)
-        if run and process_id:
-            try:
-                self._found[UUID(run)] = process_id
-            except ValueError:
-                return
+        run, process_id = _run_of(pid), ProcessId.of(pid)
+        if run is not None and process_id is not None:
+            self._found[run] = process_id
+
+
+@dataclass
+class Leftovers:
+    """What the dead runs of a worker have left running, Ray's processes mostly."""
+
+    home: Path
+    _before: set[ProcessId] = field(default_factory=set)
+
+    def end(self, runs: WorkerRuns) -> list[str]:
+        """Ends those whose run had no process at the last call either; one line for each."""
+        found = {}
+        for process in marked(self.home, "worker"):
+            run, process_id = _run_of(process.pid), ProcessId.of(process.pid)
+            if run is not None and process_id is not None and runs.process_of(run) is None:
+                found[process_id] = (
+                    process,
+                    f"{process.name()}, process {process.pid}, of the dead run {run}",
+                )
+        again = [found[process_id] for process_id in found.keys() & self._before]
+        self._before = set(found)
+        end([process for process, _ in again], patience_s=3.0)
+        return [line for _, line in again]
+
+
+def _run_of(pid: int) -> UUID | None:
+    """The flow run in whose environment a process was started."""
+    try:
+        return UUID((environment_of(pid) or {})[FLOW_RUN])
+    except (KeyError, ValueError):
+        return None
 
 
 def is_worker(arguments: list[str]) -> bool:
-    return any("prefect" in part for part in arguments[:3]) and "worker" in arguments and "start" in arguments
+    return any("prefect" in part for part in arguments[:4]) and "worker" in arguments and "start" in arguments
 
 
 def _is_engine(arguments: list[str]) -> bool:

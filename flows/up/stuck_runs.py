@@ -8,6 +8,7 @@ say), only a heartbeat that has stopped tells.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -17,14 +18,18 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flows.up.processes import end_with_children
-from flows.up.run_processes import WorkerRuns, is_worker, tagged_process
+from flows.up.run_processes import Leftovers, WorkerRuns, is_worker, tagged_process
 from flows.up.servers import WORK_POOL
+from storage.home import home
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
 LOOK_EVERY_S = 10.0
+LEFTOVERS_EVERY = 3  # looks
 SILENT_AFTER_S = 240.0  # eight heartbeats
 SUBMITTED_WITHIN_S = 300.0
 CANCELLED_WITHIN_S = 20.0
@@ -45,11 +50,14 @@ class RunWatch:
     def __init__(
         self,
         say: Callable[[str], None],
-        answering_for_s: float = 0.0,
+        sees_workers: bool = True,
+        silent_after_s: float = SILENT_AFTER_S,
         cancelled_within_s: float = CANCELLED_WITHIN_S,
     ) -> None:
         self._say = say
-        self._answering_since_s = time.monotonic() - answering_for_s
+        self._sees_workers = sees_workers
+        self._silent_after_s = silent_after_s
+        self._answering_since_s = time.monotonic()
         self._cancelled_within_s = cancelled_within_s
         self._processes = WorkerRuns()
         self._suspects: dict[UUID, UUID] = {}
@@ -101,14 +109,25 @@ class RunWatch:
                     continue
             self._suspects = suspects
 
+    def wait(self) -> None:
+        """Stays until the thread ends."""
+        assert self._thread is not None
+        self._thread.join()
+
     def _look_again_and_again(self) -> None:
-        while not self._stopped.wait(LOOK_EVERY_S):
+        leftovers = Leftovers(home())
+        for number in itertools.count():
+            if self._stopped.wait(LOOK_EVERY_S):
+                return
             try:
                 self.look()
+                if self._sees_workers and number % LEFTOVERS_EVERY == 0:
+                    self._processes.look()
+                    for line in leftovers.end(self._processes):
+                        self._say(f"ended {line}")
             except _server_errors():
-                self._answering_since_s = (
-                    time.monotonic()
-                )  # not now, but from the next look on at the earliest
+                # At the earliest: heartbeats that came while it did not answer were not taken down.
+                self._answering_since_s = time.monotonic()
 
     def _life(self, client: SyncPrefectClient, run: FlowRun) -> Life:
         """Whether the process of a run lives; of one that is part of another, whether that one's does."""
@@ -124,7 +143,7 @@ class RunWatch:
             return (
                 Life.DEAD if parent.state is None or parent.state.is_final() else self._life(client, parent)
             )
-        if run.deployment_id is None or run.work_pool_name != WORK_POOL:
+        if run.deployment_id is None or run.work_pool_name != WORK_POOL or not self._sees_workers:
             return self._by_heartbeat(client, run)
         return self._by_worker(run)
 
@@ -132,7 +151,7 @@ class RunWatch:
         """Of a run that a worker on this machine runs, or is about to run."""
         if self._processes.process_of(run.id) is not None or _may_be_hidden(run.infrastructure_pid):
             return Life.LIVES
-        if run.state is None or not run.state.is_pending() or run.infrastructure_pid is not None:
+        if run.state is None or not run.state.is_pending():
             return Life.DEAD
         since_s = run.state.timestamp.timestamp()
         submitting = self._processes.may_be_submitting(since_s) and time.time() - since_s < SUBMITTED_WITHIN_S
@@ -143,10 +162,10 @@ class RunWatch:
 
         The server must have answered for all that time, or it may have missed the beats.
         """
-        if time.monotonic() - self._answering_since_s < SILENT_AFTER_S:
+        if time.monotonic() - self._answering_since_s < self._silent_after_s or run.state is None:
             return Life.UNSEEN
-        last_beat_s = last_heartbeat_s(client, run.id)
-        if last_beat_s is None or time.time() - last_beat_s < SILENT_AFTER_S:
+        last_beat_s = last_heartbeat_s(client, run.id, since=run.state.timestamp)
+        if last_beat_s is None or time.time() - last_beat_s < self._silent_after_s:
             return Life.UNSEEN
         return Life.DEAD
 
@@ -193,10 +212,8 @@ def _active_runs(client: SyncPrefectClient) -> list[FlowRun]:
     return runs
 
 
-def last_heartbeat_s(client: SyncPrefectClient, run_id: UUID) -> float | None:
-    """When a run's last heartbeat came, in seconds since 1970."""
-    from datetime import UTC, datetime, timedelta
-
+def last_heartbeat_s(client: SyncPrefectClient, run_id: UUID, since: datetime) -> float | None:
+    """When a run's last heartbeat came, in seconds since 1970; those of an earlier attempt do not count."""
     from prefect.events.filters import (
         EventFilter,
         EventNameFilter,
@@ -206,7 +223,7 @@ def last_heartbeat_s(client: SyncPrefectClient, run_id: UUID) -> float | None:
     )
 
     chosen = EventFilter(
-        occurred=EventOccurredFilter(since=datetime.now(UTC) - timedelta(days=1)),
+        occurred=EventOccurredFilter(since=since),
         event=EventNameFilter(name=["prefect.flow-run.heartbeat"]),
         resource=EventResourceFilter(id=[f"prefect.flow-run.{run_id}"]),
         order=EventOrder.DESC,
@@ -237,3 +254,12 @@ def _has_worker(pid: int) -> bool:
         return any(is_worker(parent.cmdline()) for parent in psutil.Process(pid).parents())
     except psutil.Error:
         return False
+
+
+if __name__ == "__main__":  # where workers run in containers of their own: infra/docker/worker.sh
+    from flows.environment import prepare
+
+    prepare()
+    watch = RunWatch(lambda line: print(line, flush=True), sees_workers=False)
+    watch.start()
+    watch.wait()
