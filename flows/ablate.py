@@ -16,6 +16,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.evaluate_request import EvaluateParams, check_reference, evaluation_settings, reference_folder
+from flows.failures import tells_why
 from flows.profile import Profile, check_model_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
@@ -56,6 +57,8 @@ class AblateParams(BaseModel):
 
 def check(params: AblateParams) -> None:
     """Raises RequestError or StorageError, one line, when the request cannot be carried out."""
+    from storage.registry import Registry
+
     if params.out is not None:
         check_output_folder(params.out, "out")
     wanted = _wanted(params)
@@ -73,9 +76,11 @@ def check(params: AblateParams) -> None:
     if any(experiment.measured != "models" for experiment in wanted):
         check_reference(_evaluation(params, params.reference))
         _resolve(params.model, params)
+    Registry().check_artifacts()
 
 
 @flow(name="ablate")
+@tells_why
 def ablate(params: AblateParams = AblateParams()) -> dict:  # noqa: B008 (Prefect shows it as the default)
     """Measures, writes tables, charts and a page, and logs them; returns where they lie."""
     from tasks.ablation.charts import write_charts

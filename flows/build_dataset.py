@@ -16,6 +16,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.cut_captions import say_what_is_cut
+from flows.failures import tells_why
 from flows.own_footage import note_on_own_footage
 from flows.profile import Profile, load_profile
 from flows.progress import stage_progress
@@ -91,6 +92,7 @@ def check(params: BuildDatasetParams) -> None:
 
 
 @flow(name="build-dataset")
+@tells_why
 def build_dataset(params: BuildDatasetParams = BuildDatasetParams()) -> dict[str, Any]:  # noqa: B008
     """Runs the build and returns what it counted; RequestError when the dataset is without a clip and may not be."""
     from tasks.build.run import build, refilter

@@ -14,9 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.command import error_line, run_flow
+from flows.command import run_flow
 from flows.dataset_commands import AllowEmptyOption, LastProfileOption, dataset_app
 from flows.environment import prepare
+from flows.failures import error_line
+from flows.interrupts import unwatch, watch
+from flows.surroundings import check_surroundings
 from storage.typed_paths import typed_path
 
 app = typer.Typer(
@@ -42,16 +45,19 @@ VersionOption = Annotated[
 
 def main() -> None:
     """Entry point of the `vidrd` script."""
+    interrupts = watch(["vidrd", *sys.argv[1:]])
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
-    except KeyboardInterrupt:
-        code = 130
-    except Exception as error:  # our own become one line, all others are raised again
-        message = error_line(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        code = 2
+    except BaseException as error:  # our own become one line, all others are raised again
+        if interrupts.is_cause_of(error):
+            interrupts.say()
+            code = interrupts.exit_code
+        else:
+            message = error_line(error)
+            if message is None:
+                raise
+            print(f"error: {message}", file=sys.stderr)
+            code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -143,6 +149,7 @@ def retrain(
 def _show_retrain_plan(values: dict[str, Any]) -> None:
     """Prints what the retraining would take."""
     prepare()
+    check_surroundings()
     from flows.retrain_plan import as_markdown
     from flows.retrain_plan import plan as make_plan
     from flows.retrain_request import RetrainParams
@@ -241,6 +248,7 @@ def pages() -> None:
     Example: vidrd pages
     """
     prepare()
+    check_surroundings()
     from flows.pages import write_pages
     from storage.registry import Registry
 
@@ -433,7 +441,9 @@ def up(
     """
     from flows.up.supervisor import up as start
 
+    unwatch()  # it takes its time to end what it serves
     prepare()
+    check_surroundings()
     start(prefect_port, mlflow_port, schedules=not no_schedules)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from importlib import import_module
 from typing import Any
 
-from pydantic import ValidationError
-
 from flows.environment import prepare
+from flows.failures import error_line
+from flows.surroundings import check_surroundings
 from tasks.errors import RequestError
+from tasks.guard import guard_children
 
 
 def print_json(result: Any) -> None:
@@ -22,35 +22,17 @@ def print_json(result: Any) -> None:
     print(to_json(result, indent=2, default=str))
 
 
-def error_line(error: Exception) -> str | None:
-    """The one line of an error that is the user's to mend; None for any other."""
-    from flows.profile import one_line
-    from flows.up.services import ServiceError
-    from storage.errors import StorageError
-    from tasks.errors import ItemError, RequestError
-
-    if isinstance(error, ValidationError):
-        return one_line(error)
-    if isinstance(error, RequestError | StorageError | ItemError | ServiceError):
-        return str(error)
-    # Importing vidrd_model costs seconds of torch, and what was never imported was never raised.
-    models = sys.modules.get("vidrd_model.errors")
-    if models is not None and isinstance(error, models.ModelError):
-        return str(error)
-    usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a value of a wrong type
-    return usage().replace("Value error, ", "") if usage else None
-
-
 def run_flow(module_name: str, flow_name: str, params_name: str, **values: Any) -> None:
     """Checks the request, runs the flow, prints its result as JSON; what is None keeps the flow's default."""
     prepare()
     # The terminal is for our own progress lines; what went on in detail is in the Prefect run.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    check_surroundings()
     module = import_module(f"flows.{module_name}")
     given = {name: value for name, value in values.items() if value is not None}
     params = getattr(module, params_name)(**given)
     module.check(params)
-    _start_prefect()
+    start_prefect()
     from prefect import tags
 
     from flows.up.run_processes import process_tag
@@ -62,11 +44,12 @@ def run_flow(module_name: str, flow_name: str, params_name: str, **values: Any) 
     print_json({name: value for name, value in result.items() if name != "curves"})  # those are in MLflow
 
 
-def _start_prefect() -> None:
+def start_prefect() -> None:
     """Reaches the Prefect server, starting one for this command where none is set up."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
 
+    guard_children()
     # The command's own server must not hear the terminal's Ctrl-C: it takes down how the interrupted run ended.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -14,7 +14,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from flows.command import start_prefect
 from flows.environment import prepare
+from flows.interrupts import watch
 from flows.stages import MemoryWatch, StageLog
 from storage.home import home, set_home
 
@@ -34,13 +36,16 @@ NUM_STAGES = 9
 
 def main() -> int:
     """Runs the demo and returns the exit code; a failure is one line here and a traceback in demo.log."""
+    interrupts = watch(["make", "demo"])
     folder = _prepare()
     try:
         run_demo(folder)
-    except KeyboardInterrupt:
-        print("error: interrupted; the next run goes on from what is finished", file=sys.stderr)
-        return 130
-    except Exception as failure:
+    except BaseException as failure:
+        if interrupts.is_cause_of(failure):
+            interrupts.say()
+            return interrupts.exit_code
+        if not isinstance(failure, Exception):
+            raise
         log = folder / "demo.log"
         log.write_text("".join(traceback.format_exception(failure)), encoding="utf-8")
         print(f"error: {failure} (details: {_short(log)})", file=sys.stderr)
@@ -86,13 +91,9 @@ def run_demo(folder: Path) -> dict[str, Any]:
 
 def _start(log: StageLog) -> None:
     with log.stage("start", "a Prefect server and a Ray session for this run") as out:
-        from prefect.client.orchestration import get_client
-
         from tasks.cluster import ensure_ray
 
-        # The first client starts the ephemeral server; every flow below shares it.
-        with get_client(sync_client=True) as client:
-            client.hello()
+        start_prefect()  # every flow below shares it
         ensure_ray()
         out.append("both on this machine's loopback only")
 

@@ -1,7 +1,7 @@
 """The surroundings that every entry point needs before Prefect, Ray or MLflow is imported."""
 
+import getpass
 import os
-from pathlib import Path
 
 from storage.home import home, set_home
 from tasks.errors import RequestError
@@ -15,11 +15,17 @@ _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
+    # `prefect deployment run --watch` shows a run's log, and why it failed, only where the server sends it on.
+    "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
+    "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least: vidrd up waits for eight before it gives a run up
     "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def prepare() -> None:
@@ -29,6 +35,7 @@ def prepare() -> None:
     when `$VIDRD_HOME` cannot be made.
     """
     set_home(home())  # flow runs and workers stand in folders of their own
+    let_loopback_pass()
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     if "PREFECT_HOME" not in os.environ:
@@ -38,6 +45,32 @@ def prepare() -> None:
         except OSError as error:
             raise RequestError(f"VIDRD_HOME: {home()} cannot be used: {error.strerror}") from error
         os.environ["PREFECT_HOME"] = str(prefect_home)
-        profiles = Path.home() / ".prefect" / "profiles.toml"
-        if profiles.is_file():
-            os.environ.setdefault("PREFECT_PROFILES_PATH", str(profiles))
+        profiles = os.path.expanduser("~/.prefect/profiles.toml")
+        if os.path.isfile(profiles):
+            os.environ.setdefault("PREFECT_PROFILES_PATH", profiles)
+    _be_somebody()
+
+
+def let_loopback_pass() -> None:
+    """Keeps a proxy from what runs on this machine; everything else goes its way as the user has set it."""
+    if not any(os.environ.get(name) or os.environ.get(name.upper()) for name in _PROXIES):
+        return
+    # The lower one is read first, and where it is set the upper one is not read at all.
+    passed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    names = [name.strip() for name in passed.split(",") if name.strip()]
+    if "*" not in names:
+        names += [name for name in _LOOPBACK if name not in names]
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(names)
+
+
+def _be_somebody() -> None:
+    """Gives a user without a home folder or a name, as containers have them, what libraries ask for."""
+    folder = os.path.expanduser("~")
+    if folder in ("~", "/") or not os.path.isdir(folder):
+        own = home() / "home"
+        own.mkdir(exist_ok=True)
+        os.environ["HOME"] = str(own)
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = f"uid-{os.getuid()}"

@@ -28,6 +28,7 @@ from flows.evaluate_request import (
 from flows.evaluate_videos import check_videos, evaluate_videos
 from flows.evaluation_record import evaluation_tags, write_evaluation
 from flows.evaluation_report import as_markdown
+from flows.failures import tells_why
 from flows.profile import check_model_profile, load_profile
 from flows.progress import stage_progress
 from tasks.errors import RequestError
@@ -39,16 +40,18 @@ if TYPE_CHECKING:
 
 def check(params: EvaluateParams) -> None:
     """Raises RequestError or StorageError, one line, when the request cannot be carried out."""
-    from storage.registry import resolve_model
+    from storage.registry import Registry, resolve_model
 
     if params.videos is not None:
         check_videos(params)
-        return
-    check_model_profile(resolve_model(model_ref(params)), load_profile(params.profile))
-    check_reference(params)
+    else:
+        check_model_profile(resolve_model(model_ref(params)), load_profile(params.profile))
+        check_reference(params)
+    Registry().check_artifacts()
 
 
 @flow(name="evaluate")
+@tells_why
 def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (Prefect shows it as the default)
     """Samples, measures, records; returns the report of `evaluate_model` with the model's name.
 
@@ -58,6 +61,7 @@ def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (
     from storage.registry import CHAMPION, Registry, resolve_model
 
     if params.videos is not None:
+        check(params)
         return evaluate_videos(params, params.videos)
     nothing = _nothing_to_evaluate(params)
     if nothing is not None:

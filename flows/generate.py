@@ -17,6 +17,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.failures import tells_why
 from flows.profile import check_model_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
@@ -79,6 +80,7 @@ def check(params: GenerateParams) -> None:
 
 
 @flow(name="generate")
+@tells_why
 def generate(params: GenerateParams = GenerateParams(prompt=EXAMPLE_PROMPT)) -> dict:  # noqa: B008
     """Samples every prompt on Ray and returns the files with what makes them again."""
     from tasks.cluster import ensure_ray

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from prefect.plugins import HookContext, SetupResult, register_hook
+
+from flows.environment import let_loopback_pass
 
 RUN_LOG = "VIDRD_RUN_LOG"
 
@@ -26,7 +29,13 @@ def full_name(name: str) -> str:
 @register_hook
 def setup_environment(*, ctx: HookContext) -> SetupResult | None:
     """Accepts bare deployment names and points Prefect at a running `vidrd up`, if no server is set."""
-    accept_bare_names(ctx.logger_factory("prefect.plugins.vidrd"))
+    let_loopback_pass()
+    logger = ctx.logger_factory("prefect.plugins.vidrd")
+    accept_bare_names(logger)
+    if "worker" in sys.argv:
+        from flows.cancelled_runs import no_crash_of_cancelled_runs
+
+        no_crash_of_cancelled_runs(logger)
     write_output_to_own_log()
     if ctx.api_url:
         return None

@@ -7,19 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+from tasks.report.report import duration
+
 if TYPE_CHECKING:
     from uuid import UUID
 
 MIN_INTERVAL_S = 2.0
+LOG_INTERVAL_S = 30.0
 
 
 class StageProgress:
-    """Called as `on_progress(done, total, note="")` as often as one likes; shows it every two seconds."""
+    """Called as `on_progress(done, total, note="")` as often as one likes; shows it every two seconds.
+
+    Every half minute, and at the end, it is a line of the run's log too.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._started_s = time.monotonic()
-        self._shown_s = float("-inf")
+        self._shown_s = self._logged_s = float("-inf")
+        self._first: tuple[float, int] | None = None
+        self._said = self._left = ""
         self._pending: str | None = None
         self._percent = 0.0
         self._artifact_id = self._create_artifact()
@@ -29,7 +37,8 @@ class StageProgress:
         of = f"/{total}" if total else ""
         share = f" {100 * done // total:3d} %" if total else ""
         self._percent = 100.0 * min(done, total) / total if total else self._percent
-        self._pending = f"{done}{of}{share}{'  ' + note if note else ''}"
+        self._pending = self._said = f"{done}{of}{share}{'  ' + note if note else ''}"
+        self._left = self._time_left(done, total)
         if time.monotonic() - self._shown_s >= MIN_INTERVAL_S:
             self._show()
 
@@ -38,15 +47,37 @@ class StageProgress:
         if not failed:
             self._percent = 100.0
         took = f"{time.monotonic() - self._started_s:.1f} s"
-        last = f"{self._pending}  " if self._pending else ""
+        last = f"{self._said}  " if self._said else ""
         self._pending = f"{last}{'failed after' if failed else 'done in'} {took}"
+        self._left, self._logged_s = "", float("-inf")
         self._show()
 
     def _show(self) -> None:
         self._shown_s = time.monotonic()
-        print(f"[{self.name}] {self._pending}", file=sys.stderr, flush=True)
-        self._update_artifact(self._pending or "")
+        line = f"{self._pending}{'  ' + self._left if self._left else ''}"
+        print(f"[{self.name}] {line}", file=sys.stderr, flush=True)
+        self._update_artifact(line)
+        if self._shown_s - self._logged_s >= LOG_INTERVAL_S:
+            self._logged_s = self._shown_s
+            self._log(f"[{self.name}] {line}")
         self._pending = None
+
+    def _time_left(self, done: int, total: int | None) -> str:
+        """How long the rest takes at the pace since the first call: work that goes on starts in its middle."""
+        now_s = time.monotonic()
+        if self._first is None:
+            self._first = (now_s, done)
+        since_s, before = self._first
+        if not total or done <= before or done >= total:
+            return ""
+        left_s = (now_s - since_s) / (done - before) * (total - done)
+        return f"about {duration(left_s)} left"
+
+    def _log(self, line: str) -> None:
+        if self._artifact_id is not None:  # inside a run
+            from prefect import get_run_logger
+
+            get_run_logger().info(line)
 
     def _create_artifact(self) -> "UUID | None":
         from prefect.context import get_run_context
@@ -83,7 +114,7 @@ def stage_progress(name: str) -> Iterator[StageProgress]:
     progress = StageProgress(name)
     try:
         yield progress
-    except BaseException:
+    except Exception:
         progress.finish(failed=True)
         raise
     progress.finish(failed=False)

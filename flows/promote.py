@@ -17,6 +17,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flows.evaluation_record import MEASURES_FILE, REFERENCE_FILE
+from flows.failures import tells_why
 from flows.profile import check_model_profile, load_profile
 from storage.typed_paths import TypedText
 from tasks.errors import RequestError
@@ -69,6 +70,7 @@ def check(params: PromoteParams) -> None:
 
 
 @flow(name="promote")
+@tells_why
 def promote(params: PromoteParams = PromoteParams()) -> dict:  # noqa: B008 (Prefect shows it as the default)
     """Moves the alias `champion` or leaves it, and keeps the decision with its figures on the version."""
     from flows.pages import write_pages

@@ -12,6 +12,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.cut_captions import say_what_is_cut
+from flows.failures import tells_why
 from flows.retrain_request import RetrainParams, RetrainRequest, nothing_new, read_request
 from flows.retrain_run import say, train_and_register
 
@@ -20,10 +21,14 @@ __all__ = ["RetrainParams", "check", "retrain"]
 
 def check(params: RetrainParams) -> None:
     """Raises RequestError or StorageError with one line when the request cannot be carried out."""
+    from storage.registry import Registry
+
     read_request(params)
+    Registry().check_artifacts()
 
 
 @flow(name="retrain")
+@tells_why
 def retrain(params: RetrainParams = RetrainParams()) -> dict:  # noqa: B008 (Prefect shows it as the default)
     """Trains on Ray, logs curves and held-out losses, and registers the result as `candidate`.
 

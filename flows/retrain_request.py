@@ -114,9 +114,13 @@ class RetrainRequest:
 def read_request(params: RetrainParams) -> RetrainRequest:
     """The request behind the parameters; RequestError or StorageError, one line, when it cannot be carried out."""
     from storage.dataset import ClipDataset
+    from tasks.cluster import check_gpus_here
     from tasks.training.splits import split_clips
 
     profile = load_profile(params.profile)
+    for part in ("temporal", "decoder") if params.part == "both" else (params.part,):
+        settings = profile.temporal if part == "temporal" else profile.decoder
+        check_gpus_here(f"{part}.num_workers", settings.num_workers if settings.use_gpu else 0)
     dataset = ClipDataset.open(params.dataset or str(home() / "datasets" / "tiny"))
     start, start_ref, encoder = _start(params, profile)
     request = RetrainRequest(params, profile, dataset, start, start_ref, encoder)

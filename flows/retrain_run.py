@@ -32,6 +32,7 @@ def train_and_register(request: RetrainRequest) -> dict[str, Any]:
 
     started_s = time.monotonic()
     registry = Registry()
+    registry.check_artifacts()
     with TrainingRecord.open(home() / "training", request.config(), request.params.fresh) as record:
         _settle_earlier_run(registry, record)
         if record.resumed:

@@ -58,7 +58,9 @@ def _default_home() -> Path:
             return runs
     import platformdirs
 
-    folder = platformdirs.user_data_path("vidrd", appauthor=False)
-    if not folder.is_absolute():
-        raise StorageError("VIDRD_HOME: this user has no home folder; name a folder for all that is kept")
-    return folder
+    try:
+        return platformdirs.user_data_path("vidrd", appauthor=False).expanduser().absolute()
+    except RuntimeError as error:
+        raise StorageError(
+            "VIDRD_HOME: this user has no home folder; name a folder for all that is kept"
+        ) from error

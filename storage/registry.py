@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -249,6 +250,23 @@ class Registry:
                     **reference,
                 )
         self.set_version_tags(version, tags or {})
+
+    def check_artifacts(self) -> None:
+        """StorageError when files cannot be left where the project's runs keep theirs: asked before hours of work."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        with one_line_errors(self.uri):
+            location = self.client.get_experiment(self._experiment_id()).artifact_location
+        try:
+            repository = get_artifact_repository(location)
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder, f"write-check-{uuid.uuid4().hex}.txt")
+                file.write_text("written to see whether it can be\n")
+                repository.log_artifact(str(file))
+                repository.delete_artifacts(file.name)
+        except Exception as error:  # a file system's, a store's or a server's
+            reason = getattr(error, "strerror", None) or first_line(self.uri, error)
+            raise StorageError(f"MLflow: files cannot be kept at {location}: {reason}") from error
 
     def _version(self, version: int) -> "ModelVersion":
         from mlflow.exceptions import MlflowException

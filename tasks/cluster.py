@@ -2,10 +2,18 @@
 
 import logging
 import os
+import secrets
+import signal
+import socket
+import tempfile
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tasks.errors import RequestError
+from tasks.guard import guard_children
 
 _PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,27 +26,97 @@ _QUIET_LOOPBACK_ENV = {
 }
 
 _STARTS = 3
+_ANSWER_S = 5.0
+_TEMP_DIR_BYTES = 107 - len("/ray/session_2026-11-28_20-43-37_123456_1234567/sockets/plasma_store")
+_TOKEN_ENV = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 def ensure_ray(num_cpus: int | None = None) -> None:
-    """Connect this process to Ray unless it is already connected.
+    """Connect this process to Ray unless it is already connected; RequestError when `$RAY_ADDRESS` cannot be joined.
 
     `num_cpus` is the number of CPU slots of a local session (default: the machine's cores); it is ignored
     when `$RAY_ADDRESS` names a cluster, which has sizes of its own.
     """
     for name, value in _QUIET_LOOPBACK_ENV.items():
         os.environ.setdefault(name, value)
+    check_cluster()
     import ray
 
     if ray.is_initialized():
         return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    with _own_sigterm():
+        if _joins_cluster():
+            _join()
+            return
+        guard_children()
+        # Ray would keep one in the user's home, which there may not be.
+        if not any(os.environ.get(name) for name in _TOKEN_ENV):
+            os.environ[_TOKEN_ENV[0]] = secrets.token_hex(32)
+        with _importable_by_workers(), warnings.catch_warnings():
+            # Ray forks only to execute another program, which is safe.
+            warnings.filterwarnings("ignore", message="lance is not fork-safe")
+            _start_local(num_cpus)
+
+
+def check_cluster() -> None:
+    """RequestError when `$RAY_ADDRESS` names a cluster that does not answer or wants a token that is not there.
+
+    Ray itself would try for six minutes. Nothing is imported or started here.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if not _joins_cluster():
         return
-    with _importable_by_workers(), warnings.catch_warnings():
-        # Ray forks only to execute another program, which is safe.
-        warnings.filterwarnings("ignore", message="lance is not fork-safe")
-        _start_local(num_cpus)
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        _check_token()
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host = host.strip("[]")
+    if not (host and port.isdigit() and 0 < int(port) < 65536) or "/" in host:
+        raise RequestError(
+            f"RAY_ADDRESS: {address!r} is no address of a cluster; write HOST:PORT or ray://HOST:PORT"
+        )
+    try:
+        with socket.create_connection((host, int(port)), timeout=_ANSWER_S) as connection:
+            speaks = os.environ.get("RAY_USE_TLS", "0") != "0" or _speaks_http2(connection)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RequestError(
+            f"RAY_ADDRESS: no Ray cluster answers at {address} ({reason}); start it, or unset the variable"
+        ) from error
+    if not speaks:
+        raise RequestError(
+            f"RAY_ADDRESS: what answers at {address} is no Ray cluster; its usual port is 6379"
+        )
+
+
+def check_gpus_here(field: str, gpus: int) -> None:
+    """RequestError when a session on this machine would lack GPUs; of a cluster that is joined nothing is known yet."""
+    if not gpus or _joins_cluster():
+        return
+    import torch
+
+    there = torch.cuda.device_count()
+    if there < gpus:
+        raise RequestError(
+            f"{field}: {gpus} workers need one GPU each, this machine has {there}; use another profile, "
+            "or name a cluster in RAY_ADDRESS"
+        )
+
+
+def room_for(each: Mapping[str, float]) -> int:
+    """How many workers that take so much of each resource the connected cluster holds at once."""
+    import ray
+
+    return sum(_room_on(node["Resources"], each) for node in ray.nodes() if node["Alive"])
+
+
+def check_room(field: str, workers: int, each: Mapping[str, float]) -> None:
+    """RequestError when the connected cluster can never hold so many workers: Ray would wait for ever."""
+    room = room_for(each)
+    if room < workers:
+        wanted = " and ".join(f"{amount:g} {kind}" for kind, amount in each.items() if amount)
+        raise RequestError(f"{field}: {workers} workers need {wanted} each, Ray has room for {room}")
 
 
 def shutdown_ray() -> None:
@@ -46,6 +124,68 @@ def shutdown_ray() -> None:
     import ray
 
     ray.shutdown()
+
+
+def _joins_cluster() -> bool:
+    return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Whether the other side greets as HTTP/2 does (RFC 9113, 3.4), over which Ray's processes speak: gRPC."""
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+    head = b""
+    with suppress(TimeoutError):
+        while len(head) < 9 and (part := connection.recv(9 - len(head))):
+            head += part
+    return head[3:4] == b"\x04"  # a frame of settings
+
+
+def _check_token() -> None:
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")
+    if not os.environ.get("RAY_AUTH_TOKEN") and not os.path.isfile(path):
+        raise RequestError(
+            f"RAY_AUTH_TOKEN: missing, and there is no file {path}; RAY_AUTH_MODE=token asks for the cluster's token"
+        )
+
+
+def _join() -> None:
+    import ray
+
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RequestError(f"RAY_ADDRESS: cannot join {os.environ['RAY_ADDRESS']}: {reason}") from error
+
+
+def _room_on(there: Mapping[str, float], each: Mapping[str, float]) -> int:
+    room = []
+    for kind, amount in each.items():
+        if amount:
+            # A worker's part of a GPU is of one GPU: two thirds of each of two are not one more.
+            shared = kind == "GPU" and amount < 1
+            whole = int(there.get(kind, 0))
+            room.append(whole * int(1 / amount + 1e-9) if shared else int(there.get(kind, 0) / amount + 1e-9))
+    return min(room, default=0)
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the process's answer to SIGTERM: Ray's own waits, and makes a crash of what Prefect has cancelled."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    from ray._private import utils
+
+    before, setter = signal.getsignal(signal.SIGTERM), getattr(utils, "set_sigterm_handler", None)
+    utils.set_sigterm_handler = lambda handler: None  # else it is there already while Ray starts
+    try:
+        yield
+    finally:
+        if setter is not None:
+            utils.set_sigterm_handler = setter
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _start_local(num_cpus: int | None) -> None:
@@ -64,6 +204,7 @@ def _start_local(num_cpus: int | None) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",
+                _temp_dir=_short_temp_dir(),
             )
             return
         except Exception as error:  # a bare Exception is what Ray raises
@@ -72,6 +213,20 @@ def _start_local(num_cpus: int | None) -> None:
             for leftover in set(psutil.Process().children(recursive=True)) - set(children):
                 with suppress(psutil.NoSuchProcess):
                     leftover.kill()
+
+
+def _short_temp_dir() -> str | None:
+    """A folder short enough for Ray's sockets, whose paths the kernel limits; None where Ray's own choice is one."""
+    chosen = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(os.fsencode(chosen)) <= _TEMP_DIR_BYTES:
+        return None
+    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+        if os.access(folder, os.W_OK | os.X_OK):
+            return f"{folder}/ray-{os.getuid()}"
+    raise RequestError(
+        f"TMPDIR: {chosen} is too long for Ray's sockets; set RAY_TMPDIR to a folder of at most "
+        f"{_TEMP_DIR_BYTES} characters"
+    )
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def test_flow_and_deployment_carry_the_same_name(name):
     tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
     decorators = [ast.unparse(decorator) for node in found for decorator in node.decorator_list]
-    assert decorators == [f"flow(name='{name}')"]
+    assert decorators == [f"flow(name='{name}')", "tells_why"]
 
 
 def test_two_of_them_run_on_schedules_whose_switch_the_file_leaves_alone():

@@ -11,7 +11,7 @@ from tasks.build.decoding import decode_source
 from tasks.build.judge import ClipJudge
 from tasks.build.recipe import Digests, Recipe
 from tasks.build.writing import RowWriter
-from tasks.cluster import ensure_ray
+from tasks.cluster import check_room, ensure_ray, room_for
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError, RequestError
 
@@ -48,9 +48,11 @@ class Pool:
         resources = ray.cluster_resources()
         cpus, gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
         build = recipe.build
-        num_judges = build.judges or (max(1, int(gpus / build.judge_gpus)) if gpus else cpus)
+        num_judges = build.judges or (max(1, room_for({"GPU": build.judge_gpus})) if gpus else cpus)
         # A judge takes a quarter of a minute to start: for little work one is sooner done than several.
         num_judges = min(num_judges, -(-items // ITEMS_PER_JUDGE))
+        if gpus:
+            check_room("build.judge_gpus", num_judges, {"GPU": build.judge_gpus})
         threads = None if gpus else max(1, cpus // num_judges)
         # A worker that is killed comes back; one whose models cannot be loaded does not.
         options = {"max_restarts": -1, "max_task_retries": 3, "num_cpus": 0, "scheduling_strategy": "SPREAD"}

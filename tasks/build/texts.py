@@ -24,8 +24,8 @@ def write_text_states(writer: DatasetWriter, model: str, report: Callable[[str],
     import ray
 
     report(f"text states of {len(captions)} captions")
-    gpus = min(1, int(ray.cluster_resources().get("GPU", 0)))
-    # One actor: text is a small part of the work, and on a GPU machine it gets one.
+    # One actor: text is a small part of the work. Where the judges hold every GPU it shares one of theirs.
+    gpus = min(1, int(ray.available_resources().get("GPU", 0)))
     encoder = ray.remote(num_cpus=0, num_gpus=gpus, max_restarts=-1, max_task_retries=3)(_Encoder).remote(
         model
     )

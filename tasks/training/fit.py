@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tasks.cluster import ensure_ray
+from tasks.cluster import check_room, ensure_ray
 from tasks.errors import RequestError
 from tasks.peak_memory import PeakMemory
 
@@ -68,6 +68,7 @@ def measure_fit(config: dict[str, Any]) -> Fit:
     from tasks.training.worker import settings_of
 
     gpus = 1 if settings_of(config).use_gpu else 0
+    check_room(f"{config['part']}.use_gpu", 1, {"CPU": 1, "GPU": gpus})
     try:
         fit: Fit = ray.get(ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_measure).remote(config))
     except ray.exceptions.RayTaskError as error:

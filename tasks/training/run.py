@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.cluster import ensure_ray
+from tasks.cluster import check_room, ensure_ray
 from tasks.errors import RequestError
 from tasks.progress import OnProgress
 from tasks.training.advice import to_need_less_memory
@@ -52,7 +52,7 @@ def run_training(
     started_s = time.monotonic()
     _prepare_ray_train()
     ensure_ray()  # before Ray is imported: it reads its settings then
-    _check_resources(settings, config["part"])
+    check_workers_fit(settings, config["part"])
     store = checkpoint_store(config, settings, folder)
     store.take_failure()
     told = {"digest": store.config_digest, "checkpoints": store.place}
@@ -88,18 +88,18 @@ def _fit(
     Ray's own checkpoints are not used: a crash while Ray writes the list of them would lose all.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import LoggingConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     from tasks.training.reports import heard_by
+    from tasks.training.trainer import Trainer
     from tasks.training.worker import work
 
     # Ray Train silently continues a run whose name it has seen.
     run_name = f"{config['part']}-{uuid.uuid4().hex[:8]}"
     storage = folder.absolute() / "ray-train"
     with heard_by(watcher, on_progress, settings.steps) as queue:
-        trainer = TorchTrainer(
+        trainer = Trainer(
             work,
             train_loop_config=config | {"queue": queue},
             scaling_config=ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
@@ -144,12 +144,7 @@ def _prepare_ray_train() -> None:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 
-def _check_resources(settings: TrainingSettings, part: str) -> None:
-    """Ray Train would wait for ever for processors that the cluster does not have."""
-    import ray
-
+def check_workers_fit(settings: TrainingSettings, part: str) -> None:
+    """RequestError when Ray Train would wait for ever for processors that the cluster does not have."""
     kind = "GPU" if settings.use_gpu else "CPU"
-    there = int(ray.cluster_resources().get(kind, 0))
-    if there < settings.num_workers:
-        wanted = f"{settings.num_workers} workers need one {kind} each"
-        raise RequestError(f"{part}.num_workers: {wanted}, Ray has {there}")
+    check_room(f"{part}.num_workers", settings.num_workers, {kind: 1})

@@ -1,0 +1,59 @@
+"""Whether a database that an address names can be used: asked before work begins, in one line, without the password."""
+
+import importlib
+import socket
+
+from storage.errors import StorageError
+
+_ANSWER_S = 5
+
+
+def check_database(variable: str, address: str) -> None:
+    """StorageError that names the variable when a database server is away, refuses us, or its driver is missing.
+
+    `address` is SQLAlchemy's of a PostgreSQL; any other is left alone.
+    """
+    if not address.startswith("postgresql"):
+        return
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError) as error:
+        raise StorageError(f"{variable}: not the address of a database") from error
+    shown = f"{url.drivername}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+    host = url.host if not (url.host or "").startswith("/") else None  # else a socket of this machine
+    driver = "asyncpg" if url.drivername.endswith("+asyncpg") else "psycopg2"
+    try:
+        importlib.import_module(driver)
+        if host:
+            socket.create_connection((host, url.port or 5432), timeout=_ANSWER_S).close()
+        _connect(url.set(drivername="postgresql").render_as_string(hide_password=False), driver)
+    except ImportError as error:
+        raise StorageError(
+            f"{variable}: {shown} needs the driver {driver}, which is not installed; pip install 'vidrd[server]'"
+        ) from error
+    except Exception as error:  # each driver has its own kinds
+        told = getattr(error, "strerror", None) or str(error)
+        lines = [line.strip() for line in told.splitlines() if line.strip()]
+        told = (lines or [type(error).__name__])[0]
+        if url.password:
+            told = told.replace(str(url.password), "***")
+        raise StorageError(f"{variable}: {shown} cannot be used: {told}") from error
+
+
+def _connect(address: str, driver: str) -> None:
+    if driver == "asyncpg":
+        import asyncio
+
+        import asyncpg  # type: ignore[import-untyped]
+
+        async def connect() -> None:
+            await (await asyncpg.connect(address, timeout=_ANSWER_S)).close()
+
+        asyncio.run(connect())
+        return
+    import psycopg2  # type: ignore[import-untyped]
+
+    psycopg2.connect(address, connect_timeout=_ANSWER_S).close()

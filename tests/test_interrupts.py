@@ -1,0 +1,129 @@
+"""Ctrl-C and SIGTERM: every command ends within ten seconds, in one line, and leaves no process."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+LIMIT_S = 10.0
+
+# What libraries do when they are interrupted: they tell it, take their time, and end with an error of their own.
+PROGRAM = """
+import atexit, hashlib, logging, sys, time
+from flows.interrupts import watch
+interrupts = watch(["vidrd", "retrain", "--dataset", "my data"])
+def work():
+    print("ready", flush=True)
+    {work}
+try:
+    work()
+except BaseException as error:
+    if not interrupts.is_cause_of(error):
+        raise
+    interrupts.say()
+    sys.exit(interrupts.exit_code)
+"""
+WORK = {
+    "sleeps": "time.sleep(600)",
+    "computes where no handler runs": "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)",
+    "tells and raises": (
+        "\n    try:\n        time.sleep(600)\n    except KeyboardInterrupt:\n"
+        "        logging.error('Crash detected!'); print('retrying', file=sys.stderr); raise ValueError('lost')"
+    ),
+    "hangs at its end": "atexit.register(time.sleep, 600); time.sleep(600)",
+    "hears nothing": "\n    while True:\n        try:\n            time.sleep(600)\n        except BaseException: pass",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+@pytest.mark.parametrize("work", WORK.values(), ids=WORK.keys())
+def test_a_signal_ends_any_work_in_one_line(work, number):
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(work=work)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout.readline() == "ready\n"
+        before_s = time.monotonic()
+        program.send_signal(number)
+        _, told = program.communicate(timeout=60)
+        took_s = time.monotonic() - before_s
+    assert told == "interrupted; to go on: vidrd retrain --dataset 'my data'\n"
+    assert program.returncode == 128 + number
+    assert took_s < LIMIT_S
+
+
+def test_a_second_signal_ends_it_at_once():
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(work=WORK["hears nothing"])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        program.stdout.readline()
+        before_s = time.monotonic()
+        while time.monotonic() < before_s + 60 and program.poll() is None:
+            program.send_signal(signal.SIGINT)
+            try:
+                program.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                continue
+        assert time.monotonic() - before_s < 4
+        assert program.stderr.read().count("interrupted") == 1
+
+
+def _run(*arguments: str, home: Path) -> subprocess.Popen:
+    environment = os.environ | {"VIDRD_HOME": str(home)}
+    environment.pop("PREFECT_HOME", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+HOW = {
+    "ctrl-c": lambda pid: os.killpg(pid, signal.SIGINT),  # as a terminal sends it
+    "sigterm": lambda pid: os.kill(pid, signal.SIGTERM),
+    "sigterm to all": lambda pid: os.killpg(pid, signal.SIGTERM),  # as a service manager sends it
+    "kill -9": lambda pid: os.kill(pid, signal.SIGKILL),
+    "kill -9 of all": lambda pid: os.killpg(pid, signal.SIGKILL),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
+@pytest.mark.parametrize("command", ["build-dataset", "retrain"])
+def test_a_command_ends_and_leaves_nothing(command, how, tmp_path, request):
+    arguments, line = [command], r"\[build-dataset\] [1-9]\d*/"  # some sources are done: Ray is at it
+    if command == "retrain":
+        dataset = request.getfixturevalue("training_clips")
+        arguments, line = ["retrain", "--dataset", str(dataset), "--part=temporal"], "loss"
+    with _run(*arguments, home=tmp_path / "home") as process:
+        lines = iter(process.stdout.readline, "")
+        assert any(re.search(line, told) for told in lines), "it ended before it was interrupted"
+        family = [(child, child.cmdline()) for child in psutil.Process(process.pid).children(recursive=True)]
+        before_s = time.monotonic()
+        how(process.pid)
+        process.wait(timeout=60)
+        took_s = time.monotonic() - before_s
+        rest = "".join(lines)
+    left = psutil.wait_procs([process for process, _ in family], timeout=30)[1]
+    assert not left, [name for process, name in family if process in left]
+    assert len(family) > 5
+    if process.returncode == -signal.SIGKILL:
+        return
+    assert process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert took_s < LIMIT_S
+    told = [line for line in rest.splitlines() if not line.startswith("[")]
+    assert told == [f"interrupted; to go on: vidrd {' '.join(arguments)}"]
