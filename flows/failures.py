@@ -10,6 +10,8 @@ from typing import ParamSpec, TypeVar, get_type_hints
 
 from pydantic import ValidationError
 
+from flows.sigterm import heard_sigterm, let_sigterm_through_ray
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -51,8 +53,11 @@ def tells_why(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
     @functools.wraps(work)
     def told(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        let_sigterm_through_ray()
         try:
             return work(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            raise heard_sigterm() or interrupt from None
         except Exception as error:
             from prefect import get_run_logger
             from prefect.exceptions import MissingContextError
