@@ -80,20 +80,24 @@ def test_up_serves_until_interrupted_and_leaves_no_process(tmp_home):
     ports = [f"--prefect-port={_free_port()}", f"--mlflow-port={_free_port()}"]
     command = [sys.executable, "-m", "flows.cli", "up", *ports]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as up:
-        assert up.stdout is not None
-        assert any("in another terminal" in line for line in up.stdout), "it ended before it was up"
-        assert running_services() is not None
-        listed = subprocess.run(
-            [sys.executable, "-m", "prefect", "deployment", "ls"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert "build-dataset/build-dataset" in listed.stdout
-        children = psutil.Process(up.pid).children(recursive=True)
-        up.send_signal(signal.SIGINT)
-        assert up.wait(timeout=120) == 0
+        try:
+            assert up.stdout is not None
+            assert any("in another terminal" in line for line in up.stdout), "it ended before it was up"
+            assert running_services() is not None
+            listed = subprocess.run(
+                [sys.executable, "-m", "prefect", "deployment", "ls"],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+            )
+            assert "build-dataset/build-dataset" in listed.stdout
+            children = psutil.Process(up.pid).children(recursive=True)
+            up.send_signal(signal.SIGINT)
+            assert up.wait(timeout=120) == 0
+        except BaseException:
+            up.kill()  # or the block would wait for it for ever
+            raise
     assert len(children) >= 3
     assert not [child for child in children if child.is_running()]
     assert running_services() is None

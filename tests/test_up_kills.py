@@ -101,6 +101,8 @@ def busy(processes: int) -> Iterator[None]:
 
 @pytest.fixture
 def up(tmp_home, monkeypatch) -> Iterator[Up]:
+    import prefect.client.orchestration  # noqa: F401 - before one runs, which our plugin would set for all tests
+
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     tmp_home.mkdir()
     up = Up(tmp_home)
