@@ -22,6 +22,7 @@ from flows.profile import Profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
 from storage.typed_paths import TypedPath, TypedText
+from tasks import markdown
 from tasks.build.thresholds import SET_HERE, Asked, Thresholds, thresholds_in_force
 from tasks.errors import RequestError
 
@@ -228,6 +229,8 @@ def _show(result: dict[str, Any], dataset_dir: Path) -> None:
     if quarantine.num_rows:
         columns = ["corpus", "source_uri", "stage", "error", "attempts"]
         rows = quarantine.select(columns).slice(0, SHOWN_QUARANTINE).to_pylist()
+        # Prefect's page takes the texts of a table's cells for Markdown.
+        rows = [{name: markdown.text(value) for name, value in row.items()} for row in rows]
         create_table_artifact(
             rows, key="quarantine", description=f"of {quarantine.num_rows} quarantined sources"
         )
@@ -249,6 +252,6 @@ def _as_markdown(result: dict[str, Any]) -> str:
         **{f"captions cut for {role}": cut["cut"] for role, cut in (result["cut_captions"] or {}).items()},
     }
     seconds = ", ".join(f"{stage} {value} s" for stage, value in result["seconds"].items())
-    rows = [f"| {name} | {count} |" for name, count in counts.items()]
-    head = f"`{result['dataset']}@{result['tag']}`\n\n| | |\n|---|---|"
-    return "\n".join([head, *rows, "", f"Time, stages summed over workers: {seconds}"])
+    title = markdown.code(f"{result['dataset']}@{result['tag']}")
+    rows = markdown.table(("", ""), counts.items())
+    return "\n".join([title, "", *rows, "", f"Time, stages summed over workers: {markdown.text(seconds)}"])

@@ -20,6 +20,7 @@ from flows.environment import prepare
 from flows.failures import error_line
 from flows.interrupts import unwatch, watch
 from flows.surroundings import check_surroundings
+from flows.terminal import tell
 from storage.typed_paths import typed_path
 
 app = typer.Typer(
@@ -56,7 +57,7 @@ def main() -> None:
             message = error_line(error)
             if message is None:
                 raise
-            print(f"error: {message}", file=sys.stderr)
+            tell(f"error: {message}")
             code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -155,7 +156,7 @@ def _show_retrain_plan(values: dict[str, Any]) -> None:
     from flows.retrain_request import RetrainParams
 
     params = RetrainParams(**{name: value for name, value in values.items() if value is not None})
-    print(as_markdown(make_plan(params), params), end="")
+    tell(as_markdown(make_plan(params), params).rstrip("\n"), error=False)
 
 
 @app.command()

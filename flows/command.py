@@ -11,6 +11,7 @@ from typing import Any
 from flows.environment import prepare
 from flows.failures import error_line
 from flows.surroundings import check_surroundings
+from flows.terminal import tell
 from tasks.errors import RequestError
 from tasks.guard import guard_children
 
@@ -19,7 +20,7 @@ def print_json(result: Any) -> None:
     """What a command found or did, for eyes and machines."""
     from storage.json_files import to_json
 
-    print(to_json(result, indent=2, default=str))
+    tell(to_json(result, indent=2, default=str), error=False)
 
 
 def run_flow(module_name: str, flow_name: str, params_name: str, **values: Any) -> None:

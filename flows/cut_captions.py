@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
+from flows.terminal import tell
+from storage.visible import visible
 from tasks.captions.cut_captions import cut_lines
 
 
@@ -16,5 +17,5 @@ def say_what_is_cut(
     from prefect import get_run_logger
 
     for line in cut_lines(counts or {}, what):
-        print(f"[{command}] {line}", file=sys.stderr, flush=True)
-        get_run_logger().info("%s", line)
+        tell(f"[{command}] {line}")
+        get_run_logger().info("%s", visible(line))

@@ -7,7 +7,6 @@ another action; the others need neither Prefect nor Ray.
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.command import print_json, run_flow
+from flows.terminal import tell
 from storage.typed_paths import expanded, typed_path
 from tasks.errors import RequestError
 
@@ -248,7 +248,7 @@ def plan(
     }
     given = {name: value for name, value in asked.items() if value is not None}
     result = make_plan(PlanParams(profile=profile, **given))
-    print(as_markdown(result), file=sys.stderr)
+    tell(as_markdown(result))
     print_json(result)
 
 

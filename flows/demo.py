@@ -18,6 +18,7 @@ from flows.command import start_prefect
 from flows.environment import prepare
 from flows.interrupts import watch
 from flows.stages import MemoryWatch, StageLog
+from flows.terminal import tell
 from storage.home import home, set_home
 
 PROFILE = "tiny"
@@ -48,7 +49,7 @@ def main() -> int:
             raise
         log = folder / "demo.log"
         log.write_text("".join(traceback.format_exception(failure)), encoding="utf-8")
-        print(f"error: {failure} (details: {_short(log)})", file=sys.stderr)
+        tell(f"error: {failure} (details: {_short(log)})")
         return 1
     return 0
 

@@ -31,6 +31,7 @@ from flows.evaluation_report import as_markdown
 from flows.failures import tells_why
 from flows.profile import check_model_profile, load_profile
 from flows.progress import stage_progress
+from tasks import markdown
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (
         return evaluate_videos(params, params.videos)
     nothing = _nothing_to_evaluate(params)
     if nothing is not None:
-        create_markdown_artifact(nothing + "\n", key="evaluation", description="nothing was evaluated")
+        create_markdown_artifact(
+            markdown.text(nothing) + "\n", key="evaluation", description="nothing was evaluated"
+        )
         return {"evaluated": False, "reason": nothing}
     check(params)
     started_s = time.monotonic()

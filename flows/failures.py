@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar, get_type_hints
 
 from pydantic import ValidationError
 
-from flows.sigterm import heard_sigterm, let_sigterm_through_ray
+from storage.visible import visible
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ def reason(error: BaseException) -> str:
     if isinstance(cause, BaseException):
         return reason(cause)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return error_line(error) or ": ".join([type(error).__name__, *lines[:1]])
+    return visible(error_line(error) or ": ".join([type(error).__name__, *lines[:1]]))
 
 
 class UnexpectedError(RuntimeError):
@@ -53,11 +53,8 @@ def tells_why(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
     @functools.wraps(work)
     def told(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        let_sigterm_through_ray()
         try:
             return work(*args, **kwargs)
-        except KeyboardInterrupt as interrupt:
-            raise heard_sigterm() or interrupt from None
         except Exception as error:
             from prefect import get_run_logger
             from prefect.exceptions import MissingContextError

@@ -6,7 +6,6 @@ prefect deployment run generate/generate
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -20,8 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.failures import tells_why
 from flows.profile import check_model_profile, load_profile
 from flows.progress import stage_progress
+from flows.terminal import tell
 from storage.home import home
 from storage.typed_paths import TypedPath, TypedText
+from storage.visible import visible
+from tasks import markdown
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 from tasks.output_folders import check_output_file
@@ -90,10 +92,7 @@ def generate(params: GenerateParams = GenerateParams(prompt=EXAMPLE_PROMPT)) -> 
     sampling = params.sampling or load_profile(params.profile).sampling
     model_dir, model_ref, version = _resolve(params)
     if params.model is None and version is None:
-        print(
-            f"no {CHAMPION_REF} yet: using {model_ref}; retrain, evaluate and promote make one",
-            file=sys.stderr,
-        )
+        tell(f"no {CHAMPION_REF} yet: using {model_ref}; retrain, evaluate and promote make one")
     jobs = _jobs(params)
     ensure_ray()
     with stage_progress("generate") as on_progress:
@@ -214,14 +213,15 @@ def _resolve(params: GenerateParams) -> tuple[Path, str, int | None]:
 def _write_manifest(jobs: list[_Job]) -> None:
     """Writes manifest.tsv beside the videos: the folder is then a captioned corpus and a seed list in one."""
     rows = ["file\tcaption\tseed"]
-    rows += [f"{job.out_mp4.name}\t{job.prompt.replace(chr(9), ' ')}\t{job.seed}" for job in jobs]
+    rows += [f"{job.out_mp4.name}\t{visible(' '.join(job.prompt.split()))}\t{job.seed}" for job in jobs]
     (jobs[0].out_mp4.parent / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _as_markdown(result: dict) -> str:
+    head = ("prompt", "seed", "frames", "file")
     rows = [
-        f"| {video['prompt'].replace('|', ' ')} | {video['seed']} | {video['frames']} | `{video['file']}` |"
+        (video["prompt"], video["seed"], video["frames"], markdown.Code(video["file"]))
         for video in result["videos"]
     ]
-    head = ["| prompt | seed | frames | file |", "|---|---|---|---|"]
-    return "\n".join([f"Model `{result['model']}`, {result['seconds']} s", "", *head, *rows])
+    about = f"Model {markdown.code(result['model'])}, {result['seconds']} s"
+    return "\n".join([about, "", *markdown.table(head, rows)])

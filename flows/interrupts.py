@@ -13,7 +13,6 @@ import shlex
 import signal
 import threading
 import time
-from contextlib import suppress
 
 _STOP_WITHIN_S = 7.0
 _ONE_TIME_S = 1.0
@@ -59,8 +58,7 @@ class Interrupts:
     def say(self) -> None:
         """Print the one line, once."""
         if self._say_once.acquire(blocking=False):
-            with suppress(OSError):  # whoever was to read it may be gone
-                os.write(self._terminal if self._terminal >= 0 else 2, f"{self._line}\n".encode())
+            os.write(self._terminal if self._terminal >= 0 else 2, f"{self._line}\n".encode())
 
     def _interrupt(self, number: int, _: object) -> None:
         self._hear(number)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from flows.profile import Profile, load_profile
+from flows.terminal import tell
 from storage.builds import last_noted
 from storage.typed_paths import expanded
 from tasks.tiny_world.place import is_in_tiny_world
@@ -41,4 +41,4 @@ def print_note_on_own_footage(
         return  # said of all parameters together
     note = note_on_own_footage(load_profile(profile), media)
     if note is not None:
-        print(f"note: {note}", file=sys.stderr, flush=True)
+        tell(f"note: {note}")

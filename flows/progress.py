@@ -1,12 +1,14 @@
 """Progress of long work: lines in the terminal and, inside a Prefect run, a progress artifact."""
 
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+from flows.terminal import tell
+from storage.visible import visible
+from tasks import markdown
 from tasks.report.report import duration
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class StageProgress:
     def _show(self) -> None:
         self._shown_s = time.monotonic()
         line = f"{self._pending}{'  ' + self._left if self._left else ''}"
-        print(f"[{self.name}] {line}", file=sys.stderr, flush=True)
+        tell(f"[{self.name}] {line}")
         self._update_artifact(line)
         if self._shown_s - self._logged_s >= LOG_INTERVAL_S:
             self._logged_s = self._shown_s
@@ -77,7 +79,7 @@ class StageProgress:
         if self._artifact_id is not None:  # inside a run
             from prefect import get_run_logger
 
-            get_run_logger().info(line)
+            get_run_logger().info(visible(line))
 
     def _create_artifact(self) -> "UUID | None":
         from prefect.context import get_run_context
@@ -90,7 +92,9 @@ class StageProgress:
         from prefect.artifacts import create_progress_artifact
 
         key = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
-        created = create_progress_artifact(progress=0.0, key=f"progress-{key}", description=self.name)
+        created = create_progress_artifact(
+            progress=0.0, key=f"progress-{key}", description=markdown.text(self.name)
+        )
         return cast("UUID", created)  # outside an event loop it is no coroutine
 
     def _update_artifact(self, description: str) -> None:
@@ -101,11 +105,12 @@ class StageProgress:
         from prefect.exceptions import PrefectException
 
         try:
-            update_progress_artifact(self._artifact_id, progress=self._percent, description=description)
+            words = markdown.text(description)
+            update_progress_artifact(self._artifact_id, progress=self._percent, description=words)
         except (httpx.HTTPError, PrefectException) as error:
             # Hours of work do not end because the server that shows them is away.
             self._artifact_id = None
-            print(f"[{self.name}] progress is no longer shown in Prefect: {error}", file=sys.stderr)
+            tell(f"[{self.name}] progress is no longer shown in Prefect: {error}")
 
 
 @contextmanager

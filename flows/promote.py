@@ -20,6 +20,7 @@ from flows.evaluation_record import MEASURES_FILE, REFERENCE_FILE
 from flows.failures import tells_why
 from flows.profile import check_model_profile, load_profile
 from storage.typed_paths import TypedText
+from tasks import markdown
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _decide(registry: Registry, params: PromoteParams) -> dict[str, Any]:
 
 def _unchanged(model: str, version: int) -> dict[str, Any]:
     reason = f"Version {version} is the champion already."
-    create_markdown_artifact(reason + "\n", key="promote", description="nothing to decide")
+    create_markdown_artifact(markdown.text(reason) + "\n", key="promote", description="nothing to decide")
     return {
         "model": model,
         "version": version,
@@ -165,7 +166,7 @@ def _roll_back(registry: Registry) -> dict[str, Any]:
     reason = f"Version {champion} was rolled back to its predecessor, version {before}."
     registry.set_version_tags(champion, _tags("rolled back", reason, champion=before))
     registry.set_alias(CHAMPION, before)
-    create_markdown_artifact(reason + "\n", key="promote", description="a rollback")
+    create_markdown_artifact(markdown.text(reason) + "\n", key="promote", description="a rollback")
     return {
         "version": before,
         "promoted": False,
@@ -249,16 +250,12 @@ def decision_markdown(version: int, champion: int | None, decision: Decision, pr
     """The verdict, or what it would be, and every figure of both, with the interval of their difference."""
     verdict_word = _WORDS[decision.verdict][proposed]
     beside = "none" if champion is None else f"version {champion}"
-    lines = [
-        f"Version {version} **{verdict_word}**: {decision.reason}",
-        "",
-    ]
+    about = f"Version {version} **{verdict_word}**: {markdown.text(decision.reason)}"
     if not decision.comparisons:
-        return "\n".join(lines)
-    lines += [
-        f"| figure | decides | champion ({beside}) | candidate (version {version}) | difference, 95% interval | |",
-        "|---|---|---:|---:|---:|---|",
-    ]
+        return about + "\n"
+    versions = f"champion ({beside})", f"candidate (version {version})"
+    head = ("figure", "decides", *versions, "difference, 95% interval", "")
+    rows = []
     for seen in decision.comparisons:
         before = "" if seen.champion is None else f"{seen.champion.value:.4g}"
         difference = ""
@@ -267,7 +264,5 @@ def decision_markdown(version: int, champion: int | None, decision: Decision, pr
                 f"{seen.difference.value:.4g} ({seen.difference.low:.4g} to {seen.difference.high:.4g})"
             )
         mark = "" if seen.role == "shown" else ("passes" if seen.passes else "fails")
-        lines.append(
-            f"| {seen.name} | {seen.role} | {before} | {seen.candidate.value:.4g} | {difference} | {mark} |"
-        )
-    return "\n".join(lines) + "\n"
+        rows.append((seen.name, seen.role, before, f"{seen.candidate.value:.4g}", difference, mark))
+    return "\n".join([about, "", *markdown.table(head, rows)]) + "\n"

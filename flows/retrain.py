@@ -15,6 +15,7 @@ from flows.cut_captions import say_what_is_cut
 from flows.failures import tells_why
 from flows.retrain_request import RetrainParams, RetrainRequest, nothing_new, read_request
 from flows.retrain_run import say, train_and_register
+from tasks import markdown
 
 __all__ = ["RetrainParams", "check", "retrain"]
 
@@ -38,7 +39,7 @@ def retrain(params: RetrainParams = RetrainParams()) -> dict:  # noqa: B008 (Pre
     request = read_request(params)
     if params.only_if_new and (reason := _nothing_new(request)):
         say(reason)
-        create_markdown_artifact(f"{reason}\n", key="retrain", description="nothing to train")
+        create_markdown_artifact(f"{markdown.text(reason)}\n", key="retrain", description="nothing to train")
         return {"trained": False, "reason": reason, **request.tags()}
     cut = cut_captions(request)
     say_what_is_cut("retrain", cut)
@@ -70,20 +71,23 @@ def _nothing_new(request: RetrainRequest) -> str | None:
 
 
 def _as_markdown(result: dict[str, Any]) -> str:
-    model = f"`{result['model']}` ({result['alias']})" if result["registered"] else result["reason"]
+    model = markdown.text(result.get("reason", ""))
+    if result["registered"]:
+        model = f"{markdown.code(result['model'])} ({result['alias']})"
     lines = [
-        f"{model}, trained on `{result['dataset']}@{result['dataset_tag']}`",
+        f"{model}, trained on {markdown.code(result['dataset'] + '@' + result['dataset_tag'])}",
         "",
-        "| part | steps | seconds | first loss | last loss | held-out: fresh | base | candidate |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
+    head = ("part", "steps", "seconds", "first loss", "last loss", "held-out: fresh", "base", "candidate")
+    rows = []
     for part, figures in result["parts"].items():
         heldout = [f"{figures['heldout'][whose]['loss']:.4f}" for whose in ("fresh", "base", "candidate")]
         losses = [f"{figures[name]:.4f}" for name in ("first_loss", "last_loss")]
         cells = [part, str(figures["steps"]), f"{figures['seconds']:.0f}", *losses, *heldout]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
+    lines += markdown.table(head, rows, numbers=True)
     sources = {part: figures["heldout_source"] for part, figures in result["parts"].items()}
-    lines += ["", *(f"Held out for {part}: {source}." for part, source in sources.items())]
+    lines += ["", *(f"Held out for {part}: {markdown.text(source)}." for part, source in sources.items())]
     left_out = [part for part, figures in result["parts"].items() if not figures["kept"]]
     lines += [f"The {part} came out no better than it was and was left out." for part in left_out]
     return "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from flows.retrain_request import RetrainParams, RetrainRequest, read_request
+from tasks import markdown
 
 if TYPE_CHECKING:
     from tasks.training.fit import Fit
@@ -32,23 +33,25 @@ def plan(params: RetrainParams) -> list[Fit]:
 def as_markdown(fits: list[Fit], params: RetrainParams) -> str:
     """The plan as a table for people, and what it rests on."""
     request = read_request(params)
-    lines = [f"# Plan of a retraining on {request.dataset_ref}, profile {request.profile.name}", ""]
-    lines += [f"| | {' | '.join(fit.part for fit in fits)} |", f"|---|{'---:|' * len(fits)}"]
-    lines += _row("device", [fit.device for fit in fits])
-    lines += _row("trained parameters", [_millions(fit.trained_parameters) for fit in fits])
-    lines += _row("frozen parameters", [_millions(fit.frozen_parameters) for fit in fits])
+    title = f"Plan of a retraining on {request.dataset_ref}, profile {request.profile.name}"
+    lines = [f"# {markdown.text(title)}", ""]
+    rows: list[tuple[str, ...]] = []
+    rows += _row("device", [fit.device for fit in fits])
+    rows += _row("trained parameters", [_millions(fit.trained_parameters) for fit in fits])
+    rows += _row("frozen parameters", [_millions(fit.frozen_parameters) for fit in fits])
     for name in _MEMORY:
-        lines += _row(
+        rows += _row(
             f"memory: {_SAID.get(name, name)}", [_gib(getattr(fit, f"{name}_bytes")) for fit in fits]
         )
-    lines += _row("memory of a worker, all in all", [_gib(fit.needed_bytes) for fit in fits])
-    lines += _row("memory of the device", [_gib(fit.capacity_bytes) for fit in fits])
-    lines += _row("clips to train on", [str(fit.train_clips) for fit in fits])
-    lines += _row("steps per epoch", [f"{fit.steps_per_epoch:.1f}" for fit in fits])
-    lines += _row("steps", [str(fit.steps) for fit in fits])
-    lines += _row("seconds per step", [_seconds(fit.seconds_per_step) for fit in fits])
-    lines += _row("time of all steps", [_time(fit.seconds) for fit in fits])
-    lines += ["", *(f"- {line}" for line in _notes(fits, request))]
+    rows += _row("memory of a worker, all in all", [_gib(fit.needed_bytes) for fit in fits])
+    rows += _row("memory of the device", [_gib(fit.capacity_bytes) for fit in fits])
+    rows += _row("clips to train on", [str(fit.train_clips) for fit in fits])
+    rows += _row("steps per epoch", [f"{fit.steps_per_epoch:.1f}" for fit in fits])
+    rows += _row("steps", [str(fit.steps) for fit in fits])
+    rows += _row("seconds per step", [_seconds(fit.seconds_per_step) for fit in fits])
+    rows += _row("time of all steps", [_time(fit.seconds) for fit in fits])
+    lines += markdown.table(("", *(fit.part for fit in fits)), rows, numbers=True)
+    lines += ["", *(f"- {markdown.text(line)}" for line in _notes(fits, request))]
     return "\n".join(lines) + "\n"
 
 
@@ -71,8 +74,8 @@ def _notes(fits: list[Fit], request: RetrainRequest) -> list[str]:
     return notes
 
 
-def _row(name: str, values: list[str]) -> list[str]:
-    return [f"| {name} | {' | '.join(values)} |"]
+def _row(name: str, values: list[str]) -> list[tuple[str, ...]]:
+    return [(name, *values)]
 
 
 def _millions(count: int) -> str:

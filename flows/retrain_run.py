@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from flows.progress import stage_progress
 from flows.retrain_request import RetrainRequest
+from flows.terminal import tell
 from flows.training_watcher import MlflowWatcher
 from storage.home import home
+from storage.visible import visible
 from tasks.training.not_finite import in_one_line
 from tasks.training.record import TrainingRecord
 from tasks.training.result import TrainingResult
@@ -86,8 +87,8 @@ def say(line: str) -> None:
     """One line for whoever looks: the terminal, and the log of the flow run."""
     from prefect import get_run_logger
 
-    print(f"[retrain] {line}", file=sys.stderr, flush=True)
-    get_run_logger().info(line)
+    tell(f"[retrain] {line}")
+    get_run_logger().info(visible(line))
 
 
 def _settle_earlier_run(registry: Registry, record: TrainingRecord) -> None:

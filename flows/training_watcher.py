@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from flows.terminal import tell
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class MlflowWatcher:
             write()
         except StorageError as error:
             if not self._is_away:
-                print(f"[retrain {self._part}] {error}; training goes on", file=sys.stderr, flush=True)
+                tell(f"[retrain {self._part}] {error}; training goes on")
             self._is_away = True
         else:
             self._is_away = False

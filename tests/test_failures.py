@@ -71,27 +71,3 @@ def test_called_without_a_run_the_error_stays_as_it_is():
 
     with pytest.raises(ValueError, match="first"):
         work()
-
-
-def test_sigterm_gets_out_of_a_call_that_lets_only_ctrl_c_through():
-    """As Ray's calls do: they raise a KeyboardInterrupt of their own instead."""
-    import os
-    import signal
-
-    from prefect.exceptions import TerminationSignal
-    from prefect.utilities.engine import capture_sigterm
-
-    def call_into_ray() -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            signal.pause()
-        except KeyboardInterrupt:
-            pass
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, lambda *_: None)  # Prefect hands it on at the end
-    try:
-        with pytest.raises(TerminationSignal), capture_sigterm():
-            tells_why(call_into_ray)()
-    finally:
-        signal.signal(signal.SIGTERM, before)

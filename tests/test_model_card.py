@@ -119,7 +119,7 @@ def test_its_values_are_those_of_the_training(dataset, model, tiny_profile):
     assert [quirks[f"Q{n}"][1] for n in (1, 2, 3, 4, 7)] == [
         *("attention", "on", "crossfade", "reversed", "unit"),
     ]
-    assert "| VAE `decode_window` | 6 |" in card
+    assert "| `vae.decode_window` | 6 |" in card
     assert str(dataset.folder) not in card and str(Path(tiny_profile.model).parent) not in card
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.json_files import read_json, write_json
+from tasks import markdown
 from vidrd_model.metrics.intervals import Estimate
 
 
@@ -63,15 +64,14 @@ def read_results(folder: Path, names: Sequence[str]) -> list[Result]:
 def as_markdown(result: Result) -> str:
     """A table in which each figure has its 95% interval beside it."""
     columns = result.columns
-    lines = [f"## {result.name}", "", result.question, ""]
-    lines.append(f"| variant | clips | n | {' | '.join(columns)} | |")
-    lines.append(f"|---|---:|---:|{'---:|' * len(columns)}---|")
+    rows: list[tuple[object, ...]] = []
     for row in [*result.rows, *([result.real] if result.real else [])]:
         cells = [printed(row.figures.get(name)) for name in columns]
-        lines.append(
-            f"| {row.label} | {row.num_clips or ''} | {row.n} | {' | '.join(cells)} | {row.remark} |"
-        )
-    return "\n".join([*lines, "", *(f"- {note}" for note in result.notes)]) + "\n"
+        rows.append((row.label, row.num_clips, row.n, *cells, row.remark))
+    table = markdown.table(("variant", "clips", "n", *columns, ""), rows, numbers=True)
+    notes = (f"- {markdown.text(note)}" for note in result.notes)
+    title = [f"## {markdown.text(result.name)}", "", markdown.text(result.question), ""]
+    return "\n".join([*title, *table, "", *notes]) + "\n"
 
 
 def printed(figure: Estimate | float | None) -> str:

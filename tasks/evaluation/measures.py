@@ -237,7 +237,9 @@ def load_measures(path: Path) -> tuple[Measures | None, dict[str, Any]]:
         return (Measures(**_all_columns(columns)) if columns else None), about
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise RequestError(f"{path}: damaged, holds no measures: {reason}; remove it and evaluate again") from error
+        raise RequestError(
+            f"{path}: damaged, holds no measures: {reason}; remove it and evaluate again"
+        ) from error
 
 
 def _all_columns(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tasks import markdown
 from tasks.report.page import duration, size
 
 HOUR_S = 3600
+_CORPUS_HEAD = (
+    "corpus", "kind", "sources", "sampled", "failed", "clips a source", "kept", "bytes a source", "time a source"
+)  # fmt: skip
 
 
 def as_markdown(plan: Mapping[str, Any]) -> str:
     """Tables of totals, stages and corpora, then the assumptions."""
     lines = [
-        f"# {plan['sources']:,} sources, profile {plan['profile']}",
-        f"Measured on {plan['measured_on']}. For {_machines(plan['machines'])}:",
+        f"# {plan['sources']:,} sources, profile {markdown.text(plan['profile'])}",
+        f"Measured on {markdown.text(plan['measured_on'])}. For {_machines(plan['machines'])}:",
         "",
-        "| | estimate | low | high |",
-        "|---|---:|---:|---:|",
+    ]
+    totals = [
         _row("time", plan["hours"], _hours),
         *(_row(f"time of the {on}s", hours, _hours) for on, hours in plan["hours_by_resource"].items()),
         _row("clips made", plan["clips"], _count),
@@ -25,24 +29,20 @@ def as_markdown(plan: Mapping[str, Any]) -> str:
         _row("storage", plan["bytes"], size),
     ]
     if plan["cost"] is not None:
-        lines.append(_row("cost", plan["cost"], lambda cost: f"{cost:,.2f}"))
-    lines += ["", _limit(plan), "", "| stage | on | of one core or GPU |", "|---|---|---:|"]
-    for name, stage in plan["stages"].items():
-        lines.append(f"| {name} | {stage['on']} | {_hours(stage['hours_of_one']['value'])} |")
-    lines += [
-        "",
-        "| corpus | kind | sources | sampled | failed | clips a source | kept | bytes a source | time a source |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
-        *(_corpus(corpus) for corpus in plan["corpora"]),
-        "",
-        "Assumed:",
-        *(f"- {assumption}" for assumption in plan["assumptions"]),
+        totals.append(_row("cost", plan["cost"], lambda cost: f"{cost:,.2f}"))
+    stages = [
+        (name, stage["on"], _hours(stage["hours_of_one"]["value"])) for name, stage in plan["stages"].items()
     ]
+    lines += markdown.table(("", "estimate", "low", "high"), totals, numbers=True)
+    lines += ["", _limit(plan), ""]
+    lines += markdown.table(("stage", "on", "of one core or GPU"), stages, numbers=True)
+    lines += ["", *markdown.table(_CORPUS_HEAD, map(_corpus, plan["corpora"]), numbers=True)]
+    lines += ["", "Assumed:", *(f"- {markdown.text(assumption)}" for assumption in plan["assumptions"])]
     return "\n".join(lines)
 
 
-def _row(name: str, estimate: Mapping[str, float], show: Callable[[float], str]) -> str:
-    return f"| {name} | {show(estimate['value'])} | {show(estimate['low'])} | {show(estimate['high'])} |"
+def _row(name: str, estimate: Mapping[str, float], show: Callable[[float], str]) -> tuple[str, ...]:
+    return name, show(estimate["value"]), show(estimate["low"]), show(estimate["high"])
 
 
 def _hours(hours: float) -> str:
@@ -62,7 +62,8 @@ def _limit(plan: Mapping[str, Any]) -> str:
     limit, enough = plan["limit"], plan["enough"]
     if limit["stage"] is None:
         return "No stage took any time: no source of the sample could be used."
-    told = f"The limit is `{limit['stage']}`, {100 * limit['share']:.0f} % of the time of the {limit['on']}s."
+    stage = markdown.code(limit["stage"])
+    told = f"The limit is {stage}, {100 * limit['share']:.0f} % of the time of the {limit['on']}s."
     if enough is None:
         return told
     machines = plan["machines"]
@@ -72,10 +73,16 @@ def _limit(plan: Mapping[str, Any]) -> str:
     )
 
 
-def _corpus(corpus: Mapping[str, Any]) -> str:
+def _corpus(corpus: Mapping[str, Any]) -> tuple[object, ...]:
     kept = "\u2013" if corpus["kept_share"] is None else f"{100 * corpus['kept_share']:.0f} %"
     return (
-        f"| {corpus['name']} | {corpus['kind']} | {corpus['sources']:,} | {corpus['sampled']} | {corpus['failed']} "
-        f"| {corpus['clips_per_source']:.2f} | {kept} | {size(corpus['bytes_per_source'])} "
-        f"| {1000 * sum(corpus['seconds_per_source'].values()):.0f} ms |"
+        corpus["name"],
+        corpus["kind"],
+        f"{corpus['sources']:,}",
+        corpus["sampled"],
+        corpus["failed"],
+        f"{corpus['clips_per_source']:.2f}",
+        kept,
+        size(corpus["bytes_per_source"]),
+        f"{1000 * sum(corpus['seconds_per_source'].values()):.0f} ms",
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from storage.visible import visible
 from tasks.errors import RequestError
 
 _VERDICTS = {"promote": "Promoted", "refuse": "Not promoted", "cannot-judge": "Cannot be judged"}
@@ -24,6 +25,7 @@ def write_page(template: str, path: Path, **values: Any) -> Path:
         loader=PackageLoader("tasks.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -44,6 +46,11 @@ def write_page(template: str, path: Path, **values: Any) -> Path:
         partial.unlink(missing_ok=True)
         raise RequestError(f"{path}: cannot be written: {error.strerror}") from error
     return path
+
+
+def _shown(value: Any) -> Any:
+    """Text of others as it reads; numbers and the page's own parts as they are."""
+    return visible(value, keep="\n") if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def duration(seconds: float) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+from storage.visible import visible
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
@@ -30,13 +31,15 @@ def line(x1: float, y1: float, x2: float, y2: float, name: str) -> str:
 
 def text(x: float, y: float, words: str, name: str, anchor: str) -> str:
     """Escaped words of a CSS class; `anchor` is start, middle or end."""
-    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+    return (
+        f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(visible(words))}</text>'
+    )
 
 
 def svg(width: int, height: int, label: str, parts: Sequence[str]) -> Markup:
     """A whole picture that takes the width of the page's column; `label` is for those who cannot see it."""
     return Markup(
-        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(visible(label))}">'
         + "".join(parts)
         + "</svg>"
     )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from storage.visible import visible
+from tasks import markdown
 from tasks.training.result import heldout_outcome
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def _front_matter(lineage: Lineage) -> str:
         "tags": _TAGS,
     }
     # Strings and lists of JSON are YAML, whatever characters a name has.
-    lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
+    lines = (f"{name}: {visible(json.dumps(value, ensure_ascii=False))}" for name, value in values.items())
     return "\n".join(["---", *lines, "---", "", ""])
 
 
@@ -93,17 +95,19 @@ def _title(dataset: ClipDataset, lineage: Lineage) -> str:
     trained = " and ".join(lineage.parts)
     about = (
         f"A text-to-video model of VidRD ([Reuse and Diffuse](https://arxiv.org/abs/2309.03549)), profile "
-        f"`{lineage.profile}`: {trained} fine-tuned on the dataset `{dataset.folder.name}`, {dataset.tag}."
+        f"{markdown.code(lineage.profile)}: {trained} fine-tuned on the dataset {markdown.code(dataset.folder.name)}, "
+        f"{markdown.text(dataset.tag)}."
     )
-    return f"# VidRD {lineage.profile}, {dataset.folder.name} {dataset.tag}\n\n{about}\n"
+    title = markdown.text(f"VidRD {lineage.profile}, {dataset.folder.name} {dataset.tag}")
+    return f"# {title}\n\n{about}\n"
 
 
 def _model(lineage: Lineage) -> str:
     rows = [
-        ("base model", f"`{_public_name(lineage.base)}`"),
+        ("base model", markdown.Code(_public_name(lineage.base))),
         ("licence of the base model", lineage.base_licence),
-        ("training started from", f"`{_public_name(lineage.start)}`"),
-        ("code", f"`{lineage.git_commit}`"),
+        ("training started from", markdown.Code(_public_name(lineage.start))),
+        ("code", markdown.Code(lineage.git_commit)),
     ]
     return f"## Model\n\n{_table(('', ''), rows)}"
 
@@ -114,7 +118,7 @@ def _data(folder: Path, dataset: ClipDataset) -> str:
     clips = dataset.clips_table(["corpus", "kind", "licence", "fps"], split="train")
     rates = sorted({f"{rate:g}" for rate in clips["fps"].to_pylist()}, key=float)
     facts = [
-        ("dataset", f"`{dataset.folder.name}`"),
+        ("dataset", markdown.Code(dataset.folder.name)),
         ("tag", dataset.tag),
         ("version of its clips", str(dataset.version)),
         ("frames per clip (N)", str(frames)),
@@ -160,20 +164,20 @@ def _quirks(folder: Path) -> str:
     unet, vae = _config(folder, "unet", TemporalUNet), _config(folder, "vae", TemporalVAE)
     pipeline = _config(folder, None, VidRDPipeline)
     rows = [
-        ("Q1", "UNet `frame_embedding`", unet["frame_embedding"]),
-        ("Q2", "`temporal_decoder`", "on" if pipeline["temporal_decoder"] else "off"),
-        ("Q3", "`seam`", pipeline["seam"]),
-        ("Q4", "`full_prompt_noise`", pipeline["full_prompt_noise"]),
-        ("Q7", "`noise_deviation`", pipeline["noise_deviation"]),
-        ("", "VAE `decode_window`", vae["decode_window"]),
+        ("Q1", "unet.frame_embedding", unet["frame_embedding"]),
+        ("Q2", "temporal_decoder", "on" if pipeline["temporal_decoder"] else "off"),
+        ("Q3", "seam", pipeline["seam"]),
+        ("Q4", "full_prompt_noise", pipeline["full_prompt_noise"]),
+        ("Q7", "noise_deviation", pipeline["noise_deviation"]),
+        ("", "vae.decode_window", vae["decode_window"]),
     ]
-    texts = [tuple(str(cell) for cell in row) for row in rows]
+    texts = [(quirk, markdown.Code(setting), str(value)) for quirk, setting, value in rows]
     return f"## Settings where the release has quirks\n\n{_table(('quirk', 'setting', 'value'), texts)}"
 
 
 def _usage(dataset: ClipDataset, lineage: Lineage) -> str:
     caption = dataset.clips_table(["caption"], split="train")["caption"][0].as_py()
-    prompt = " ".join(caption.split())
+    prompt = visible(" ".join(caption.split()))
     frames = dataset.latent_shape[0]
     return (
         "## Use\n\n```python\nfrom vidrd_model import VidRDPipeline\n"
@@ -209,7 +213,4 @@ def _number(value: float | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |"
-
-    return "\n".join([line(head), f"|{'---|' * len(head)}", *map(line, rows)]) + "\n"
+    return "\n".join(markdown.table(head, rows)) + "\n"

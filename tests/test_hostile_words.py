@@ -1,0 +1,195 @@
+"""Captions, names, licences and prompts of an attacker are text in every output of every command."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows.build_dataset import _as_markdown as build_markdown
+from flows.evaluation_report import as_markdown as evaluation_markdown
+from flows.generate import _as_markdown as generate_markdown
+from flows.promote import decision_markdown
+from flows.proposal import as_markdown as proposal_markdown
+from flows.retrain import _as_markdown as retrain_markdown
+from storage.dataset import ClipDataset
+from tasks.ablation.results import Result, Row
+from tasks.ablation.results import as_markdown as ablation_markdown
+from tasks.evaluation.gate import Decision
+from tasks.plan.markdown import as_markdown as plan_markdown
+from tasks.report.decision import write_decision
+from tasks.tiny_world.drawing import Scene, draw_clip
+from tasks.tiny_world.media import write_image
+from tasks.training.model_card import CARD_FILE, write_model_card
+from tests.shown_words import ESCAPES, MARK, WORDS, assert_printable, check_markdown, check_page
+from tests.test_model_card import lineage
+
+HOSTILE = WORDS + ESCAPES
+
+
+def _plan() -> dict[str, Any]:
+    estimate = {"value": 1.0, "low": 0.5, "high": 2.0}
+    corpus = {
+        "name": HOSTILE, "kind": "images", "sources": 1, "sampled": 1, "failed": 0, "clips_per_source": 1.0,
+        "kept_share": None, "bytes_per_source": 9.0, "seconds_per_source": {"decode": 0.1},
+    }  # fmt: skip
+    return {
+        "sources": 10, "profile": HOSTILE, "measured_on": HOSTILE, "machines": {"cpus": 1, "gpus": 0},
+        "hours": estimate, "hours_by_resource": {"core": estimate}, "clips": estimate, "clips_kept": estimate,
+        "bytes": estimate, "cost": None, "limit": {"stage": "decode", "share": 1.0, "on": "core"}, "enough": None,
+        "stages": {"decode": {"on": "core", "hours_of_one": estimate}}, "corpora": [corpus],
+        "assumptions": [HOSTILE],
+    }  # fmt: skip
+
+
+def _evaluation() -> dict[str, Any]:
+    metric = {"value": 1.0, "low": 0.5, "high": 2.0, "protocol": HOSTILE, "n": 4}
+    unreadable = [{"file": HOSTILE, "error": HOSTILE}]
+    return {
+        "model": HOSTILE, "protocol": HOSTILE, "about": HOSTILE, "metrics": {"fvd": metric}, "lineage": HOSTILE,
+        "reference": {"folder": HOSTILE, "n": 4, "metrics": {}, "unreadable": unreadable},
+        "fvd_over_time": None, "unavailable": {"is": HOSTILE}, "setup": {HOSTILE: HOSTILE},
+    }  # fmt: skip
+
+
+def _build() -> dict[str, Any]:
+    counts = dict.fromkeys(
+        ("read", "skipped", "encoded", "rescored", "moved", "vanished", "dataset_clips"), 1
+    )
+    by = {"kept_by_kind": {HOSTILE: 1}, "rejected": {HOSTILE: 1}, "quarantined_by_stage": {HOSTILE: 1}}
+    by |= {"thresholds_set": {"clip_threshold": 0.5}, "cut_captions": {HOSTILE: {"cut": 1}}}
+    return {"dataset": HOSTILE, "tag": HOSTILE, "seconds": {HOSTILE: 1.0}} | counts | by
+
+
+def _retraining() -> dict[str, Any]:
+    losses = {whose: {"loss": 0.5} for whose in ("fresh", "base", "candidate")}
+    figures = {"steps": 1, "seconds": 1.0, "first_loss": 1.0, "last_loss": 0.5, "heldout": losses}
+    parts = {"temporal": figures | {"heldout_source": HOSTILE, "kept": True}}
+    return {
+        "model": HOSTILE,
+        "alias": "candidate",
+        "dataset": HOSTILE,
+        "dataset_tag": "t",
+        "parts": parts,
+        "registered": True,
+    }
+
+
+def _generation() -> dict[str, Any]:
+    video = {"prompt": HOSTILE, "seed": 7, "frames": 8, "file": HOSTILE}
+    return {"model": HOSTILE, "seconds": 1.0, "videos": [video, video]}
+
+
+WRITERS = {
+    "build": lambda: build_markdown(_build()),
+    "evaluation": lambda: evaluation_markdown(_evaluation()),
+    "generate": lambda: generate_markdown(_generation()),
+    "promote": lambda: decision_markdown(1, None, Decision("refuse", HOSTILE)),
+    "proposal": lambda: proposal_markdown(1, None, Decision("refuse", HOSTILE), "vidrd promote"),
+    "retrain": lambda: retrain_markdown(_retraining()),
+    "ablation": lambda: ablation_markdown(
+        Result(HOSTILE, HOSTILE, [Row(HOSTILE, 1, 4, {}, HOSTILE)], notes=[HOSTILE])
+    ),
+    "plan": lambda: plan_markdown(_plan()),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_every_markdown_shows_words_as_words(writer: str) -> None:
+    page = check_markdown(WRITERS[writer]())
+    assert MARK in page.text
+
+
+def test_a_decision_page_shows_words_as_words(tmp_path: Path) -> None:
+    content = Decision("refuse", HOSTILE).as_dict()
+    content |= {"candidate": 1, "champion": None, "setup": {HOSTILE: HOSTILE}}
+    page = check_page(write_decision(content, tmp_path / "decision.html").read_text(encoding="utf-8"))
+    assert WORDS in page.text
+
+
+@pytest.mark.slow
+def test_hostile_words_go_through_all_commands(
+    tmp_home: Path, tmp_path: Path, tiny_profile: Any, ray_session: None, prefect_session: None, capfd: Any
+) -> None:
+    """Build, info, report, generate, their artifacts, and the card of a model trained on it."""
+    from flows.cli import app
+
+    folder, corpora = tmp_path / "world", tmp_path / "corpora.toml"
+    escapes = ESCAPES.replace("\r", "")  # ends a row of a manifest
+    name = f"{MARK}<img src=x onerror={MARK}()>|`{escapes}`.png"
+    for number in range(4):
+        frame = draw_clip(Scene("red", "circle", "left"), np.random.default_rng(number))[0]
+        write_image(folder / f"{number}.png", frame)
+    write_image(folder / "named.png", draw_clip(Scene("blue", "square", "up"), np.random.default_rng(9))[0])
+    (folder / "named.png").rename(folder / name)
+    (folder / f"not{name}").write_text("no image")
+    rows = [[file.name, WORDS + escapes] for file in sorted(folder.iterdir())]
+    with (folder / "manifest.tsv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n")
+        table.writerows([["file", "caption"], *rows])
+    entry = {
+        "name": HOSTILE[:200],
+        "kind": "images",
+        "format": "folder",
+        "path": str(folder),
+        "licence": HOSTILE,
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in entry.items()]
+    corpora.write_text("\n".join(["[[corpus]]", *lines]), encoding="utf-8")
+    dataset = tmp_path / "data"
+    build = ["build-dataset", "--corpora", str(corpora), "--dataset", str(dataset), "--clip-threshold", "-1"]
+    page, prompts, out = tmp_path / "report.html", tmp_path / "prompts.txt", tmp_path / "videos"
+    prompts.write_text(f"{HOSTILE}\n=HYPERLINK({MARK})\n", encoding="utf-8")
+    shown = ""
+    for command in (
+        build,
+        ["dataset", "info", str(dataset)],
+        ["dataset", "report", str(dataset), "--out", str(page)],
+        ["generate", "--prompts", str(prompts), "--out-dir", str(out), "--clips", "1"],
+    ):
+        assert app(command, standalone_mode=False) in (0, None)
+        shown += "".join(capfd.readouterr())
+    with pytest.raises(Exception, match="nowhere") as caught:
+        app(["dataset", "info", f"{tmp_path}/nowhere{ESCAPES}"], standalone_mode=False)
+    assert_printable(str(caught.value))
+    assert MARK in shown
+    assert_printable(shown)
+
+    assert MARK in check_page(page.read_text(encoding="utf-8")).text
+    artifacts = _artifacts()
+    assert {"build-dataset", "quarantine", "generate"} <= set(artifacts)
+    for kind, data, description in artifacts.values():
+        check_markdown(description or "")
+        if kind == "markdown":
+            check_markdown(data)
+        elif kind == "table":
+            for row in json.loads(data):
+                for cell in row.values():
+                    check_markdown(str(cell))
+    assert MARK in artifacts["generate"][1] and MARK in artifacts["quarantine"][1]
+
+    manifest = list(csv.reader((out / "manifest.tsv").open(encoding="utf-8"), delimiter="\t"))
+    assert [row[0] for row in manifest] == ["file", "0001.mp4", "0002.mp4"]
+    assert all(len(row) == 3 for row in manifest) and manifest[2][1] == f"=HYPERLINK({MARK})"
+    assert_printable((out / "manifest.tsv").read_text(encoding="utf-8"))
+
+    model = Path(shutil.copytree(tiny_profile.model, tmp_path / "model"))
+    write_model_card(
+        model, ClipDataset.open(dataset), lineage(tiny_profile, base_licence=HOSTILE, start=HOSTILE)
+    )
+    card = (model / CARD_FILE).read_text(encoding="utf-8")
+    _, front, body = card.split("---\n", 2)
+    assert_printable(front)
+    _, _, text = body.partition("arxiv.org/abs/2309.03549)")  # its own link stands in the first line
+    assert MARK in check_markdown(text).text
+
+
+def _artifacts() -> dict[str, tuple[str | None, str, str | None]]:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        found = client.read_latest_artifacts()
+    return {str(a.key): (a.type, str(a.data), a.description) for a in found}
