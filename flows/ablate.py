@@ -24,11 +24,13 @@ from storage.typed_paths import TypedPath, TypedText
 from tasks.ablation.experiments import Experiment, experiments
 from tasks.ablation.settings import AblationSettings
 from tasks.errors import RequestError
+from tasks.generation.resolve import resolve_sampling
 from tasks.output_folders import check_output_folder
 
 if TYPE_CHECKING:
     from storage.registry import ResolvedModel
     from tasks.ablation.results import Result
+    from tasks.generation.settings import SamplingSettings
     from tasks.progress import OnProgress
 
 CHAMPION_REF = "models:/vidrd@champion"
@@ -72,10 +74,10 @@ def check(params: AblateParams) -> None:
         for folder in params.references:
             check_reference(_evaluation(params, folder))
         for ref in params.models:
-            _resolve(ref, params)
+            _sampling(_resolve(ref, params), params)
     if any(experiment.measured != "models" for experiment in wanted):
         check_reference(_evaluation(params, params.reference))
-        _resolve(params.model, params)
+        _sampling(_resolve(params.model, params), params)
     Registry().check_artifacts()
 
 
@@ -136,7 +138,8 @@ def _results(params: AblateParams, model: ResolvedModel, folder: Path, on_progre
     if not alone:
         return
     asked = _evaluation(params, params.reference)
-    evaluation, sampling = evaluation_settings(asked, profile), profile.sampling
+    evaluation = evaluation_settings(asked, profile)
+    sampling = _sampling(model, params)
     protocol = find_protocol(evaluation.protocol)
     networks, _ = find_networks(profile.clip)
     reference_dir = reference_folder(asked, profile)
@@ -166,11 +169,18 @@ def _cross_dataset(
     models = [_resolve(ref, params) for ref in params.models]
     return cross_dataset(
         experiment,
-        [Contestant(_label(model), model.folder, trained_digests(model.tags)[0]) for model in models],
+        [
+            Contestant(
+                _label(model),
+                model.folder,
+                _sampling(model, params),
+                trained_digests(model.tags)[0],
+            )
+            for model in models
+        ],
         {folder.name: folder for folder in params.references},
         profile.clip,
         evaluation_settings(_evaluation(params, params.references[0]), profile),
-        profile.sampling,
         on_progress,
     )
 
@@ -226,6 +236,11 @@ def _resolve(ref: str | None, params: AblateParams) -> ResolvedModel:
     model = resolve_model(ref)
     check_model_profile(model, profile)
     return model
+
+
+def _sampling(model: ResolvedModel, params: AblateParams) -> SamplingSettings:
+    """What the variants change: as the model was saved, else the profile's."""
+    return resolve_sampling(None, model.folder, load_profile(params.profile).sampling).settings
 
 
 def _only_models(params: AblateParams) -> bool:

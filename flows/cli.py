@@ -19,6 +19,7 @@ from flows.dataset_commands import AllowEmptyOption, LastProfileOption, dataset_
 from flows.environment import prepare
 from flows.failures import error_line
 from flows.interrupts import unwatch, watch
+from flows.sampling_options import sampling_options
 from flows.surroundings import check_surroundings
 from flows.terminal import tell
 from storage.typed_paths import typed_path
@@ -277,11 +278,30 @@ def generate(
         Path | None, typer.Option(parser=typed_path, metavar="DIR", help="The videos of --prompts.")
     ] = None,
     model: ChampionOption = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the sampler.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How closely the text is followed.")] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the video should not show.")
+    ] = None,
+    prompt_frames: Annotated[
+        int | None, typer.Option(metavar="M", help="Frames that the clip before guides.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Share of the last clip's noise; inf is all.")] = None,
+    beta: Annotated[float | None, typer.Option(metavar="0..1", help="Share of the guided steps.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frame rate of the file.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="In pixels.")] = None,
+    seam: Annotated[
+        str | None,
+        typer.Option(
+            metavar="keep|drop-duplicate|drop-prompt-frames|crossfade", help="How clips are joined."
+        ),
+    ] = None,
     profile: ProfileOption = "tiny",
 ) -> None:
     """Text to video, by default with the champion.
 
-    Writes an mp4 that ordinary players open, and a contact sheet beside it.
+    Writes an mp4 that ordinary players open, and a contact sheet beside it. How it is sampled is what these options
+    say, else what was saved with the model, else the profile's; the result says which.
 
     \b
     Example: vidrd generate "a red circle moving right" --clips 3 --seed 7 --out out.mp4
@@ -298,6 +318,17 @@ def generate(
         out=out,
         out_dir=out_dir,
         model=model,
+        sampling=sampling_options(
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            negative_prompt=negative_prompt,
+            prompt_frames=prompt_frames,
+            alpha=alpha,
+            beta=beta,
+            fps=fps,
+            size=size,
+            seam=seam,
+        ),
         profile=profile,
     )
 

@@ -33,6 +33,7 @@ from flows.profile import check_model_profile, load_profile
 from flows.progress import stage_progress
 from tasks import markdown
 from tasks.errors import RequestError
+from tasks.generation.resolve import resolve_sampling
 
 if TYPE_CHECKING:
     from storage.registry import Registry, ResolvedModel
@@ -46,7 +47,9 @@ def check(params: EvaluateParams) -> None:
     if params.videos is not None:
         check_videos(params)
     else:
-        check_model_profile(resolve_model(model_ref(params)), load_profile(params.profile))
+        model, profile = resolve_model(model_ref(params)), load_profile(params.profile)
+        check_model_profile(model, profile)
+        resolve_sampling(None, model.folder, profile.sampling)
         check_reference(params)
     Registry().check_artifacts()
 
@@ -106,18 +109,21 @@ def _evaluate(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
 
     profile = load_profile(params.profile)
     trained_on, unknown = trained_digests(model.tags)
+    resolved = resolve_sampling(None, model.folder, profile.sampling)
     with stage_progress("evaluate") as on_progress:
         evaluation = evaluate_model(
             model.folder,
             reference_folder(params, profile),
             profile.clip,
             evaluation_settings(params, profile),
-            profile.sampling,
+            resolved.settings,
             trained_on,
             on_progress,
         )
     report = {"model": model.ref, "model_version": model.version, **evaluation.report}
     say_what_is_cut("evaluate", report["cut_prompts"], "prompts")
+    # Not how clips are joined: every frame is shown, so that seams can be measured.
+    report["sampling"] = {name: how for name, how in resolved.as_dict().items() if name != "seam"}
     report["lineage"] = (
         unknown or f"none of the reference files is among the {len(trained_on)} it was trained on"
     )

@@ -36,6 +36,8 @@ def as_markdown(report: Mapping[str, Any]) -> str:
         lines += [f"- {markdown.code(item['file'])}: {markdown.text(item['error'])}" for item in unreadable]
     setup = ((name, markdown.Code(value)) for name, value in report["setup"].items())
     lines += ["", *markdown.table(("set-up", ""), setup)]
+    if "sampling" in report:
+        lines += ["", *markdown.table(("sampled with", "", "from"), sampled_rows(report["sampling"]))]
     return "\n".join(lines) + "\n"
 
 
@@ -58,3 +60,8 @@ def _over_time(sliding: Mapping[str, Any] | None, protocol: str) -> list[str]:
     return [
         f"\nFVD of the window from each frame on ({protocol}, n = {sliding['n']} long videos): {windows}."
     ]
+
+
+def sampled_rows(sampling: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """Rows of a table: each setting, its value, and where it comes from."""
+    return [(name, markdown.Code(how["value"]), how["from"]) for name, how in sampling.items()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.evaluation_report import sampled_rows
 from flows.failures import tells_why
 from flows.profile import check_model_profile, load_profile
 from flows.progress import stage_progress
@@ -25,6 +26,7 @@ from storage.typed_paths import TypedPath, TypedText
 from storage.visible import visible
 from tasks import markdown
 from tasks.errors import RequestError
+from tasks.generation.resolve import resolve_sampling
 from tasks.generation.settings import SamplingSettings
 from tasks.output_folders import check_output_file
 
@@ -54,7 +56,9 @@ class GenerateParams(BaseModel):
         None, description=f"a folder or reference; none: {CHAMPION_REF}, before it the profile's model"
     )
     profile: TypedText = "tiny"
-    sampling: SamplingSettings | None = Field(None, description="none: the profile's")
+    sampling: SamplingSettings | None = Field(
+        None, description="what is not named is as saved with the model, else the profile's"
+    )
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ def check(params: GenerateParams) -> None:
             raise RequestError(f"out: {job.out_mp4} must end in .mp4")
         if job.out_mp4.is_dir():
             raise RequestError(f"out: {job.out_mp4} is a folder; name a file in it")
-    load_profile(params.profile)
-    _resolve(params)
+    profile = load_profile(params.profile)
+    resolve_sampling(params.sampling, _resolve(params)[0], profile.sampling)
 
 
 @flow(name="generate")
@@ -89,17 +93,21 @@ def generate(params: GenerateParams = GenerateParams(prompt=EXAMPLE_PROMPT)) -> 
 
     check(params)
     started = time.monotonic()
-    sampling = params.sampling or load_profile(params.profile).sampling
     model_dir, model_ref, version = _resolve(params)
+    resolved = resolve_sampling(params.sampling, model_dir, load_profile(params.profile).sampling)
+    sampling = resolved.settings
     if params.model is None and version is None:
         tell(f"no {CHAMPION_REF} yet: using {model_ref}; retrain, evaluate and promote make one")
     jobs = _jobs(params)
     ensure_ray()
+    unread = _tell_unread(model_dir, jobs, sampling.negative_prompt)
     with stage_progress("generate") as on_progress:
         videos = _write_videos(model_dir, jobs, params.clips, sampling, on_progress)
     result = {
         "model": model_ref,
         "model_version": version,
+        "sampling": resolved.as_dict(),
+        "unread": unread,
         "videos": [_summary(videos[index]) for index in sorted(videos)],
         "seconds": round(time.monotonic() - started, 2),
     }
@@ -133,6 +141,22 @@ def _write_videos(
         for file in open_files.values():
             file.abandon()
     return videos
+
+
+def _tell_unread(model_dir: Path, jobs: list[_Job], negative_prompt: str) -> list[dict[str, str]]:
+    """Says which words of the prompts are never read, and returns it for whoever reads the result."""
+    from tasks.generation.unread import unread_texts
+
+    texts = [
+        ("prompt" if place == 0 else "then", text) for job in jobs for place, text in enumerate(job.texts)
+    ]
+    unread = unread_texts(model_dir, [*texts, ("negative_prompt", negative_prompt)])
+    for found in unread:
+        words = visible(found.lost)
+        tell(
+            f"[generate] warning: {found.name} is longer than the model reads; these words are lost: {words}"
+        )
+    return [asdict(found) for found in unread]
 
 
 def _summary(video: GeneratedVideo) -> dict:
@@ -224,4 +248,5 @@ def _as_markdown(result: dict) -> str:
         for video in result["videos"]
     ]
     about = f"Model {markdown.code(result['model'])}, {result['seconds']} s"
-    return "\n".join([about, "", *markdown.table(head, rows)])
+    sampled = markdown.table(("setting", "value", "from"), sampled_rows(result["sampling"]))
+    return "\n".join([about, "", *markdown.table(head, rows), "", *sampled])

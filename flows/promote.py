@@ -8,6 +8,7 @@ prefect deployment run promote/promote
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from flows.comparable import champion_setup, shown_differences
 from flows.evaluation_record import MEASURES_FILE, REFERENCE_FILE
 from flows.failures import tells_why
 from flows.profile import check_model_profile, load_profile
@@ -94,12 +96,13 @@ def verdict(registry: Registry, version: int, champion: int | None, profile: str
     from tasks.evaluation.measures import Measures, load_measures
     from tasks.evaluation.protocols import find_protocol
 
-    setup = _common_setup(registry, version, champion)
+    setup, of_champion = _common_setup(registry, version, champion)
+    setups = {version: setup, champion: of_champion}
     protocol = find_protocol(registry.version_tags(version).get("evaluation.protocol", ""))
     with tempfile.TemporaryDirectory() as name:
 
         def rows(of: int, file: str) -> Measures:
-            path = fetch_evaluation(registry, of, setup, file, Path(name))
+            path = fetch_evaluation(registry, of, setups[of], file, Path(name))
             try:
                 found = load_measures(path)[0]
             except RequestError as error:
@@ -127,7 +130,8 @@ def _decide(registry: Registry, params: PromoteParams) -> dict[str, Any]:
         return _unchanged(params.model, version)
     decision = verdict(registry, version, champion, params.profile)
     _version(params)  # again, after the minutes that comparing may take
-    _record(registry, version, champion, decision, params.profile)
+    unlike = shown_differences(registry, version, champion)
+    _record(registry, version, champion, decision, params.profile, unlike)
     if decision.promote:
         registry.set_alias(CHAMPION, version)
     result = {
@@ -137,10 +141,14 @@ def _decide(registry: Registry, params: PromoteParams) -> dict[str, Any]:
         "reason": decision.reason,
         "champion": version if decision.promote else champion,
         "champion_before": champion,
+        "sampled_unlike": unlike,
         **decision.as_dict(),
     }
+    shown = [f"- sampled unlike: {name} {markdown.text(values)}" for name, values in unlike.items()]
     create_markdown_artifact(
-        decision_markdown(version, champion, decision), key="promote", description="the gate"
+        "\n".join([decision_markdown(version, champion, decision), *shown]),
+        key="promote",
+        description="the gate",
     )
     return result
 
@@ -203,22 +211,32 @@ def _version(params: PromoteParams) -> int:
     return version
 
 
-def _common_setup(registry: Registry, version: int, champion: int | None) -> str:
-    """The set-up of the version's last evaluation, under which the champion must have been evaluated too."""
-    from storage.evaluation_files import SETUP_TAG, was_evaluated
+def _common_setup(registry: Registry, version: int, champion: int | None) -> tuple[str, str]:
+    """The set-up of the version's last evaluation, and the champion's that may be compared with it."""
+    from storage.evaluation_files import SETUP_TAG
 
     setup = registry.version_tags(version).get(SETUP_TAG)
     if setup is None:
         raise RequestError(f"model: version {version} has no recorded evaluation; run vidrd evaluate first")
-    if champion is not None and not was_evaluated(registry, champion, setup, MEASURES_FILE):
+    if champion is None:
+        return setup, setup
+    of_champion = champion_setup(registry, version, setup, champion)
+    if of_champion is None:
         raise RequestError(
             f"model: the champion, version {champion}, was not evaluated as version {version} was (protocol, number, "
-            "prompts, seeds, real clips); run vidrd evaluate --beside-champion"
+            "prompts, seeds, real clips, frame rate, frames, size); run vidrd evaluate --beside-champion"
         )
-    return setup
+    return setup, of_champion
 
 
-def _record(registry: Registry, version: int, champion: int | None, decision: Decision, profile: str) -> None:
+def _record(
+    registry: Registry,
+    version: int,
+    champion: int | None,
+    decision: Decision,
+    profile: str,
+    unlike: Mapping[str, str],
+) -> None:
     """The decision as tags of the version and as a page among its files: why it is, or is not, champion."""
     from storage.evaluation_files import SETUP_TAG, keep_evaluation
     from storage.json_files import write_json
@@ -228,6 +246,7 @@ def _record(registry: Registry, version: int, champion: int | None, decision: De
     setup = {name: value for name, value in tags.items() if name.startswith("evaluation.")}
     gate = load_profile(profile).evaluation.gate.model_dump()
     setup |= {f"gate.{name}": value for name, value in gate.items()}
+    setup |= {f"sampling.{name}": values for name, values in unlike.items()}
     content = decision.as_dict() | {"candidate": version, "champion": champion, "setup": setup}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

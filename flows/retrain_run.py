@@ -152,9 +152,11 @@ def _train(part: str, request: RetrainRequest, model: str, work_dir: Path, run: 
 def _register(
     registry: Registry, request: RetrainRequest, results: Mapping[str, TrainingResult], run: Run
 ) -> int:
-    from tasks.training.model_card import Lineage, TrainedPart, write_model_card
+    from tasks.generation.resolve import save_sampling
+    from tasks.training.model_card import Lineage, TrainedPart, clip_size, write_model_card
 
     folder = list(results.values())[-1].folder
+    save_sampling(folder, request.profile.sampling, clip_size(folder, request.dataset))
     lineage = Lineage(
         profile=request.profile.name,
         base=request.profile.model,

@@ -33,6 +33,13 @@ def was_evaluated(registry: Registry, version: int, setup: str, file: str) -> bo
     return f"{_FOLDER}/{setup}/{file}" in {info.path for info in found}
 
 
+def evaluated_setups(registry: Registry, version: int) -> list[str]:
+    """The set-ups under which a version was ever evaluated."""
+    with one_line_errors(registry.uri):
+        found = registry.client.list_artifacts(registry.version_run(version), _FOLDER)
+    return sorted(info.path.removeprefix(f"{_FOLDER}/") for info in found if info.is_dir)
+
+
 def fetch_evaluation(registry: Registry, version: int, setup: str, file: str, folder: Path) -> Path:
     """A file of an evaluation, copied below `folder`."""
     target = Path(tempfile.mkdtemp(prefix=f"version-{version}-", dir=folder))

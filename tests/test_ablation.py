@@ -38,6 +38,7 @@ from tasks.evaluation.settings import EvaluationSettings, GateSettings
 from tasks.generation.settings import SamplingSettings
 from tasks.report.ablation import write_ablation
 from tests.i3d_files import i3d_checkpoint
+from tests.saved_settings import without_saved_settings
 from vidrd_model.metrics.intervals import Estimate
 from vidrd_model.seams import SEAMS, SeamJoiner
 
@@ -355,8 +356,9 @@ def test_the_flow_leaves_tables_charts_a_page_and_a_run(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     fetch("i3d", given=i3d_checkpoint())
     text = (PROJECT / "infra/profiles/tiny/profile.toml").read_text()
-    for part in ("model", "clip"):
-        text = text.replace(f'"./{part}"', f'"{getattr(tiny_profile, part)}"')
+    unsaid = without_saved_settings(Path(tiny_profile.model), tmp_path / "model")
+    for part, folder in (("model", unsaid), ("clip", tiny_profile.clip)):
+        text = text.replace(f'"./{part}"', f'"{folder}"')
     quick = tmp_path / "profile.toml"
     quick.write_text(text.replace("num_inference_steps = 20", "num_inference_steps = 2"))
     asked = AblateParams(
@@ -380,11 +382,10 @@ def test_models_stand_against_references(
     told: list[str] = []
     result = cross_dataset(
         experiments(bench.base, bench.settings)["cross-dataset"],
-        [Contestant("first", small_model)],
+        [Contestant("first", small_model, bench.base)],
         {"world": tmp_path / "world" / "reference"},
         bench.networks.clip,
         bench.evaluation,
-        bench.base,
         lambda done, total, note: told.append(f"{done}/{total} {note}"),
     )
     assert told == ["0/1 cross-dataset: first on world"]

@@ -155,11 +155,12 @@ def test_a_model_damaged_on_purpose_is_refused(
     damage_unet(damaged, share=1.0)
     settings = tiny_profile.evaluation.model_copy(update={"num_videos": 8, "long_videos": 2})
     sampling = tiny_profile.sampling.model_copy(update={"num_inference_steps": 8})
+    own = sampling.model_copy(update={"guidance_scale": 5.0})
     good, bad = (
-        evaluate_model(folder, reference_dir, tiny_profile.clip, settings, sampling)
-        for folder in (Path(tiny_profile.model), damaged)
+        evaluate_model(folder, reference_dir, tiny_profile.clip, settings, chosen)
+        for folder, chosen in ((Path(tiny_profile.model), sampling), (damaged, own))
     )
-    assert good.setup_digest == bad.setup_digest
+    assert good.setup_digest == bad.setup_digest  # each model is sampled at its own settings
 
     def promotes(candidate: Measures, champion: Measures | None) -> bool:
         return decide(candidate, champion, good.reference, find_protocol("tiny"), settings.gate).promote

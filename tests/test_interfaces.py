@@ -72,9 +72,7 @@ OF_EVERY_COMMAND = ["--help", "--profile", "--set", "--json"]
 NOT_YET = {
     "dataset plan": {"DATASET"},
     "generate": {
-        *("--continue", "--image", "--steps", "--guidance", "--negative-prompt", "--alpha", "--beta"),
-        *("--prompt-frames", "--fps", "--size", "--seam", "--scheduler", "--device", "--lora"),
-        *("--clips-at-once", "--force"),
+        *("--continue", "--image", "--scheduler", "--device", "--lora", "--clips-at-once", "--force"),
     },
 }
 NO_COMMAND_YET = {

@@ -115,6 +115,7 @@ def test_its_values_are_those_of_the_training(dataset, model, tiny_profile):
     assert trained["trained"] == ["paper, 12345 parameters"] and trained["seed"] == ["11"]
     assert trained["steps"] == ["40"] and trained["loss"] == ["0.5", "0.4", "0.3125"]
     assert section(card, "Training of decoder")["psnr_db"] == ["30.5"] * 3
+    assert section(card, "Sampling")["`beta`"] == ["`1.0`"]
     quirks = section(card, "Settings where the release has quirks")
     assert [quirks[f"Q{n}"][1] for n in (1, 2, 3, 4, 7)] == [
         *("attention", "on", "crossfade", "reversed", "unit"),

@@ -19,6 +19,7 @@ from storage.errors import StorageError
 from storage.evaluations import evaluation_history
 from storage.registry import CANDIDATE, CHAMPION, REFERENCE_TAG, Registry, resolve_model
 from storage.runs import NOT_FINITE_TAG, Run, as_ranges, steps_of
+from tests.saved_settings import with_saved_settings
 
 
 @pytest.fixture
@@ -284,14 +285,20 @@ def test_a_server_that_is_not_there_is_one_line(tmp_home, monkeypatch):
     assert str(caught.value).startswith("MLflow at http://127.0.0.1") and "\n" not in str(caught.value)
 
 
-def test_a_version_loads_as_pyfunc_and_makes_videos(tmp_home, tiny_profile):
+def test_a_version_loads_as_pyfunc_and_makes_videos(tmp_home, tmp_path, tiny_profile):
     import mlflow
 
-    register(Registry(), Path(tiny_profile.model))
+    saved = {"num_frames": 4, "prompt_frames": 2, "num_inference_steps": 1}
+    register(Registry(), with_saved_settings(Path(tiny_profile.model), tmp_path / "model", saved))
     model = mlflow.pyfunc.load_model(f"models:/vidrd@{CANDIDATE}")
     prompts = pd.DataFrame({"prompt": ["a red circle moving left", "a blue square moving up"]})
     frames = model.predict(prompts, params={"num_inference_steps": 2, "num_clips": 2})
-    assert frames.shape == (2, 16, 64, 64, 3) and frames.dtype == "uint8"
+    assert frames.shape == (2, 8, 64, 64, 3) and frames.dtype == "uint8"
+    # What is not asked for is as it was saved with the model.
+    own = model.predict(prompts)
+    assert own.shape == (2, 4, 64, 64, 3) and own.dtype == "uint8"
+    assert (own == model.predict(prompts, params={"num_inference_steps": 1})).all()
+    assert (own != model.predict(prompts, params={"num_inference_steps": 2})).any()
 
 
 @pytest.mark.slow

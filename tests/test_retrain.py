@@ -17,11 +17,13 @@ from storage.errors import StorageError
 from storage.home import home
 from storage.registry import CANDIDATE, Registry, resolve_model
 from tasks.errors import RequestError
+from tasks.generation.resolve import saved_sampling
 from tasks.training.model_card import CARD_FILE
 from tasks.training.progress import SkippedStep
 from tasks.training.record import TrainingRecord, config_digest
 from tasks.training.result import TrainingResult
 from tasks.training.settings import TemporalSettings
+from tests.saved_settings import without_saved_settings
 from tests.training_dataset import write_training_dataset
 from vidrd_model import VidRDPipeline
 
@@ -44,6 +46,8 @@ def retrain_home(tmp_path_factory) -> Path:
 def profile_with_decoder(folder: Path, **settings: float) -> Path:
     """The profile tiny with few held-out samples, since three models are measured on them, and another decoder."""
     text = (PROFILES_DIR / "tiny" / "profile.toml").read_text(encoding="utf-8")
+    old = without_saved_settings(PROFILES_DIR / "tiny" / "model", folder / "model")
+    text = text.replace('"./model', f'"{old}')
     text = text.replace('"./', f'"{PROFILES_DIR / "tiny"}/')
     before, decoder = text.split("[decoder]")
     decoder, after = decoder.split("[sampling]")
@@ -243,6 +247,15 @@ def test_single_frames_decode_as_before_and_clips_do_not(before_and_after):
             decoded = [pipe.vae.decode(latents, num_frames=num_frames).sample for pipe in before_and_after]
             assert torch.equal(*decoded) is same
     assert before_and_after[1].vae.config.decode_window == 8  # the frames of the dataset's clips
+
+
+def test_the_registered_folder_says_how_its_profile_samples(retrained, tiny_profile):
+    saved = saved_sampling(retrained[1])
+    of_profile = tiny_profile.sampling.model_dump(include=tiny_profile.sampling.model_fields_set)
+    assert {name: saved[name] for name in of_profile} == of_profile
+    assert (saved["width"], saved["height"], saved["seam"]) == (64, 64, "keep")
+    card = (retrained[1] / "README.md").read_text()
+    assert "## Sampling" in card and "| `num_inference_steps` | `20` |" in card
 
 
 def test_the_registered_folder_generates(before_and_after):

@@ -62,6 +62,8 @@ def saved_settings(sampling: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     known = {field.name for field in fields(CallSettings)} | {"fps"}
     saved = {}
+    if not isinstance(sampling, Mapping | None):
+        raise ModelError(f"sampling must name settings, not be {sampling!r}")
     for name, value in (sampling or {}).items():
         if name not in known:
             raise ModelError(f"sampling has no setting {name!r}; it takes {', '.join(sorted(known))}")

@@ -19,10 +19,11 @@ SHOWN = ("fvd", "kvd", "text_score")
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model of the matrix: what it is called, its folder, and the digests of the files it was trained on."""
+    """A model of the matrix: its name, its folder, how it is sampled, the digests of the files it was trained on."""
 
     label: str
     folder: Path
+    sampling: SamplingSettings
     trained_on: Set[str] = frozenset()
 
 
@@ -32,7 +33,6 @@ def cross_dataset(
     references: Mapping[str, Path],
     clip: str,
     evaluation: EvaluationSettings,
-    sampling: SamplingSettings,
     on_progress: OnProgress,
 ) -> Result:
     """A row for each model, with its figures on each reference; evaluations that were made are not made again.
@@ -46,7 +46,9 @@ def cross_dataset(
         for place, (name, folder) in enumerate(references.items()):
             number = len(rows) * len(references) + place
             on_progress(number, total, f"{experiment.name}: {model.label} on {name}")
-            report = evaluate_model(model.folder, folder, clip, evaluation, sampling, model.trained_on).report
+            report = evaluate_model(
+                model.folder, folder, clip, evaluation, model.sampling, model.trained_on
+            ).report
             for figure in SHOWN:
                 metric = report["metrics"].get(figure)
                 if metric is not None:

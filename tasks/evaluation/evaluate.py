@@ -160,7 +160,7 @@ def _setup(
     sampling: SamplingSettings,
     networks: Networks,
 ) -> dict[str, Any]:
-    """All that two evaluations must share to be compared, as plain values."""
+    """All that two evaluations must share to be compared, as plain values; how a model is sampled is its own."""
     settings = request.settings.model_dump(
         mode="json", include={"seed", "width", "height", "long_videos", "long_clips"}
     )
@@ -170,7 +170,7 @@ def _setup(
         "reference": reference.digest,
         "prompts_digest": value_digest(prompts),
         "networks": networks.digest(),
-        "sampling": sampling.model_dump(mode="json", exclude={"prompts_per_batch", "compile"}),
+        "clip_frames": sampling.num_frames,
     }
 
 

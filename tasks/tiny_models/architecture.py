@@ -15,6 +15,21 @@ from vidrd_model import TemporalUNet, TemporalVAE
 FRAME_SIZE_PX = 64
 NUM_FRAMES = 8
 TEXT_WIDTH = 128
+SAMPLING = {
+    "num_frames": NUM_FRAMES,
+    "fps": 8.0,
+    "width": FRAME_SIZE_PX,
+    "height": FRAME_SIZE_PX,
+    "num_inference_steps": 20,
+    "guidance_scale": 4.0,
+    "negative_prompt": "",
+    "prompt_frames": 4,
+    "alpha": 4.0,
+    "beta": 1.0,
+    "eta": 0.0,
+    "noise_alpha": 0.0,
+}
+"""How the model is sampled where nobody says otherwise; beta is explained in the profile."""
 
 
 def make_vae() -> TemporalVAE:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from tasks.tiny_models.architecture import clip_folder_config, make_scheduler
+from tasks.tiny_models.architecture import SAMPLING, clip_folder_config, make_scheduler
 from tasks.tiny_models.vocabulary import (
     train_merges,
     vocabulary_size,
@@ -34,6 +34,7 @@ def write_model_folder(
         text_encoder=text_encoder.half(),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         scheduler=make_scheduler(),
+        sampling=SAMPLING,
     )
     pipe.save_pretrained(folder)
     for module in (unet, vae, text_encoder):

@@ -67,12 +67,21 @@ def write_model_card(folder: Path, dataset: ClipDataset, lineage: Lineage) -> st
         _model(lineage),
         _data(folder, dataset),
         *(_part(name, part) for name, part in lineage.parts.items()),
+        _sampling(folder),
         _quirks(folder),
         _usage(dataset, lineage),
     ]
     text = "\n".join(sections)
     (folder / CARD_FILE).write_text(_front_matter(lineage) + text, encoding="utf-8")
     return text
+
+
+def clip_size(folder: Path, dataset: ClipDataset) -> tuple[int, int]:
+    """Width and height in pixels of a dataset's clips, decoded by the VAE of a model folder."""
+    config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+    scale = 2 ** (len(config["block_out_channels"]) - 1)
+    _, _, height, width = dataset.latent_shape
+    return width * scale, height * scale
 
 
 def _front_matter(lineage: Lineage) -> str:
@@ -113,17 +122,16 @@ def _model(lineage: Lineage) -> str:
 
 
 def _data(folder: Path, dataset: ClipDataset) -> str:
-    frames, _, height, width = dataset.latent_shape
-    scale = _vae_scale(folder)
+    width, height = clip_size(folder, dataset)
     clips = dataset.clips_table(["corpus", "kind", "licence", "fps"], split="train")
     rates = sorted({f"{rate:g}" for rate in clips["fps"].to_pylist()}, key=float)
     facts = [
         ("dataset", markdown.Code(dataset.folder.name)),
         ("tag", dataset.tag),
         ("version of its clips", str(dataset.version)),
-        ("frames per clip (N)", str(frames)),
+        ("frames per clip (N)", str(dataset.latent_shape[0])),
         ("fps", ", ".join(rates)),
-        ("size in pixels", f"{width * scale} x {height * scale}"),
+        ("size in pixels", f"{width} x {height}"),
     ]
     columns = (clips[name].to_pylist() for name in ("corpus", "kind", "licence"))
     counted = sorted(Counter(zip(*columns, strict=True)).items())
@@ -155,6 +163,19 @@ def _part(name: str, part: TrainedPart) -> str:
     figures = sorted({figure for of_one in heldout.values() for figure in of_one})
     rows = [(figure, *(_number(of_one.get(figure)) for of_one in heldout.values())) for figure in figures]
     return f"## Training of {name}\n\n{_table(('', ''), facts)}\n{_table(('held-out', *heldout), rows)}"
+
+
+def _sampling(folder: Path) -> str:
+    """How the model is sampled where nobody says otherwise, as the folder has it."""
+    saved = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("sampling") or {}
+    if not saved:
+        return ""
+    rows = [
+        (markdown.Code(name), markdown.Code(json.dumps(value, ensure_ascii=False)))
+        for name, value in saved.items()
+    ]
+    about = "Used wherever a call or command does not say otherwise."
+    return f"## Sampling\n\n{about}\n\n{_table(('setting', 'value'), rows)}"
 
 
 def _quirks(folder: Path) -> str:
@@ -196,11 +217,6 @@ def _config(folder: Path, part: str | None, part_class: type) -> dict[str, Any]:
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     file = folder / "model_index.json" if part is None else folder / part / "config.json"
     return defaults | json.loads(file.read_text(encoding="utf-8"))
-
-
-def _vae_scale(folder: Path) -> int:
-    config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
-    return 2 ** (len(config["block_out_channels"]) - 1)
 
 
 def _public_name(model: str) -> str:
