@@ -86,7 +86,8 @@ class Interrupts:
         logging.disable(logging.CRITICAL)
         self._terminal = os.dup(2)
         with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
+            for descriptor in (1, 2):  # Ray announces retries on standard output
+                os.dup2(nothing.fileno(), descriptor)
         self._heard.set()
 
     def _end(self) -> None:
