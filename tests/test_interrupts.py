@@ -34,7 +34,8 @@ WORK = {
     "computes where no handler runs": "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)",
     "tells and raises": (
         "\n    try:\n        time.sleep(600)\n    except KeyboardInterrupt:\n"
-        "        logging.error('Crash detected!'); print('retrying', file=sys.stderr); print('retrying', flush=True); raise ValueError('lost')"
+        "        logging.error('Crash detected!'); print('retrying', file=sys.stderr)\n"
+        "        print('retrying', flush=True); raise ValueError('lost')"
     ),
     "hangs at its end": "atexit.register(time.sleep, 600); time.sleep(600)",
     "hears nothing": "\n    while True:\n        try:\n            time.sleep(600)\n        except BaseException: pass",
