@@ -50,7 +50,10 @@ def start_prefect() -> None:
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
 
+    from flows.prefect_access import sign_in
+
     guard_children()
+    sign_in()
     # The command's own server must not hear the terminal's Ctrl-C: it takes down how the interrupted run ended.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -1,8 +1,9 @@
 """Prefect plugin: what `prefect` learns when it runs inside this repository.
 
 Flows and deployments carry the same name, so `prefect deployment run build-dataset` can stand for
-`build-dataset/build-dataset`; and while `vidrd up` runs, its server is found without an export. Prefect
-calls the hook at import because pyproject.toml enables plugins ([tool.prefect]) and registers this one.
+`build-dataset/build-dataset`; while `vidrd up` runs, its server is found without an export; and a server of
+ours is told its secret. Prefect calls the hook at import because pyproject.toml enables plugins ([tool.prefect])
+and registers this one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def full_name(name: str) -> str:
 
 @register_hook
 def setup_environment(*, ctx: HookContext) -> SetupResult | None:
-    """Accepts bare deployment names and points Prefect at a running `vidrd up`, if no server is set."""
+    """Accepts bare deployment names, finds a running `vidrd up` if no server is set, and signs in to ours."""
     let_loopback_pass()
     logger = ctx.logger_factory("prefect.plugins.vidrd")
     accept_bare_names(logger)
@@ -37,12 +38,14 @@ def setup_environment(*, ctx: HookContext) -> SetupResult | None:
 
         no_crash_of_cancelled_runs(logger)
     write_output_to_own_log()
-    if ctx.api_url:
-        return None
-    from flows.up.services import running_services
+    if not ctx.api_url and "server" in sys.argv[1:]:
+        return None  # `prefect server start` by hand: a secret that its user does not know would lock it
+    from prefect.settings import get_current_settings
 
-    services = running_services()
-    return SetupResult(env={"PREFECT_API_URL": services.prefect_api}) if services else None
+    from flows.prefect_access import environment
+
+    found = environment(ctx.api_url, get_current_settings().server.api.auth_string is not None)
+    return SetupResult(env=found) if found else None
 
 
 def write_output_to_own_log() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from storage.addresses import without_secrets
 from storage.typed_paths import TypedText, as_typed, expanded
 from tasks.build.recipe import Recipe
 from tasks.build.settings import BuildSettings
@@ -98,7 +99,7 @@ def one_line(error: ValidationError) -> str:
     field = ".".join(str(part) for part in problems[0]["loc"]) or "parameters"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     reason = problems[0]["msg"].removeprefix("Value error, ")
-    return f"{field}: {reason}, got {problems[0]['input']!r}{more}"
+    return without_secrets(f"{field}: {reason}, got {problems[0]['input']!r}{more}")
 
 
 def check_model_profile(model: "ResolvedModel", profile: Profile) -> None:

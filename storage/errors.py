@@ -1,10 +1,14 @@
 """The one error of the storage layer."""
 
+from storage.addresses import without_secrets
 from storage.visible import visible
 
 
 class StorageError(Exception):
-    """A dataset, model or weight file that cannot be used; one line that names it and says what to do."""
+    """A dataset, model or weight file that cannot be used; one line that names it and says what to do.
+
+    An address in the line is shown without the name and password that it may hold.
+    """
 
     def __init__(self, message: object) -> None:
-        super().__init__(visible(message))
+        super().__init__(visible(without_secrets(str(message))))

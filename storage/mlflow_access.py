@@ -2,11 +2,14 @@
 
 import logging
 import os
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from storage.errors import StorageError
+from storage.secret_files import known_secret
+from storage.services import USER, mlflow_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,6 +21,7 @@ def mlflow_client(uri: str) -> "MlflowClient":
     # The default is seven retries with growing pauses: minutes of silence when no server listens.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    uri = _sign_in(uri)
     import mlflow
 
     for name in ("mlflow", "alembic"):
@@ -29,6 +33,26 @@ def mlflow_client(uri: str) -> "MlflowClient":
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     mlflow.set_registry_uri(uri)
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _sign_in(uri: str) -> str:
+    """Sets how MLflow signs in at an address, and returns that without a name and password.
+
+    The password of our own server goes there, and from here to no other address. What the user wrote into the address
+    of a server is told apart from it, since MLflow prints addresses.
+    """
+    password = mlflow_password(uri)
+    parts = urllib.parse.urlsplit(uri)
+    if password is not None:
+        os.environ |= {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": password}
+    elif parts.scheme in ("http", "https") and parts.password is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = urllib.parse.unquote(parts.username or "")
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = urllib.parse.unquote(parts.password)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    elif (given := os.environ.get("MLFLOW_TRACKING_PASSWORD")) and given == known_secret("mlflow"):
+        del os.environ["MLFLOW_TRACKING_PASSWORD"]
+        os.environ.pop("MLFLOW_TRACKING_USERNAME", None)
+    return uri
 
 
 def is_missing(error: Exception) -> bool:

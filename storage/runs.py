@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
+from storage.addresses import without_secrets
 from storage.errors import StorageError
 from storage.mlflow_access import one_line_errors
 
@@ -56,7 +57,11 @@ class Run:
         """
         from mlflow.entities import Param
 
-        new = [Param(name, str(value)) for name, value in _flatten(params) if name not in self._params]
+        new = [
+            Param(name, without_secrets(str(value)))
+            for name, value in _flatten(params)
+            if name not in self._params
+        ]
         with one_line_errors(self.uri):
             for start in range(0, len(new), _PARAMS_PER_CALL):
                 self.client.log_batch(self.run_id, params=new[start : start + _PARAMS_PER_CALL])
@@ -122,7 +127,7 @@ class Run:
         """Set tags of the run."""
         with one_line_errors(self.uri):
             for name, value in tags.items():
-                self.client.set_tag(self.run_id, name, value)
+                self.client.set_tag(self.run_id, name, without_secrets(value))
 
     def tags(self) -> dict[str, str]:
         """The tags of the run as MLflow has them."""

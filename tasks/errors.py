@@ -1,5 +1,9 @@
-"""The two errors of the tasks: the request is wrong, or one item of it is."""
+"""The two errors of the tasks: the request is wrong, or one item of it is.
 
+An address in their messages is shown without the name and password that it may hold.
+"""
+
+from storage.addresses import without_secrets
 from storage.visible import visible
 
 
@@ -7,16 +11,15 @@ class RequestError(Exception):
     """The request cannot be carried out; one line that names the file or field and says what to do."""
 
     def __init__(self, message: object) -> None:
-        super().__init__(visible(message))
+        super().__init__(visible(without_secrets(str(message))))
 
 
 class ItemError(Exception):
     """One item is bad: it is quarantined with the stage it failed in, and the work goes on."""
 
     def __init__(self, message: str, stage: str) -> None:
-        super().__init__(
-            visible(message), stage
-        )  # both in args, so the error survives pickling between workers
+        # Both in args, so the error survives pickling between workers.
+        super().__init__(visible(without_secrets(message)), stage)
         self.stage = stage
 
     def __str__(self) -> str:

@@ -54,6 +54,9 @@ def prefect_session() -> Iterator[None]:
     """One Prefect server with a database of its own for all tests, because starting one takes 15 s."""
     from prefect.testing.utilities import prefect_test_harness
 
+    from flows.prefect_access import sign_in
+
+    sign_in()  # as every command does, so that it is the server of a command
     with prefect_test_harness(server_startup_timeout=300):
         yield
 

@@ -19,6 +19,8 @@ import pytest
 import yaml
 
 from flows.profile import PROFILES_DIR
+from storage.secret_files import secret
+from storage.services import USER
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 1500
@@ -54,6 +56,13 @@ def vidrd_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         finally:
             up.send_signal(signal.SIGINT)
             up.wait(timeout=120)
+
+
+def settings_for(api: str) -> dict[Any, str]:
+    """Prefect's settings of a client of the `vidrd up` of `$VIDRD_HOME`."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
+
+    return {PREFECT_API_URL: api, PREFECT_API_AUTH_STRING: f"{USER}:{secret('prefect')}"}
 
 
 def deploy_firing_now(name: str, params: dict[str, Any], file: Path, api: str, every_s: int) -> None:

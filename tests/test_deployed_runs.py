@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.served_deployments import ROOT, vidrd_up
+from tests.served_deployments import ROOT, settings_for, vidrd_up
 
 CANCELLED_WITHIN_S = 30.0
 
@@ -42,7 +42,7 @@ def client(api: str) -> Iterator[Any]:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.settings import PREFECT_API_AUTH_STRING
 
-    with SyncPrefectClient(api, auth_string=PREFECT_API_AUTH_STRING.value()) as client:
+    with SyncPrefectClient(api, auth_string=settings_for(api)[PREFECT_API_AUTH_STRING]) as client:
         yield client
 
 

@@ -13,6 +13,7 @@ from tests.served_deployments import (
     artifacts,
     deploy_firing_now,
     ended_runs,
+    settings_for,
     vidrd_up,
     wait_for,
     write_quick_profile,
@@ -27,7 +28,7 @@ QUICK = {
 @pytest.mark.slow
 def test_by_schedule_the_better_of_two_is_champion(tmp_home, tmp_path, tiny_profile, monkeypatch):
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import temporary_settings
 
     tmp_home.mkdir()
     fetch("i3d", given=i3d_checkpoint())
@@ -43,7 +44,7 @@ def test_by_schedule_the_better_of_two_is_champion(tmp_home, tmp_path, tiny_prof
         with registry.start_run("retrain") as run:
             better = registry.register(good, run, {"profile": "tiny"})
         deploy_firing_now("evaluate", params, tmp_path / "prefect.yaml", api, every_s=60)
-        with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
+        with temporary_settings(settings_for(api)), get_client(sync_client=True) as client:
             wait_for(lambda: artifacts(client, "promote"), 1)
             assert registry.alias_version(CHAMPION) == better
             assert registry.version_tags(better)["promotion"] == "promoted"

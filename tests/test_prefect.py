@@ -119,3 +119,18 @@ def test_where_prefect_has_moved_the_lookup_the_plugin_stays_out_of_the_way(monk
 
     monkeypatch.delattr(client, "DeploymentAsyncClient")
     accept_bare_names(logging.getLogger("test"))  # says so at debug level and raises nothing
+
+
+def test_a_server_that_a_person_starts_by_hand_gets_no_secret_that_they_do_not_know(tmp_home, monkeypatch):
+    from prefect.plugins import HookContext
+    from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
+
+    from flows.prefect_plugin import setup_environment
+
+    context = HookContext("3.8", None, logging.getLogger)
+    with temporary_settings(restore_defaults={PREFECT_SERVER_API_AUTH_STRING}):
+        monkeypatch.setattr(sys, "argv", ["prefect", "--no-prompt", "server", "start"])
+        assert setup_environment(ctx=context) is None
+        monkeypatch.setattr(sys, "argv", ["prefect", "deployment", "ls"])
+        found = setup_environment(ctx=context)
+        assert found is not None and "PREFECT_SERVER_API_AUTH_STRING" in found.env

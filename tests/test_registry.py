@@ -285,6 +285,24 @@ def test_a_server_that_is_not_there_is_one_line(tmp_home, monkeypatch):
     assert str(caught.value).startswith("MLflow at http://127.0.0.1") and "\n" not in str(caught.value)
 
 
+def test_no_password_of_an_address_is_told_or_recorded(tmp_home, monkeypatch):
+    registry = Registry()
+    with registry.start_run("retrain") as run:
+        run.log_params({"checkpoints": {"place": "s3://key:hunter2@bucket/x"}})
+        run.set_tags({"dataset": "sftp://me:hunter2@host/d"})
+        data = registry.client.get_run(run.run_id).data
+    assert data.params["checkpoints.place"] == "s3://***@bucket/x"
+    assert data.tags["dataset"] == "sftp://***@host/d"
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{_free_port()}")
+    with pytest.raises(StorageError) as caught:
+        resolve_model("models:/vidrd@champion")
+    assert str(caught.value).startswith("MLflow at http://***@127.0.0.1") and "hunter2" not in str(
+        caught.value
+    )
+
+
 def test_a_version_loads_as_pyfunc_and_makes_videos(tmp_home, tmp_path, tiny_profile):
     import mlflow
 

@@ -10,6 +10,7 @@ from tests.served_deployments import (
     artifacts,
     deploy_firing_now,
     ended_runs,
+    settings_for,
     vidrd_up,
     wait_for,
     write_quick_profile,
@@ -33,13 +34,13 @@ def prefect_api(tmp_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
 @pytest.mark.slow
 def test_by_schedule_a_new_tag_is_trained_on_once(prefect_api, tmp_path, tiny_profile):
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import temporary_settings
 
     profile = write_quick_profile(tmp_path / "profile.toml", QUICK)
     dataset = write_training_dataset(tmp_path / "d", Path(tiny_profile.model), train=12, val=8)
     params = {"dataset": str(dataset), "profile": str(profile), "part": "temporal", "temporal_steps": 2}
     deploy_firing_now("retrain", params, tmp_path / "prefect.yaml", prefect_api, every_s=60)
-    with temporary_settings({PREFECT_API_URL: prefect_api}), get_client(sync_client=True) as client:
+    with temporary_settings(settings_for(prefect_api)), get_client(sync_client=True) as client:
         done = wait_for(lambda: ended_runs(client), 2)
         assert [run.state_name for run in done] == ["Completed", "Completed"]
         assert all(run.auto_scheduled for run in done)

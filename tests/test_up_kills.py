@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from flows.up.processes import FLOW_RUN, environment_of, marked
+from tests.served_deployments import settings_for
 from tests.up_children import ROOT, free_port, runs, wait_until
 
 DEPLOYMENT = {
@@ -81,9 +82,9 @@ class Up:
 @contextmanager
 def client_of(up: Up) -> Iterator[Any]:
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import temporary_settings
 
-    with temporary_settings({PREFECT_API_URL: up.api}), get_client(sync_client=True) as client:
+    with temporary_settings(settings_for(up.api)), get_client(sync_client=True) as client:
         yield client
 
 

@@ -8,7 +8,7 @@ import time
 
 from flows.up.lock import UpLock, holder
 from flows.up.processes import end_marked
-from flows.up.services import ServiceError, state_file
+from flows.up.services import ServiceError, withdraw
 from storage.home import home
 
 PATIENCE_S = 60.0
@@ -22,7 +22,7 @@ def down() -> list[str]:
         told.append(_end_supervisor(lock))
     try:
         told += [f"ended {line}" for line in end_marked(home())]
-        state_file().unlink(missing_ok=True)
+        withdraw()
     finally:
         lock.release()
     return told

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flows.up.logs import open_log, rotate
 from flows.up.services import HOST, ServiceError
-from storage.home import home, mlflow_artifacts
+from storage.home import home
 
 WORK_POOL = "vidrd"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,7 +37,7 @@ def prefect_server(port: int) -> Child:
     """The Prefect server on the loopback."""
     return Child(
         "prefect",
-        ("prefect", "server", "start", "--host", HOST, "--port", str(port)),
+        ("flows.up.prefect_app", str(port)),
         f"http://{HOST}:{port}/api/health",
         # In memory, its default, the leases of concurrency slots end with the server, and with them the runs.
         {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"},
@@ -48,12 +48,9 @@ def mlflow_server(port: int, backend_store_uri: str) -> Child:
     """The MLflow server on the loopback, over the store that is used without it too."""
     return Child(
         "mlflow",
-        (
-            *("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", backend_store_uri),
-            *("--no-serve-artifacts", "--default-artifact-root", mlflow_artifacts().as_uri()),
-        ),
+        ("flows.up.mlflow_app", str(port)),
         f"http://{HOST}:{port}/health",
+        {"MLFLOW_BACKEND_STORE_URI": backend_store_uri},
     )
 
 

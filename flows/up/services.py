@@ -1,46 +1,77 @@
-"""Where a running `vidrd up` answers: the state file under `$VIDRD_HOME`, and how others find the servers."""
+"""What a running `vidrd up` tells others: where it listens, and, to this user only, how to sign in."""
 
 from __future__ import annotations
 
 import json
-import socket
-import urllib.parse
-from dataclasses import dataclass
+import shlex
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TextIO
 
+from flows.up.login import Login
+from storage.addresses import without_secrets
 from storage.home import home
+from storage.secret_files import secret, write_private
+from storage.services import USER, Services, state_file
 
 HOST = "127.0.0.1"
-
-
-@dataclass(frozen=True)
-class Services:
-    """Where a running `vidrd up` listens, and its process id."""
-
-    prefect: str
-    mlflow: str
-    pid: int
-
-    @property
-    def prefect_api(self) -> str:
-        return f"{self.prefect}/api"
 
 
 class ServiceError(Exception):
     """A server or the deployment of the flows failed; one line that names the log."""
 
 
-def running_services() -> Services | None:
-    """The `vidrd up` that runs for this `$VIDRD_HOME`, if its state file names a server that answers."""
-    try:
-        services = Services(**json.loads(state_file().read_text(encoding="utf-8")))
-        server = urllib.parse.urlsplit(services.prefect)
-        with socket.create_connection((server.hostname, server.port), timeout=1):
-            return services
-    except (OSError, ValueError, TypeError):
-        return None
+def client_environment(services: Services) -> dict[str, str]:
+    """What a process needs to reach both servers; the user's own MLflow server has no secret of ours."""
+    environment = {
+        "PREFECT_API_URL": services.prefect_api,
+        "PREFECT_API_AUTH_STRING": f"{USER}:{secret('prefect')}",
+        "MLFLOW_TRACKING_URI": services.mlflow,
+    }
+    if services.own_mlflow:
+        environment |= {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": secret("mlflow")}
+    return environment
 
 
-def state_file() -> Path:
-    """The file in which a running `vidrd up` says where it listens."""
-    return home() / "up.json"
+def announce(services: Services) -> dict[str, str]:
+    """Writes where the servers will be: for our clients (`up.json`) and, with the secrets, for shells (`up.env`).
+
+    Returns the environment that this process and its children need. From now on, and not before, the secrets go to
+    these addresses.
+    """
+    environment = client_environment(services)
+    for name in ("prefect", "mlflow"):
+        Login(name, secret(name)).forget_links()
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    write_private(shell_file(), "\n".join(lines) + "\n")
+    shown = replace(services, mlflow=without_secrets(services.mlflow))
+    write_private(state_file(), json.dumps(asdict(shown)))
+    return environment
+
+
+def withdraw() -> None:
+    """Removes what `announce` wrote."""
+    state_file().unlink(missing_ok=True)
+    shell_file().unlink(missing_ok=True)
+
+
+def shell_file() -> Path:
+    """The file that sets up a shell of this user: `. $VIDRD_HOME/up.env`."""
+    return home() / "up.env"
+
+
+def pages(services: Services, shown_on: TextIO = sys.stdout) -> list[str]:
+    """A line for each server with a link that opens its pages once; without links where nobody looks on (a log)."""
+    shown_to_a_person = shown_on.isatty()
+    lines = []
+    for name, title, address, ours in (
+        ("prefect", "Prefect", services.prefect, True),
+        ("mlflow", "MLflow", services.mlflow, services.own_mlflow),
+    ):
+        can_link = ours and shown_to_a_person
+        shown = Login(name, secret(name)).new_link(address) if can_link else without_secrets(address)
+        lines.append(f"{title:9} {shown}")
+    if not shown_to_a_person:
+        lines.append("links that sign a browser in: `vidrd up` once more, in a terminal")
+    return lines

@@ -7,7 +7,6 @@ itself is killed, the guard ends the others (guard.py); runs whose process has d
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from flows.up.keeper import Keeper
 from flows.up.lock import UpLock, holder
@@ -32,9 +30,10 @@ from flows.up.servers import (
     prefect_server,
     worker,
 )
-from flows.up.services import HOST, Services, state_file
+from flows.up.services import HOST, announce, pages, shell_file, withdraw
 from flows.up.stuck_runs import RunWatch
 from storage.home import home, mlflow_uri
+from storage.services import Services, announced_services
 from tasks.errors import RequestError
 
 LOOK_EVERY_S = 1.0
@@ -55,16 +54,12 @@ def up(prefect_port: int = 4200, mlflow_port: int = 5000, schedules: bool = True
     ours = not tracking.startswith("http")  # a tracking server that the user named is used, not doubled
     ports = {"--prefect-port": prefect_port} | ({"--mlflow-port": mlflow_port} if ours else {})
     mlflow_url = f"http://{HOST}:{mlflow_port}" if ours else tracking
-    services = Services(f"http://{HOST}:{prefect_port}", mlflow_url, os.getpid())
+    services = Services(f"http://{HOST}:{prefect_port}", mlflow_url, os.getpid(), ours)
     with _only_one(), _stopped_by_signals():
         for line in end_marked(home()):
             _say(f"ended what an earlier vidrd up has left: {line}")
         check_ports(ports)
-        os.environ |= {
-            "PREFECT_API_URL": services.prefect_api,
-            "MLFLOW_TRACKING_URI": services.mlflow,
-            MARK: str(home()),
-        }
+        os.environ[MARK] = str(home())
         with _guard() as guard:
             _serve(services, tracking if ours else None, schedules, guard)
 
@@ -73,11 +68,13 @@ def _serve(services: Services, store: str | None, schedules: bool, guard: _Guard
     """Keeps everything running until a signal comes; `store` is that of an MLflow server of ours, if there is one."""
     keeper, watch = Keeper(home(), _say), RunWatch(_say)
     try:
+        os.environ |= announce(services)
         _start(keeper, watch, services, store, schedules)
-        _say(f"Prefect   {services.prefect}    (export PREFECT_API_URL={services.prefect_api})")
-        _say(f"MLflow    {services.mlflow}    (export MLFLOW_TRACKING_URI={services.mlflow})")
+        for line in pages(services):
+            _say(line)
         for line in announcements():
             _say(f"schedule  {line}")
+        _say(f"shells    . {shell_file()}    (for mlflow, and for prefect outside the repository)")
         _say("in another terminal: prefect deployment run build-dataset --watch; Ctrl-C here ends everything")
         watch.start()
         while True:
@@ -87,7 +84,7 @@ def _serve(services: Services, store: str | None, schedules: bool, guard: _Guard
     except KeyboardInterrupt:
         _say("stopping")
     finally:
-        state_file().unlink(missing_ok=True)
+        withdraw()
         _stop(keeper, watch)
 
 
@@ -107,7 +104,6 @@ def _start(keeper: Keeper, watch: RunWatch, services: Services, store: str | Non
     keeper.start(worker())
     if mlflow is not None:
         keeper.wait_until_healthy(mlflow)
-    state_file().write_text(json.dumps(asdict(services)), encoding="utf-8")
 
 
 def _stop(keeper: Keeper, watch: RunWatch) -> None:
@@ -129,10 +125,11 @@ def _stop(keeper: Keeper, watch: RunWatch) -> None:
 def _only_one() -> Iterator[None]:
     lock = UpLock()
     if not lock.acquire():
-        found = holder()
+        found, services = holder(), announced_services()
+        links = "".join(f"; {line}" for line in pages(services, sys.stderr)) if services else ""
         raise RequestError(
             f"VIDRD_HOME: vidrd up already runs for {home()}"
-            f"{f', process {found.pid}' if found else ''}; vidrd down ends it"
+            f"{f', process {found.pid}' if found else ''}; vidrd down ends it{links}"
         )
     try:
         yield

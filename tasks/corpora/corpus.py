@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from storage.addresses import without_secrets
 from storage.typed_paths import expanded
 
 Kind = Literal["images", "short-videos", "long-videos"]
@@ -46,6 +47,9 @@ class Corpus(BaseModel):
             return Path(value)
         if "::" in value:
             raise ValueError("chained addresses are not read")
+        if without_secrets(value) != value:
+            # The tables of a dataset keep where its sources lie.
+            raise ValueError("holds a name or a password; give those to fsspec, as FSSPEC_SFTP_PASSWORD, say")
         # A local address gets the rules for links that local paths have.
         protocol, _, rest = value.partition("://")
         return Path(rest) if protocol in ("file", "local") else value
