@@ -118,6 +118,7 @@ def test_hostile_words_go_through_all_commands(
     from flows.cli import app
 
     folder, corpora = tmp_path / "world", tmp_path / "corpora.toml"
+    folder.mkdir()
     escapes = ESCAPES.replace("\r", "")  # ends a row of a manifest
     name = f"{MARK}<img src=x onerror={MARK}()>|`{escapes}`.png"
     for number in range(4):
