@@ -116,6 +116,8 @@ def test_hostile_words_go_through_all_commands(
 ) -> None:
     """Build, info, report, generate, their artifacts, and the card of a model trained on it."""
     from flows.cli import app
+    from flows.command import print_json
+    from flows.generate import GenerateParams, generate
 
     folder, corpora = tmp_path / "world", tmp_path / "corpora.toml"
     folder.mkdir()
@@ -149,10 +151,11 @@ def test_hostile_words_go_through_all_commands(
         build,
         ["dataset", "info", str(dataset)],
         ["dataset", "report", str(dataset), "--out", str(page)],
-        ["generate", "--prompts", str(prompts), "--out-dir", str(out), "--clips", "1"],
     ):
         assert app(command, standalone_mode=False) in (0, None)
         shown += "".join(capfd.readouterr())
+    print_json(generate(GenerateParams(prompts_file=prompts, out_dir=out, clips=1)))
+    shown += "".join(capfd.readouterr())
     with pytest.raises(Exception, match="nowhere") as caught:
         app(["dataset", "info", f"{tmp_path}/nowhere{ESCAPES}"], standalone_mode=False)
     assert_printable(str(caught.value))
