@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,12 +99,12 @@ def test_seams_are_where_the_joiner_puts_them(seam: str, n: int, clips: int, sha
     shown = []
     for clip in range(clips):
         # Blended frames get a value between those of two clips, so they are told apart as well.
-        frames = np.full((1, n, 1, 1, 3), 40 * clip, np.uint8)
+        frames = torch.full((1, n, 1, 1, 3), 40 * clip, dtype=torch.uint8)
         frames[:, : m if clip else 0] += 0 if seam == "crossfade" else 13
         shown.append(joiner.push(frames))
     if (held := joiner.finish()) is not None:
         shown.append(held)
-    values = np.concatenate(shown, axis=1)[0, :, 0, 0, 0].astype(int)
+    values = torch.cat(shown, dim=1)[0, :, 0, 0, 0].tolist()
     found = seam_steps(seam, n, m, clips)
     changes = [k for k, (a, b) in enumerate(itertools.pairwise(values)) if a != b]
     if seam == "crossfade" and m:
