@@ -80,7 +80,8 @@ def _retraining() -> dict[str, Any]:
 
 def _generation() -> dict[str, Any]:
     video = {"prompt": HOSTILE, "seed": 7, "frames": 8, "file": HOSTILE}
-    return {"model": HOSTILE, "seconds": 1.0, "videos": [video, video]}
+    sampling = {"negative_prompt": {"value": HOSTILE, "from": "option"}}
+    return {"model": HOSTILE, "seconds": 1.0, "videos": [video, video], "sampling": sampling}
 
 
 WRITERS = {

@@ -313,11 +313,12 @@ class VidRDPipeline(DiffusionPipeline):
     ) -> tuple[int, int, int, int]:
         """The shape c n h w of a clip's latents; sizes are in pixels, None is the model's own. Raises ModelError."""
         default = self.unet.config.sample_size
+        # Without a VAE, on latents alone, pixels are those of Stable Diffusion's, as in diffusers' pipelines.
+        scale = 8 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
         sizes = []
         for name, pixels in (("height", height), ("width", width)):
             if pixels is None and default is None:
                 raise ModelError(f"the UNet's config names no sample_size: give {name} in pixels")
-            scale = 1 if pixels is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
             if pixels is not None and pixels % scale:
                 raise ModelError(f"{name} must be a multiple of {scale} pixels, not {pixels}")
             sizes.append(default if pixels is None else pixels // scale)
