@@ -17,7 +17,7 @@ def read_json(path: Path) -> Any:
     """The file's content, None when there is no such file; StorageError when it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
