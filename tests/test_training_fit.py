@@ -52,11 +52,9 @@ def test_the_command_prints_a_table_and_leaves_nothing(training_clips, tmp_home,
         app, ["retrain", "--dataset", str(training_clips), "--part", "decoder", "--plan"]
     )
     assert done.exit_code == 0, done.output
-    rows = dict(
-        line.strip("| ").split(" | ")
-        for line in done.output.splitlines()
-        if line[:3] not in ("", "| |") and line[:2] == "| "
-    )
+    head, *body = (line for line in done.output.splitlines() if line.startswith("| "))
+    assert [cell.strip() for cell in head.strip("|").split("|")] == ["", "decoder"]
+    rows = dict(line.strip("| ").split(" | ") for line in body)
     assert rows["device"] == "CPU" and rows["steps per epoch"] == "6.0"
     assert {"trained parameters", "memory: weights", "seconds per step", "time of all steps"} <= rows.keys()
     assert not (tmp_home / "training").exists()
