@@ -31,7 +31,7 @@ def _unread(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[UnreadTex
     from vidrd_model.lost_words import lost_words
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_dir / "tokenizer")
+        tokenizer = AutoTokenizer.from_pretrained(model_dir / "tokenizer", trust_remote_code=False)
     except (OSError, ValueError):
         return []  # the pipeline says what is wrong with a folder
     unread = [UnreadText(name, text, lost_words(tokenizer, text)) for name, text in texts]

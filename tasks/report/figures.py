@@ -76,7 +76,8 @@ def loss_chart(points: Sequence[tuple[int, float | None]]) -> Markup:
     smooth = _smoothed(known)
     ordered = sorted(loss for _, loss in known)
     low, high = ordered[0], max(ordered[int(0.99 * (len(ordered) - 1))], max(loss for _, loss in smooth))
-    span = (high - low) or abs(high) or 1.0
+    # The least floats have no twentieth part, which the margins and the ticks need.
+    span = max((high - low) or abs(high) or 1.0, 1e-300)
     low, high = max(0.0, low - 0.05 * span), high + 0.05 * span
     first, last = points[0][0], max(points[-1][0], points[0][0] + 1)
 
