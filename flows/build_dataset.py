@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.cut_captions import say_what_is_cut
 from flows.failures import tells_why
 from flows.own_footage import note_on_own_footage
-from flows.profile import Profile, load_profile
+from flows.profile import Profile, last_profile, load_profile
 from flows.progress import stage_progress
 from storage.home import home
 from storage.typed_paths import TypedPath, TypedText
@@ -112,6 +112,7 @@ def build_dataset(params: BuildDatasetParams = BuildDatasetParams()) -> dict[str
                 asked=_asked(params),
                 allow_empty=params.allow_empty,
                 profile=profile.name,
+                profile_source=profile.source,
                 on_progress=on_progress,
             )
         else:
@@ -122,6 +123,7 @@ def build_dataset(params: BuildDatasetParams = BuildDatasetParams()) -> dict[str
                 asked=_asked(params),
                 allow_empty=params.allow_empty,
                 profile=profile.name,
+                profile_source=profile.source,
                 prune=params.prune,
                 retry_quarantine=params.action == "retry-quarantine",
                 on_progress=on_progress,
@@ -166,9 +168,7 @@ def _profile(params: BuildDatasetParams) -> Profile:
     """The profile asked for, else that of the dataset's last build, else tiny."""
     if params.profile is not None or params.dataset is None:
         return load_profile(params.profile or "tiny")
-    from storage.builds import last_noted
-
-    return load_profile(last_noted(params.dataset, "profile") or "tiny")
+    return last_profile(params.dataset) or load_profile("tiny")
 
 
 def _known_corpora(params: BuildDatasetParams, profile: Profile) -> Path | None:

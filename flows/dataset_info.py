@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flows.profile import load_profile
+from flows.profile import profile_of
 from storage.builds import Build, builds_until, last_with
 from tasks.build.thresholds import thresholds_told
 from tasks.errors import RequestError
@@ -28,12 +28,12 @@ def dataset_info(dataset: ClipDataset) -> dict[str, Any]:
 def _thresholds(builds: list[Build]) -> dict[str, dict[str, Any]]:
     """For each filter that was on in the last of these builds its `value`, and where it was `from`."""
     build = last_with(builds, "filter")
-    return thresholds_told(builds, None if build is None else _usual(build.summary.get("profile")))
+    return thresholds_told(builds, None if build is None else _usual(build))
 
 
-def _usual(profile: str | None) -> FilterSettings | None:
-    """The thresholds of a profile; None where it is not to be found here."""
+def _usual(build: Build) -> FilterSettings | None:
+    """The thresholds of the build's profile; None where it is not to be found here."""
     try:
-        return None if profile is None else load_profile(profile).filter
+        return profile_of(build.summary).filter if build.summary.get("profile") else None
     except RequestError:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flows.profile import Profile, load_profile
+from flows.profile import Profile, last_profile, load_profile
 from flows.terminal import tell
 from storage.builds import last_noted
 from storage.typed_paths import expanded
@@ -31,14 +31,15 @@ def print_note_on_own_footage(
     Without media they are those of the dataset's last build. RequestError or StorageError as the profile's and the
     dataset's files give them.
     """
+    known = None
     if dataset is not None:
-        profile = profile or last_noted(dataset, "profile")
+        known = last_profile(dataset) if profile is None else None
         noted = last_noted(dataset, "corpora") if media is None else None
         media = Path(noted) if noted else media
     try:
-        profile = expanded(profile or "tiny")
+        known = known or load_profile(expanded(profile or "tiny"))
     except ValueError:
         return  # said of all parameters together
-    note = note_on_own_footage(load_profile(profile), media)
+    note = note_on_own_footage(known, media)
     if note is not None:
         tell(f"note: {note}")

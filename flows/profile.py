@@ -7,9 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from storage.addresses import without_secrets
+from storage.builds import finished_builds, last_with
 from storage.typed_paths import TypedText, as_typed, expanded
 from tasks.build.recipe import Recipe
 from tasks.build.settings import BuildSettings
@@ -51,6 +52,12 @@ class Profile(BaseModel):
     decoder: DecoderSettings
     sampling: SamplingSettings
     evaluation: EvaluationSettings
+    _source: str | None = PrivateAttr(None)
+
+    @property
+    def source(self) -> str:
+        """What `load_profile` reads this profile from, wherever one stands: a shipped name, or a file's full path."""
+        return self._source or self.name
 
     def recipe(self) -> Recipe:
         """What a build of datasets needs of the profile."""
@@ -66,9 +73,10 @@ def profile_names() -> list[str]:
 
 def load_profile(name_or_path: str) -> Profile:
     """Reads a profile by name or by the path of its file; RequestError names the file and the field."""
-    path = PROFILES_DIR / name_or_path / "profile.toml"
+    path, source = PROFILES_DIR / name_or_path / "profile.toml", name_or_path
     if not path.is_file():
         path = Path(name_or_path).absolute()
+        source = str(path)
     if not path.is_file():
         known = ", ".join(profile_names())
         raise RequestError(f"profile: {name_or_path!r} is neither one of {known} nor a profile file")
@@ -78,11 +86,35 @@ def load_profile(name_or_path: str) -> Profile:
         raise RequestError(f"{path}: not a TOML file: {error}") from error
     try:
         _place_beside(path, values)
-        return Profile.model_validate(values)
+        profile = Profile.model_validate(values)
     except ValidationError as error:
         raise RequestError(f"{path}: {one_line(error)}") from error
     except ValueError as error:
         raise RequestError(f"{path}: {error}") from error
+    profile._source = source
+    return profile
+
+
+def last_profile(dataset_dir: Path) -> Profile | None:
+    """The profile that a dataset was last built with, None where no build noted one.
+
+    RequestError where its file is gone or cannot be read any longer: another profile of the same name may hold other
+    models, so none is taken in its place.
+    """
+    build = last_with(finished_builds(dataset_dir), "profile")
+    if build is None:
+        return None
+    try:
+        return profile_of(build.summary)
+    except RequestError as error:
+        raise RequestError(
+            f"{error} (the dataset {dataset_dir} was last built with it; name a profile with --profile)"
+        ) from error
+
+
+def profile_of(summary: dict[str, Any]) -> Profile:
+    """The profile that a build's summary names; RequestError as for `load_profile`."""
+    return load_profile(summary.get("profile_source") or summary["profile"])
 
 
 def _place_beside(path: Path, values: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from storage.schema import TABLES, TEXTS
 from storage.tables import open_table, read_table, table_exists, table_path
 
 INDEX = "builds.json"
-SETTINGS = ("corpora", "profile", "filter", "thresholds_set", "settled_for", "cut_captions")
+SETTINGS = ("corpora", "profile", "profile_source", "filter", "thresholds_set", "settled_for", "cut_captions")
 """What of a summary holds on: the last build that noted it speaks for the dataset."""
 
 

@@ -42,6 +42,7 @@ def build(
     asked: Asked = Asked(),  # noqa: B008
     allow_empty: bool = False,
     profile: str | None = None,
+    profile_source: str | None = None,
     prune: bool = False,
     retry_quarantine: bool = False,
     workers: Workers | None = None,
@@ -50,17 +51,20 @@ def build(
     """Bring a dataset up to date with its corpora and tag it; sources already done are not touched.
 
     The recipe's thresholds are those of the profile: what was `asked` now, or set on the dataset before, comes first.
-    `profile` is recorded, for later commands on the dataset; `prune` drops what came of sources that are no longer in
-    the corpora; with `retry_quarantine` the quarantined sources are tried again and no others; `workers` of an earlier
-    build with the same models spare the start of new ones. Items that cannot be
-    used are quarantined and counted, never raised. RequestError or StorageError: the request is wrong, another build
-    holds the folder, the models cannot be loaded, or no clip would be left where there were some, unless `allow_empty`.
+    `profile`, its name, and `profile_source`, the name or file to read it from, are recorded for later commands;
+    `prune` drops what came of sources that are no longer in the corpora; with `retry_quarantine` the quarantined
+    sources are tried again and no others; `workers` of an earlier build with the same models spare the start of new
+    ones. Items that cannot be used are quarantined and counted, never raised. RequestError or StorageError: the request
+    is wrong, another build holds the folder, the models cannot be loaded, or no clip would be left where there were
+    some, unless `allow_empty`.
     Whatever ends a build, what it committed stays, and the next one goes on from there.
     """
     shape = check_target(dataset_dir, recipe)
     corpora = load_corpora(corpora_path, recipe.captions_needed)
     digests = Digests.of(recipe)
-    summary = BuildSummary(corpora=str(corpora_path.absolute()), profile=profile)
+    summary = BuildSummary(
+        corpora=str(corpora_path.absolute()), profile=profile, profile_source=profile_source
+    )
     started_s = time.perf_counter()
     with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
         thresholds = _in_force(writer, recipe, profile, asked, summary)
@@ -88,6 +92,7 @@ def refilter(
     asked: Asked = Asked(),  # noqa: B008
     allow_empty: bool = False,
     profile: str | None = None,
+    profile_source: str | None = None,
     workers: Workers | None = None,
     on_progress: OnProgress | None = None,
 ) -> BuildSummary:
@@ -98,7 +103,7 @@ def refilter(
     shape = check_target(dataset_dir, recipe)
     ClipDataset.open(dataset_dir)  # says in one line what is no dataset
     digests = Digests.of(recipe)
-    summary = BuildSummary(profile=profile)
+    summary = BuildSummary(profile=profile, profile_source=profile_source)
     started_s = time.perf_counter()
     with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
         summary.corpora = last_noted(dataset_dir, "corpora")

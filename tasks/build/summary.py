@@ -18,7 +18,8 @@ class BuildSummary:
     rows that should have been scored or encoded anew and could not be, by clip_id. `filter` are the thresholds that
     were applied, `thresholds_set` those of them that were set on this dataset; `settled_for` is what the rows were last
     settled for: thresholds and the models' digests. `cut_captions` are the clips whose caption a tokenizer cuts, by
-    what it is read for: conditioning counts kept clips, scoring all.
+    what it is read for: conditioning counts kept clips, scoring all. `profile_source` is what reads the profile again:
+    its name, or the path of its file.
     """
 
     read: int = 0
@@ -39,6 +40,7 @@ class BuildSummary:
     lost: int = 0
     corpora: str | None = None
     profile: str | None = None
+    profile_source: str | None = None
     filter: dict[str, Any] = field(default_factory=dict)
     thresholds_set: dict[str, Any] = field(default_factory=dict)
     settled_for: list[Any] | None = None
