@@ -178,6 +178,7 @@ def _roll_back(registry: Registry) -> dict[str, Any]:
     return {
         "version": before,
         "promoted": False,
+        "verdict": "rolled-back",
         "reason": reason,
         "champion": before,
         "champion_before": champion,

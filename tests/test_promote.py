@@ -69,7 +69,8 @@ def test_a_better_candidate_replaces_the_champion_and_can_be_rolled_back(
     better = add_candidate(0.95, seed=1)
     assert promote(PromoteParams())["promoted"] and Registry().alias_version(CHAMPION) == better
     result = promote(PromoteParams(rollback=True))
-    assert result["champion"] == first and Registry().alias_version(CHAMPION) == first
+    assert (result["verdict"], result["champion"]) == ("rolled-back", first)
+    assert Registry().alias_version(CHAMPION) == first
     tags = Registry().version_tags(better)
     assert tags["promotion"] == "rolled back" and str(first) in tags["promotion.reason"]
 
