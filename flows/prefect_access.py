@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+from flows.up.ports import port_of, reserved_port
 from flows.up.prefect_app import EPHEMERAL
 from storage.secret_files import known_secret
 from storage.services import USER, prefect_auth, running_services
@@ -75,7 +76,13 @@ def _run_guarded_server(server: Any) -> subprocess.Popen[Any]:
     from prefect.settings import get_current_settings
 
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    return subprocess.Popen(
-        [sys.executable, "-m", "flows.up.prefect_app", str(server.port), EPHEMERAL],
-        env=os.environ | settings | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
-    )
+    # Taken before anybody can read its number among the arguments. It does not listen yet: Prefect's wait takes a
+    # server that answers, but not at once, for a failure.
+    with reserved_port(server.port) as reserved:
+        server.port = port_of(reserved)
+        arguments = (str(server.port), str(reserved.fileno()), EPHEMERAL)
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.up.prefect_app", *arguments],
+            env=os.environ | settings | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
+            pass_fds=(reserved.fileno(),),
+        )

@@ -3,9 +3,13 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -237,6 +241,46 @@ def test_everything_listens_on_the_loopback_only(up):
             found = process.net_connections(kind="inet")
             addresses |= {c.laddr.ip for c in found if c.status == psutil.CONN_LISTEN}
     assert addresses == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("name", ["prefect", "mlflow"])
+def test_the_port_of_a_server_that_died_is_nobody_elses(up, name):
+    """Whoever took it would be told the secret by our clients, which the worker among them is every few seconds."""
+    address = getattr(up, name)
+    (server,) = [
+        process
+        for process in psutil.process_iter()
+        if f"flows.up.{name}_app" in _arguments(process) and _belongs_to(process, up.home)
+    ]
+    server.kill()
+    server.wait(timeout=60)
+    taken = []
+    for _ in until_healthy(f"{address}{'/api' if name == 'prefect' else ''}/health"):
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                other.bind(("127.0.0.1", int(address.rpartition(":")[2])))
+                taken.append(other.getsockname())
+    assert not taken
+
+
+def until_healthy(url: str) -> Iterator[None]:
+    """Goes on while nothing is answered there; fails after some minutes."""
+    deadline_s = time.monotonic() + 300
+    answered = threading.Event()
+
+    def ask() -> None:
+        while not answered.is_set() and time.monotonic() < deadline_s:
+            with suppress(httpx.HTTPError):
+                if httpx.get(url, trust_env=False, timeout=5).status_code == 200:
+                    answered.set()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not answered.wait(0.01):
+        assert time.monotonic() < deadline_s, f"{url} never answered"
+        yield
+    asking.join()
 
 
 def test_a_file_that_holds_a_secret_is_this_users_alone(up):

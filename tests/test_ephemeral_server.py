@@ -1,12 +1,16 @@
 """The Prefect server that a command starts for itself: shut to all but that command, on every route."""
 
 import os
+import socket
+import threading
+from contextlib import suppress
 
 import httpx
 import psutil
 import pytest
 
 from tests.server_routes import asgi_routes
+from tests.up_children import free_port
 
 
 @pytest.fixture
@@ -55,3 +59,29 @@ def test_its_secret_is_in_no_argument_and_it_listens_on_the_loopback(address, au
     assert os.stat(f"/proc/{server.pid}/environ").st_mode & 0o077 == 0
     listening = [c.laddr.ip for c in server.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     assert listening == ["127.0.0.1"]
+
+
+@pytest.mark.slow
+def test_nobody_else_can_take_its_port_while_it_starts(tmp_home):
+    """Its number is an argument, so another user could be there before it, and be told the secret."""
+    from prefect.server.api.server import SubprocessASGIServer
+
+    from flows.prefect_access import sign_in
+
+    sign_in()
+    server = SubprocessASGIServer(free_port())  # by its port, since one without may run already
+    starting = threading.Thread(target=server.start, args=(300,))
+    starting.start()
+    taken = []
+    try:
+        while starting.is_alive():
+            if server.server_process is not None and server.port is not None:
+                with socket.socket() as other, suppress(OSError):
+                    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    other.bind(("127.0.0.1", server.port))
+                    taken.append(server.port)
+            starting.join(0.01)
+        assert httpx.get(f"{server.api_url}/health", trust_env=False).status_code == 200
+    finally:
+        server.stop()
+    assert not taken

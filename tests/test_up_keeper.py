@@ -2,15 +2,17 @@
 
 import os
 import signal
+import socket
 
 import pytest
 
 from flows.up.keeper import Keeper, pause_before_start_s
 from flows.up.logs import open_log, rotate
+from flows.up.ports import held_ports, port_of, reserved_port
 from flows.up.processes import CHILD_MARK, end_marked, marked
 from flows.up.servers import Child
 from flows.up.services import ServiceError
-from tests.up_children import free_port, runs, start_family, wait_until, web_server
+from tests.up_children import free_port, runs, server_on, start_family, wait_until, web_server
 
 
 @pytest.fixture
@@ -147,3 +149,32 @@ def test_a_log_that_is_small_stays(tmp_path):
     with open_log(path, "begins again"):
         pass
     assert [line.split(" ", 2)[2] for line in path.read_text().splitlines()] == ["begins", "begins again"]
+
+
+def test_the_port_of_a_server_that_died_is_held_until_the_next_one_serves_on_it(keeper, tmp_home):
+    kept, _ = keeper
+    with held_ports({"--port": free_port()}) as (held,):
+        server = server_on(held)
+        kept.start(server)
+        kept.wait_until_healthy(server)
+        os.kill(pid_of(tmp_home, server.name), signal.SIGKILL)
+        look_until(kept, lambda: pid_of(tmp_home, server.name) is None)
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", port_of(held)))
+        with socket.create_connection(("127.0.0.1", port_of(held)), timeout=60) as early:
+            early.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            look_until(kept, lambda: pid_of(tmp_home, server.name) is not None)
+            assert early.recv(8) == b"HTTP/1.0"
+
+
+def test_a_reserved_port_is_nobody_elses_before_anything_listens_on_it():
+    with reserved_port(free_port()) as reserved:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.setsockopt(socket.SOL_SOCKET, option, 1)
+                other.bind(("127.0.0.1", port_of(reserved)))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port_of(reserved)), timeout=5)
+        with reserved_port(port_of(reserved)) as another:
+            assert port_of(another) not in (0, port_of(reserved))

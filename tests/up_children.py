@@ -38,6 +38,12 @@ def web_server(name: str = "web", port: int | None = None) -> Child:
     return Child(name, ("http.server", str(port), "--bind", "127.0.0.1"), f"http://127.0.0.1:{port}/")
 
 
+def server_on(held: socket.socket) -> Child:
+    """A child that answers on a socket that it inherits, as the servers of `vidrd up` do."""
+    url = f"http://127.0.0.1:{held.getsockname()[1]}/"
+    return Child("held", ("tests.inheriting_server", str(held.fileno())), url, serves_on=held)
+
+
 def start_family(home: Path, code: str = FAMILY, **environment: str) -> tuple[subprocess.Popen[str], int]:
     """Runs code that prints a number as a `vidrd up` of this home would; gives the process and the number."""
     process = subprocess.Popen(

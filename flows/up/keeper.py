@@ -119,6 +119,7 @@ class Keeper:
 
     def _spawn(self, child: Child) -> subprocess.Popen[bytes]:
         """Starts a process in a session of its own, so that Ctrl-C reaches only us and we end it."""
+        inherited = () if child.serves_on is None else (child.serves_on.fileno(),)
         with open_log(child.log, f"vidrd up starts {child.name}") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", *child.arguments],
@@ -128,6 +129,7 @@ class Keeper:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=inherited,
             )
 
 

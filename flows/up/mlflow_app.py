@@ -1,5 +1,6 @@
-"""The MLflow server of `vidrd up` behind the rules of flows/up/access.py: `python -m flows.up.mlflow_app PORT`.
+"""The MLflow server of `vidrd up` behind the rules of flows/up/access.py.
 
+`python -m flows.up.mlflow_app PORT SOCKET` serves on an inherited socket of that number, which has the port.
 The address of its store comes in `$MLFLOW_BACKEND_STORE_URI`, since arguments are everybody's to read.
 """
 
@@ -12,7 +13,7 @@ from flows.environment import prepare
 from flows.up.access import Access
 from flows.up.login import Login
 from flows.up.services import HOST
-from flows.up.serving import listen, serve
+from flows.up.serving import serve
 from storage.home import mlflow_artifacts
 from storage.mlflow_server import mlflow_application
 from storage.secret_files import secret
@@ -21,18 +22,15 @@ from storage.services import USER
 _OPEN_PATHS = frozenset({"/health"})
 
 
-def main(port: int) -> None:
+def main(port: int, descriptor: int) -> None:
     """Serves until a signal ends it."""
     address = f"http://{HOST}:{port}"
     login = Login("mlflow", secret("mlflow"))
     prepare()
-    listening = listen(port)
     store = os.environ["MLFLOW_BACKEND_STORE_URI"]
     application = mlflow_application(address, store, mlflow_artifacts().as_uri())
-    serve(
-        Access(application, address, f"{USER}:{login.secret}", login, _OPEN_PATHS), port, listening, "warning"
-    )
+    serve(Access(application, address, f"{USER}:{login.secret}", login, _OPEN_PATHS), descriptor, "warning")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

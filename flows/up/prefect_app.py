@@ -1,5 +1,6 @@
-"""The Prefect server of `vidrd up` behind the rules of flows/up/access.py: `python -m flows.up.prefect_app PORT`.
+"""The Prefect server of `vidrd up` behind the rules of flows/up/access.py.
 
+`python -m flows.up.prefect_app PORT SOCKET` serves on an inherited socket of that number, which has the port.
 What `prefect server start` starts, with its schedulers and background services, in one process; or, with
 `--ephemeral`, the server that Prefect starts for one command.
 """
@@ -14,7 +15,7 @@ from flows.environment import prepare
 from flows.up.access import Access, Application, Message, Receive, Scope, Send
 from flows.up.login import Login
 from flows.up.services import HOST
-from flows.up.serving import listen, serve
+from flows.up.serving import serve
 from storage.secret_files import secret
 from storage.services import USER
 
@@ -22,7 +23,7 @@ EPHEMERAL = "--ephemeral"
 _OPEN_PATHS = frozenset({"/api/health"})
 
 
-def main(port: int, ephemeral: bool = False) -> None:
+def main(port: int, descriptor: int, ephemeral: bool = False) -> None:
     """Serves until a signal ends it. No secret comes as an argument, since those are everybody's to read.
 
     An ephemeral server serves one command, which knows its secret from the environment: no pages, fewer services.
@@ -44,16 +45,13 @@ def main(port: int, ephemeral: bool = False) -> None:
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,
         }
     prepare()
-    # Prefect's wait for an ephemeral server takes one that answers, but not at once, for a failure.
-    listening = None if ephemeral else listen(port)
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
     server = get_current_settings().server
     serve(
         protected(create_app(ephemeral=ephemeral, final=True), address, auth, login),
-        port,
-        listening,
+        descriptor,
         "error" if ephemeral else server.logging_level.lower(),
         timeout_keep_alive=server.api.keepalive_timeout,
         ws_ping_interval=server.api.websocket_ping_interval,
@@ -96,4 +94,4 @@ class _WithoutPrompt:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), EPHEMERAL in sys.argv[2:])
+    main(int(sys.argv[1]), int(sys.argv[2]), EPHEMERAL in sys.argv[3:])

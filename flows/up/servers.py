@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.up.logs import open_log, rotate
+from flows.up.ports import port_of
 from flows.up.services import HOST, ServiceError
 from storage.home import home
 
@@ -20,37 +22,43 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class Child:
     """A process that `vidrd up` keeps: its name, the arguments after `python -m`, and where it says that it is well.
 
-    `environment` is added to ours for this process. Secrets travel there: arguments are everybody's to read.
+    `environment` is added to ours for this process. Secrets travel there: arguments are everybody's to read. A server
+    inherits the socket on which it serves.
     """
 
     name: str
     arguments: tuple[str, ...]
     health_url: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    serves_on: socket.socket | None = None
 
     @property
     def log(self) -> Path:
         return log_file(self.name)
 
 
-def prefect_server(port: int) -> Child:
+def prefect_server(serves_on: socket.socket) -> Child:
     """The Prefect server on the loopback."""
+    port = port_of(serves_on)
     return Child(
         "prefect",
-        ("flows.up.prefect_app", str(port)),
+        ("flows.up.prefect_app", str(port), str(serves_on.fileno())),
         f"http://{HOST}:{port}/api/health",
         # In memory, its default, the leases of concurrency slots end with the server, and with them the runs.
         {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"},
+        serves_on,
     )
 
 
-def mlflow_server(port: int, backend_store_uri: str) -> Child:
+def mlflow_server(serves_on: socket.socket, backend_store_uri: str) -> Child:
     """The MLflow server on the loopback, over the store that is used without it too."""
+    port = port_of(serves_on)
     return Child(
         "mlflow",
-        ("flows.up.mlflow_app", str(port)),
+        ("flows.up.mlflow_app", str(port), str(serves_on.fileno())),
         f"http://{HOST}:{port}/health",
         {"MLFLOW_BACKEND_STORE_URI": backend_store_uri},
+        serves_on,
     )
 
 

@@ -1,4 +1,4 @@
-"""How our servers take their port and serve on it."""
+"""How our servers serve: on a socket that whoever started them has taken (flows/up/ports.py)."""
 
 from __future__ import annotations
 
@@ -11,27 +11,21 @@ from flows.up.services import HOST
 STARTUP_FAILURE = 3  # uvicorn's exit code
 
 
-def listen(port: int) -> socket.socket:
-    """Takes the port, before the seconds that a server's imports need: nobody else can answer in its place.
+def serve(app: Access, descriptor: int, log_level: str, **options: float) -> None:
+    """Serves on an inherited socket until a signal ends it; options are uvicorn's.
 
-    Who connects meanwhile waits.
+    Requests are not logged, which would tell links' tokens.
     """
-    return socket.create_server((HOST, port))
-
-
-def serve(app: Access, port: int, listening: socket.socket | None, log_level: str, **options: float) -> None:
-    """Serves until a signal ends it; options are uvicorn's. Requests are not logged, which would tell links' tokens."""
     import uvicorn
 
     config = uvicorn.Config(
         app,
         host=HOST,
-        port=port,
         log_level=log_level,
         access_log=False,
         **options,  # type: ignore[arg-type]
     )
     server = uvicorn.Server(config)
-    server.run(sockets=None if listening is None else [listening])
+    server.run(sockets=[socket.socket(fileno=descriptor)])
     if not server.started:
         sys.exit(STARTUP_FAILURE)

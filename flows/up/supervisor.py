@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from flows.up.keeper import Keeper
 from flows.up.lock import UpLock, holder
 from flows.up.logs import open_log
-from flows.up.ports import check_ports
+from flows.up.ports import held_ports
 from flows.up.processes import MARK, end, end_marked, marked
 from flows.up.schedules import announcements, name_all_schedules, pause_schedules, resume_schedules
 from flows.up.servers import (
     REPOSITORY,
+    Child,
     deploy,
     ensure_work_pool,
     log_file,
@@ -58,18 +60,23 @@ def up(prefect_port: int = 4200, mlflow_port: int = 5000, schedules: bool = True
     with _only_one(), _stopped_by_signals():
         for line in end_marked(home()):
             _say(f"ended what an earlier vidrd up has left: {line}")
-        check_ports(ports)
-        os.environ[MARK] = str(home())
-        with _guard() as guard:
-            _serve(services, tracking if ours else None, schedules, guard)
+        with held_ports(ports) as held:
+            os.environ[MARK] = str(home())
+            with _guard() as guard:
+                _serve(services, _servers(held, tracking), schedules, guard)
 
 
-def _serve(services: Services, store: str | None, schedules: bool, guard: _Guard) -> None:
-    """Keeps everything running until a signal comes; `store` is that of an MLflow server of ours, if there is one."""
+def _servers(held: Sequence[socket.socket], store: str) -> list[Child]:
+    """Prefect's, and where a second port is held MLflow's over the store."""
+    return [prefect_server(held[0]), *(mlflow_server(one, store) for one in held[1:])]
+
+
+def _serve(services: Services, servers: Sequence[Child], schedules: bool, guard: _Guard) -> None:
+    """Keeps everything running until a signal comes."""
     keeper, watch = Keeper(home(), _say), RunWatch(_say)
     try:
         os.environ |= announce(services)
-        _start(keeper, watch, services, store, schedules)
+        _start(keeper, watch, servers, schedules)
         for line in pages(services):
             _say(line)
         for line in announcements():
@@ -88,13 +95,11 @@ def _serve(services: Services, store: str | None, schedules: bool, guard: _Guard
         _stop(keeper, watch)
 
 
-def _start(keeper: Keeper, watch: RunWatch, services: Services, store: str | None, schedules: bool) -> None:
+def _start(keeper: Keeper, watch: RunWatch, servers: Sequence[Child], schedules: bool) -> None:
     """Starts the servers, then what needs them, and the worker last: it would take up runs at once."""
-    prefect = prefect_server(int(services.prefect.rpartition(":")[2]))
-    keeper.start(prefect)
-    mlflow = None if store is None else mlflow_server(int(services.mlflow.rpartition(":")[2]), store)
-    if mlflow is not None:
-        keeper.start(mlflow)
+    for server in servers:
+        keeper.start(server)
+    prefect, *others = servers
     keeper.wait_until_healthy(prefect)
     watch.settle("vidrd up ended while it ran")
     ensure_work_pool()
@@ -102,8 +107,8 @@ def _start(keeper: Keeper, watch: RunWatch, services: Services, store: str | Non
     deploy()
     resume_schedules() if schedules else pause_schedules()
     keeper.start(worker())
-    if mlflow is not None:
-        keeper.wait_until_healthy(mlflow)
+    for server in others:
+        keeper.wait_until_healthy(server)
 
 
 def _stop(keeper: Keeper, watch: RunWatch) -> None:
