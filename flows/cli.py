@@ -8,6 +8,7 @@ and starts Prefect and Ray. Wrong requests end with one line and exit code 2.
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,11 +46,16 @@ VersionOption = Annotated[
 ]
 
 
+_INTERRUPTED = 128 + signal.SIGINT  # what typer makes of a KeyboardInterrupt
+
+
 def main() -> None:
     """Entry point of the `vidrd` script."""
     interrupts = watch(["vidrd", *sys.argv[1:]])
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        if interrupts.heard or code == _INTERRUPTED:
+            raise KeyboardInterrupt
     except BaseException as error:  # our own become one line, all others are raised again
         if interrupts.is_cause_of(error):
             interrupts.say()

@@ -31,6 +31,11 @@ class Interrupts:
         self._hear_once, self._say_once = threading.Lock(), threading.Lock()
 
     @property
+    def heard(self) -> bool:
+        """Whether either signal has come."""
+        return self._heard.is_set()
+
+    @property
     def exit_code(self) -> int:
         """What a shell calls the end by that signal."""
         return 128 + self._number

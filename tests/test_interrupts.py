@@ -61,6 +61,29 @@ def test_a_signal_ends_any_work_in_one_line(work, number):
     assert took_s < LIMIT_S
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_the_command_line_passes_on_what_its_library_makes_of_it(number):
+    """It takes an interrupt for an exit of its own, which is told in one line all the same."""
+    program = """
+import sys, time
+from flows.cli import app, main
+@app.command()
+def rest():
+    print("ready", flush=True)
+    time.sleep(600)
+sys.argv = ["vidrd", "rest"]
+main()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        out, told = process.communicate(timeout=60)
+    assert (out, told) == ("", "interrupted; to go on: vidrd rest\n")
+    assert process.returncode == 128 + number
+
+
 def test_a_second_signal_ends_it_at_once():
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(work=WORK["hears nothing"])],
@@ -112,7 +135,10 @@ def test_a_command_ends_and_leaves_nothing(command, how, tmp_path, request):
         arguments, line = ["retrain", "--dataset", str(dataset), "--part=temporal"], "loss"
     with _run(*arguments, home=tmp_path / "home") as process:
         lines = iter(process.stdout.readline, "")
-        assert any(re.search(line, told) for told in lines), "it ended before it was interrupted"
+        before: list[str] = []
+        while not before or not re.search(line, before[-1]):
+            before.append(next(lines, ""))
+            assert before[-1], f"it ended before it was interrupted: {''.join(before)}"
         family = [(child, child.cmdline()) for child in psutil.Process(process.pid).children(recursive=True)]
         before_s = time.monotonic()
         how(process.pid)
