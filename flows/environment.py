@@ -4,6 +4,7 @@ import getpass
 import os
 
 from storage.home import home, set_home
+from storage.private_temp import use_private_temp
 from tasks.errors import RequestError
 
 # No library calls home, and a slow machine gets the time that the ephemeral Prefect server needs to start. Threads
@@ -29,13 +30,14 @@ _LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def prepare() -> None:
-    """Sets what the user has not set: quiet libraries, and Prefect's own files under `$VIDRD_HOME`.
+    """Sets what the user has not set: quiet libraries, Prefect's own files under `$VIDRD_HOME`, temporary ones shut.
 
     A Prefect profile that the user has made (say, of a shared server) stays in force. RequestError or StorageError
     when `$VIDRD_HOME` cannot be made.
     """
     set_home(home())  # flow runs and workers stand in folders of their own
     let_loopback_pass()
+    use_private_temp()
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     if "PREFECT_HOME" not in os.environ:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from storage.private_temp import private_temp
 from tasks.errors import RequestError
 from tasks.guard import guard_children
 
@@ -204,7 +205,7 @@ def _start_local(num_cpus: int | None) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",
-                _temp_dir=_short_temp_dir(),
+                _temp_dir=_temp_dir(),
             )
             return
         except Exception as error:  # a bare Exception is what Ray raises
@@ -215,17 +216,22 @@ def _start_local(num_cpus: int | None) -> None:
                     leftover.kill()
 
 
-def _short_temp_dir() -> str | None:
-    """A folder short enough for Ray's sockets, whose paths the kernel limits; None where Ray's own choice is one."""
+def _temp_dir() -> str:
+    """A folder of this user alone, short enough for Ray's sockets, whose paths the kernel limits.
+
+    All that Ray makes in it everybody may write to: who put a socket of his own there would be handed our work.
+    """
     chosen = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    if len(os.fsencode(chosen)) <= _TEMP_DIR_BYTES:
-        return None
-    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+    with suppress(OSError):
+        os.makedirs(chosen, exist_ok=True)
+    for folder in (chosen, "/tmp", "/var/tmp", "/dev/shm"):
         if os.access(folder, os.W_OK | os.X_OK):
-            return f"{folder}/ray-{os.getuid()}"
+            private = private_temp(folder)
+            if len(os.fsencode(private)) <= _TEMP_DIR_BYTES:
+                return f"{private}/ray"
     raise RequestError(
-        f"TMPDIR: {chosen} is too long for Ray's sockets; set RAY_TMPDIR to a folder of at most "
-        f"{_TEMP_DIR_BYTES} characters"
+        f"TMPDIR: {chosen} cannot be written to, or is too long for Ray's sockets; set RAY_TMPDIR to a folder of at "
+        f"most {_TEMP_DIR_BYTES} characters"
     )
 
 

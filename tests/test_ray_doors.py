@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -49,6 +50,16 @@ def test_the_token_is_in_no_file_and_no_argument(ray_session):
     assert os.environ["RAY_AUTH_MODE"] == "token" and len(token) >= 64
     arguments = [part for process in psutil.process_iter() for part in _arguments(process)]
     assert not [part for part in arguments if token in part]
+
+
+def test_no_other_user_reaches_its_sockets_and_logs(ray_session):
+    """Everybody may write to the folders that Ray makes, so one above them has to be shut."""
+    import ray
+
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    assert {path.name for path in (session / "sockets").iterdir()} >= {"plasma_store", "raylet"}
+    shut = [folder for folder in session.parents if folder.stat().st_mode & 0o077 == 0]
+    assert [folder for folder in shut if folder.stat().st_uid == os.getuid()], session
 
 
 def _arguments(process: psutil.Process) -> list[str]:

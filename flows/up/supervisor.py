@@ -35,6 +35,7 @@ from flows.up.servers import (
 from flows.up.services import HOST, announce, pages, shell_file, withdraw
 from flows.up.stuck_runs import RunWatch
 from storage.home import home, mlflow_uri
+from storage.private_temp import keep_private_temp
 from storage.services import Services, announced_services
 from tasks.errors import RequestError
 
@@ -87,6 +88,7 @@ def _serve(services: Services, servers: Sequence[Child], schedules: bool, guard:
         while True:
             keeper.look_after()
             guard.look_after()
+            keep_private_temp()
             time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
         _say("stopping")
