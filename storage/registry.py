@@ -18,6 +18,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from storage.addresses import without_secrets
 from storage.errors import StorageError
 from storage.home import home, mlflow_artifacts, mlflow_uri
 from storage.mlflow_access import first_line, is_missing, mlflow_client, one_line_errors
@@ -86,7 +87,7 @@ class Registry:
                 run_id=run_id,
                 experiment_id=None if run_id else self._experiment_id(),
                 run_name=name,
-                tags={**commit, **(tags or {})},
+                tags={**commit, **_shown(tags or {})},
             ) as active:
                 yield run or Run(active.info.run_id, self.client, self.uri)
 
@@ -152,13 +153,12 @@ class Registry:
                 signature=_signature(),
             )
             self._ensure_registered_model()
-            texts = {name: str(value) for name, value in tags.items()}
             created = self.client.create_model_version(
                 MODEL_NAME,
                 info.model_uri,
                 run.run_id,
-                tags=texts,
-                description=description[:_DESCRIPTION_CHARACTERS],
+                tags=_shown(tags),
+                description=without_secrets(description)[:_DESCRIPTION_CHARACTERS],
                 model_id=info.model_id,  # a server refuses the source without it
             )
         run.set_tags({_VERSION_TAG: str(created.version)})
@@ -192,8 +192,8 @@ class Registry:
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version, leaving its others alone."""
         with one_line_errors(self.uri):
-            for name, value in tags.items():
-                self.client.set_model_version_tag(MODEL_NAME, str(version), name, str(value))
+            for name, value in _shown(tags).items():
+                self.client.set_model_version_tag(MODEL_NAME, str(version), name, value)
 
     def version_metrics(self, version: int) -> dict[str, float]:
         """The figures recorded by `log_version_metrics`, the newest of each name."""
@@ -295,6 +295,11 @@ class Registry:
         # A server decides where artifacts go; without one MLflow would put them into the working directory.
         location = None if self.uri.startswith("http") else mlflow_artifacts().as_uri()
         return self.client.create_experiment(EXPERIMENT_NAME, artifact_location=location)
+
+
+def _shown(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags as MLflow may keep them: without the passwords of addresses."""
+    return {name: without_secrets(str(value)) for name, value in tags.items()}
 
 
 def resolve_model(ref: str | Path) -> ResolvedModel:

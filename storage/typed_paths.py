@@ -10,7 +10,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
+
+from storage.addresses import without_secrets
 
 _DOLLAR = re.compile(r"\$(?:(?P<escaped>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[^{}]*)\})", re.ASCII)
 
@@ -58,5 +60,13 @@ def _expand_text(value: Any) -> Any:
 TypedPath = Annotated[Path, BeforeValidator(_expand_text)]
 """A path in a pydantic model that people fill in."""
 
-TypedText = Annotated[str, BeforeValidator(_expand_text)]
+
+def _holds_no_secret(value: str) -> str:
+    if without_secrets(value) != value:
+        # What is asked for is kept: by Prefect with the run, by MLflow with the model.
+        raise ValueError("holds a name or a password; give those to fsspec, as FSSPEC_SFTP_PASSWORD, say")
+    return value
+
+
+TypedText = Annotated[str, BeforeValidator(_expand_text), AfterValidator(_holds_no_secret)]
 """Text that may hold a path: `DIR@TAG`, a model reference, an address, a profile."""

@@ -5,11 +5,15 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from flows.profile import one_line
+from flows.retrain_request import RetrainParams
 from storage.addresses import without_secrets
 from storage.errors import StorageError
 from tasks.corpora.config import load_corpora
 from tasks.errors import ItemError, RequestError
+from tasks.training.settings import DecoderSettings, TemporalSettings
 
 
 @pytest.mark.parametrize(
@@ -75,3 +79,20 @@ def test_a_corpus_with_a_password_in_its_address_is_refused_without_telling_it(t
 def test_no_password_is_left_whatever_it_is_made_of(password, scheme):
     marked = f"Q7{password}7Q"
     assert marked not in without_secrets(f"failed: {scheme}://me:{marked}@host:1/db (again)")
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "address"),
+    [
+        (TemporalSettings, "checkpoints", "s3://KEY:hunter2@bucket/checkpoints"),
+        (DecoderSettings, "checkpoints", "sftp://me:hunter2@host/checkpoints"),
+        (RetrainParams, "profile", "https://host/profile.toml?token=hunter2"),
+        (RetrainParams, "dataset", "s3://KEY:hunter2@bucket/dataset@build-0001"),
+    ],
+)
+def test_a_password_in_an_address_of_a_request_is_refused_without_telling_it(model, field, address):
+    """Prefect and MLflow would keep it with the parameters."""
+    with pytest.raises(ValidationError) as raised:
+        model.model_validate({field: address})
+    assert f"{field}: holds a name or a password" in one_line(raised.value)
+    assert "hunter2" not in one_line(raised.value)

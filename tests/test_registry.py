@@ -285,9 +285,18 @@ def test_a_server_that_is_not_there_is_one_line(tmp_home, monkeypatch):
     assert str(caught.value).startswith("MLflow at http://127.0.0.1") and "\n" not in str(caught.value)
 
 
-def test_no_password_of_an_address_is_told_or_recorded(tmp_home, monkeypatch):
+def test_no_password_of_an_address_is_told_or_recorded(tmp_home, monkeypatch, model_folder):
     registry = Registry()
-    with registry.start_run("retrain") as run:
+    address = "s3://key:hunter2@bucket/x"
+    with registry.start_run("retrain", {"dataset": address}) as run:
+        version = registry.register(model_folder, run, {"dataset": address}, f"trained on {address}")
+        registry.set_version_tags(version, {"reason": address})
+        registry.log_version_metrics(version, {"fvd": 1.0}, {"reference": address})
+        found = registry.client.get_model_version("vidrd", str(version))
+        assert "hunter2" not in str(registry.client.get_run(run.run_id).data.tags)
+        assert (
+            "hunter2" not in f"{found.tags} {found.description}" and "s3://***@bucket/x" in found.description
+        )
         run.log_params({"checkpoints": {"place": "s3://key:hunter2@bucket/x"}})
         run.set_tags({"dataset": "sftp://me:hunter2@host/d"})
         data = registry.client.get_run(run.run_id).data
