@@ -313,7 +313,8 @@ def test_fresh_temporal_layers_learn(tmp_path, tiny_profile, ray_session):
         tmp_path / "image-model",
         tmp_path / "out",
         settings,
-        lambda done, *_: reports.append(done),
+        tiny_profile.sampling,
+        on_progress=lambda done, *_: reports.append(done),
     )
     heldout = {whose: figures["loss"] for whose, figures in result.heldout.items()}
     assert heldout["base"] == pytest.approx(heldout["fresh"], 1e-5)  # the base has fresh layers here
