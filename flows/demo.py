@@ -20,6 +20,7 @@ from flows.interrupts import watch
 from flows.stages import MemoryWatch, StageLog
 from flows.terminal import tell
 from storage.home import home, set_home
+from storage.secret_files import make_private
 
 PROFILE = "tiny"
 WORLD_SEED = 7
@@ -61,6 +62,7 @@ def _prepare() -> Path:
     set_home(folder)
     for elsewhere in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_PROFILE"):
         os.environ.pop(elsewhere, None)
+    make_private(folder / "prefect")
     os.environ["PREFECT_HOME"] = str(folder / "prefect")
     os.environ["PREFECT_PROFILES_PATH"] = str(folder / "prefect" / "profiles.toml")
     # A failure is told once, by the stage it happened in.

@@ -5,6 +5,7 @@ import os
 
 from storage.home import home, set_home
 from storage.private_temp import use_private_temp
+from storage.secret_files import make_private
 from tasks.errors import RequestError
 
 # No library calls home, and a slow machine gets the time that the ephemeral Prefect server needs to start. Threads
@@ -43,7 +44,7 @@ def prepare() -> None:
     if "PREFECT_HOME" not in os.environ:
         prefect_home = home() / "prefect"
         try:
-            prefect_home.mkdir(parents=True, exist_ok=True)  # Prefect itself makes the last folder only
+            make_private(prefect_home)  # in its database lies the key of its secret blocks
         except OSError as error:
             raise RequestError(f"VIDRD_HOME: {home()} cannot be used: {error.strerror}") from error
         os.environ["PREFECT_HOME"] = str(prefect_home)

@@ -1,6 +1,7 @@
 """Where everything the project makes lies: `$VIDRD_HOME`, else a folder that is the same wherever one stands."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from storage.errors import StorageError
@@ -43,6 +44,9 @@ def mlflow_uri() -> str:
         return uri
     database = home() / "mlflow" / "mlflow.db"
     database.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # it is there, or MLflow says why it cannot be
+        # For this user alone: MLflow keeps the keys of its gateway in it. SQLite's files beside it get its mode.
+        os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     return f"sqlite:///{database}"
 
 

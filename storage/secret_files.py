@@ -22,6 +22,14 @@ def secrets_dir() -> Path:
     return folder
 
 
+def make_private(folder: Path) -> None:
+    """Makes a folder that nobody else may enter; one of ours that others may is shut."""
+    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) & 0o077:
+        folder.chmod(_FOLDER_MODE)
+
+
 def secret(name: str) -> str:
     """The secret of that name, made at the first call; StorageError when others may read it or it is empty."""
     path = secrets_dir() / name

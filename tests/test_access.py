@@ -206,6 +206,13 @@ def test_prefects_pages_do_not_ask_for_the_secret(app, basic):
     assert answer.json()["api_url"]
 
 
+def test_the_pages_tell_nobody_else_what_they_show(app, basic):
+    """Prefect's page has a recorder of sessions in it, which asks elsewhere even where analytics are off."""
+    policies = ask(app, "GET", "/v2/", **basic).headers.get_list("content-security-policy")
+    (connect,) = [policy.split()[1:] for policy in policies if policy.startswith("connect-src")]
+    assert set(connect) == {"'self'", f"ws://{HOST}"}
+
+
 def test_no_other_page_may_show_ours_in_a_frame(app, basic):
     for answer in (ask(app, "GET", "/docs", **basic), ask(app, "GET", "/docs", **PAGE)):
         assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]

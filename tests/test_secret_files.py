@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -71,3 +73,33 @@ def test_an_empty_secret_is_no_secret(tmp_home):
     (secrets_dir() / "prefect").touch(0o600)
     with pytest.raises(StorageError, match="the secret is empty; delete the file"):
         secret("prefect")
+
+
+DATABASES = """
+import sys
+from flows.environment import prepare
+prepare()
+from prefect.client.orchestration import get_client
+from flows.prefect_access import sign_in
+sign_in()
+with get_client(sync_client=True) as client:
+    client.read_flows()
+from storage.registry import Registry
+Registry().alias_version("champion")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("there", [False, True], ids=["new home", "home of an earlier version"])
+def test_the_databases_are_for_this_user_alone(tmp_home, there):
+    """Prefect's keeps the key of its secret blocks beside them, MLflow's the keys of its gateway."""
+    if there:
+        (tmp_home / "prefect").mkdir(parents=True, mode=0o755)
+        (tmp_home / "prefect").chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    done = subprocess.run([sys.executable, "-c", DATABASES], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    databases = [path for path in tmp_home.rglob("*.db*") if path.is_file()]
+    assert {path.name for path in databases} >= {"prefect.db", "mlflow.db"}
+    for path in databases:
+        assert _mode(path) & 0o077 == 0 or _mode(path.parent) & 0o077 == 0, path
