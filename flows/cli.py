@@ -8,6 +8,13 @@ and starts Prefect and Ray. Wrong requests end with one line and exit code 2.
 
 from __future__ import annotations
 
+# isort: off - the first of all, since the others take half a second in which Ctrl-C may come
+from flows.interrupts import unwatch, watch, watch_imports
+
+watch_imports()
+# isort: on
+
+# ruff: noqa: E402
 import signal
 import sys
 from pathlib import Path
@@ -19,7 +26,6 @@ from flows.command import run_flow
 from flows.dataset_commands import AllowEmptyOption, LastProfileOption, dataset_app
 from flows.environment import prepare
 from flows.failures import error_line
-from flows.interrupts import unwatch, watch
 from flows.sampling_options import sampling_options
 from flows.surroundings import check_surroundings
 from flows.terminal import tell

@@ -2,7 +2,8 @@
 
 The libraries have answers of their own to both signals, in words of their own, and some of them take their time. So
 a thread hears of a signal whoever handles it, silences what is told of it, and ends the process when the others
-have had their time; what is then left of its children ends with it (`tasks/guard.py`).
+have had their time; what is then left of its children ends with it (`tasks/guard.py`). Before the command's own work
+has begun there is nothing to wait for, and a signal ends it there and then.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import logging
 import os
 import shlex
 import signal
+import sys
 import threading
 import time
 
 _STOP_WITHIN_S = 7.0
 _ONE_TIME_S = 1.0
+_PROGRAMS = ("vidrd", "cli.py")  # as installed, and as `python -m flows.cli`
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _NUMBERS = {int(number) for number in _SIGNALS}
 
@@ -28,6 +31,7 @@ class Interrupts:
         self._heard = threading.Event()
         self._number = int(signal.SIGINT)
         self._terminal = -1
+        self._at_work = self._has_raised = False
         self._hear_once, self._say_once = threading.Lock(), threading.Lock()
 
     @property
@@ -50,6 +54,10 @@ class Interrupts:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         threading.Thread(target=self._listen, args=(reading,), daemon=True).start()
 
+    def begin_work(self) -> None:
+        """From now on the main thread is interrupted, and whoever called for the work says the line."""
+        self._at_work = True
+
     def unwatch(self) -> None:
         """Leave both signals to the command."""
         signal.set_wakeup_fd(-1)
@@ -67,7 +75,12 @@ class Interrupts:
 
     def _interrupt(self, number: int, _: object) -> None:
         self._hear(number)
-        raise KeyboardInterrupt
+        if not self._at_work:
+            self._end()
+        # Raised twice it would interrupt the answer to the first; the listener ends it then.
+        if not self._has_raised:
+            self._has_raised = True
+            raise KeyboardInterrupt
 
     def _listen(self, reading: int) -> None:
         while not (numbers := set(os.read(reading, 64)) & _NUMBERS):
@@ -103,12 +116,23 @@ class Interrupts:
 _current: Interrupts | None = None
 
 
+def watch_imports() -> None:
+    """Watch already while the modules of a command are imported; not in a program that only uses them."""
+    global _current
+    processes = sys.modules.get("multiprocessing.process")  # a spawned one imports its parent's program again
+    is_child = processes is not None and processes.parent_process() is not None
+    if _current is None and not is_child and os.path.basename(sys.argv[0]) in _PROGRAMS:
+        _current = Interrupts(["vidrd", *sys.argv[1:]])
+        _current.watch()
+
+
 def watch(command: list[str]) -> Interrupts:
     """Watch for the rest of this process, under the first name that it is called by."""
     global _current
     if _current is None:
         _current = Interrupts(command)
         _current.watch()
+    _current.begin_work()
     return _current
 
 

@@ -103,6 +103,47 @@ def test_a_second_signal_ends_it_at_once():
         assert program.stderr.read().count("interrupted") == 1
 
 
+# The command itself, with one more that does nothing but wait; and one whose libraries are slow to import.
+COMMAND = """
+import sys, time
+from flows import cli
+@cli.app.command("wait")
+def wait():
+    print("ready", flush=True)
+    time.sleep(600)
+sys.argv = ["vidrd", "wait"]
+cli.main()
+"""
+IMPORTING = """
+import sys, time
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            print("ready", flush=True)
+            time.sleep(600)
+sys.meta_path.insert(0, Slow())
+sys.argv = ["/usr/bin/vidrd", "wait"]
+from flows.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("program", [COMMAND, IMPORTING], ids=["at work", "importing"])
+def test_the_command_says_its_line_wherever_a_signal_finds_it(program, times, number):
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout.readline() == "ready\n"
+        for _ in range(times):
+            command.send_signal(number)
+        told = command.communicate(timeout=60)
+    assert told == ("", "interrupted; to go on: vidrd wait\n")
+    # By the second one the interpreter may be taken at its very end: a shell shows the same number.
+    assert command.returncode in (128 + number, -number)
+
+
 def _run(*arguments: str, home: Path) -> subprocess.Popen:
     environment = os.environ | {"VIDRD_HOME": str(home)}
     environment.pop("PREFECT_HOME", None)
