@@ -84,8 +84,12 @@ def _rows(tree: Tree, name: str) -> Iterator[dict[str, str]]:
 
 
 def _lines(file: io.TextIOWrapper) -> Iterator[str]:
-    """The lines and an end mark, which a quote that is never closed takes into its field."""
-    for line in file:
+    """The lines, none of them huge, and an end mark, which a quote that is never closed takes into its field."""
+    number = 0
+    while line := file.readline(MAX_FIELD_BYTES):
+        number += 1
+        if len(line) == MAX_FIELD_BYTES:
+            raise csv.Error(f"line {number}: is longer than {MAX_FIELD_BYTES // 2**20} MB")
         yield line.replace("\0", "")
     yield _END
 

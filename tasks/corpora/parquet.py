@@ -66,13 +66,19 @@ def _rows(
     if found.problem is not None:
         yield record_of(corpus, found, Entry())
         return
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     uri = uri_of(found.name)
     try:
-        with tree.open(found.name) as file, pq.ParquetFile(file) as table:
+        with tree.open(found.name) as file:
             where = f"{tree.root}/{found.name}"
-            columns = find_columns(corpus, where, table.schema_arrow, captions_needed)
+            schema = pq.ParquetFile(file).schema_arrow
+            columns = find_columns(corpus, where, schema, captions_needed)
+            # As a dictionary a text is in memory once, whatever number of rows a small file gives it. Of texts in
+            # lists Arrow makes none.
+            texts = [name for name in columns.light() if not pa.types.is_nested(schema.field(name).type)]
+            table = pq.ParquetFile(file, read_dictionary=texts)
             for row, values in enumerate(_values(table, columns.light())):
                 if columns.holds_paths:
                     path = clean_path(_text(values[columns.media]))
@@ -175,7 +181,7 @@ def _texts_as_bytes(column: Any) -> Any:
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        return pa.DictionaryArray.from_arrays(column.indices, _texts_as_bytes(column.dictionary))
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return column.cast(pa.large_binary())
     return column.cast(pa.large_list(pa.large_binary())) if _is_text(column.type) else column

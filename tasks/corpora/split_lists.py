@@ -10,6 +10,7 @@ from tasks.errors import ItemError, RequestError
 SPLITS = ("train", "val", "test")
 LISTS_FOLDER = "ucfTrainTestlist"
 DEFAULT_FOLD = 1
+_MAX_LIST_BYTES = 16 * 2**20  # UCF-101's have half a megabyte
 
 
 def read_ucf_splits(tree: Tree, fold: int | None) -> dict[str, str]:
@@ -44,6 +45,9 @@ def _lines(tree: Tree, name: str) -> list[str] | None:
         return None
     try:
         with place.open(name) as file:
-            return file.read().decode("utf-8-sig", "replace").splitlines()
+            content = file.read(_MAX_LIST_BYTES + 1)
     except (OSError, ItemError) as error:
         raise RequestError(f"{place.root}/{name}: cannot be read: {reason_of(error)}") from None
+    if len(content) > _MAX_LIST_BYTES:
+        raise RequestError(f"{place.root}/{name}: is longer than {_MAX_LIST_BYTES // 2**20} MB")
+    return content.decode("utf-8-sig", "replace").splitlines()

@@ -20,6 +20,24 @@ SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 MAX_JSON_BYTES = 16 * 2**20
 _BLOCK_BYTES = 512
+_MAX_HEADER_BYTES = 2**20
+# What stands before a member and says more of it, a long name, say.
+_MORE_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose headers are short: Python reads them whole, however long they say that they are."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _MORE_HEADERS and self.size > _MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc]
 
 
 @dataclass
@@ -73,7 +91,7 @@ def _scan(file: BinaryIO, suffixes: tuple[str, ...]) -> _Contents:
     size_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=file, mode="r:", tarinfo=_Member) as tar:
             for member in tar:
                 if member.isreg() and not 0 <= member.size <= size_bytes - member.offset_data:
                     raise tarfile.ReadError("unexpected end of data")
