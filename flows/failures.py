@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, get_type_hints
 
 from pydantic import ValidationError
 
 from storage.visible import visible
+from vidrd_model.errors import VidrdError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -19,17 +19,10 @@ Result = TypeVar("Result")
 def error_line(error: BaseException) -> str | None:
     """The one line of an error that is the user's to mend; None for any other."""
     from flows.profile import one_line
-    from flows.up.services import ServiceError
-    from storage.errors import StorageError
-    from tasks.errors import ItemError, RequestError
 
     if isinstance(error, ValidationError):
         return one_line(error)
-    if isinstance(error, RequestError | StorageError | ItemError | ServiceError):
-        return str(error)
-    # Importing vidrd_model costs seconds of torch, and what was never imported was never raised.
-    models = sys.modules.get("vidrd_model.errors")
-    if models is not None and isinstance(error, models.ModelError):
+    if isinstance(error, VidrdError):
         return str(error)
     usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a value of a wrong type
     return usage().replace("Value error, ", "") if usage else None

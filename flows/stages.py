@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 from tasks.report.report import duration
+from vidrd_model.errors import VidrdError
 
 BOLD, FAINT, PLAIN = "\033[1m", "\033[2m", "\033[0m"
 
 
-class StageFailed(Exception):
+class StageFailed(VidrdError):
     """A stage ended with an error; one line that names the stage and the cause."""
 
 

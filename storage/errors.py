@@ -2,9 +2,10 @@
 
 from storage.addresses import without_secrets
 from storage.visible import visible
+from vidrd_model.errors import VidrdError
 
 
-class StorageError(Exception):
+class StorageError(VidrdError):
     """A dataset, model or weight file that cannot be used; one line that names it and says what to do.
 
     An address in the line is shown without the name and password that it may hold.

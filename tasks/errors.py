@@ -5,16 +5,17 @@ An address in their messages is shown without the name and password that it may 
 
 from storage.addresses import without_secrets
 from storage.visible import visible
+from vidrd_model.errors import VidrdError
 
 
-class RequestError(Exception):
+class RequestError(VidrdError):
     """The request cannot be carried out; one line that names the file or field and says what to do."""
 
     def __init__(self, message: object) -> None:
         super().__init__(visible(without_secrets(str(message))))
 
 
-class ItemError(Exception):
+class ItemError(VidrdError):
     """One item is bad: it is quarantined with the stage it failed in, and the work goes on."""
 
     def __init__(self, message: str, stage: str) -> None:

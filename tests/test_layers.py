@@ -1,6 +1,11 @@
-"""Who may import whom: flows -> tasks -> {vidrd_model, storage}; infra holds data only."""
+"""Who may import whom: flows -> tasks -> {vidrd_model, storage}; infra holds data only.
+
+One module is for all: `vidrd_model.errors`, with the base of all errors.
+"""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +25,7 @@ MAY_NOT_KNOW = {
     "tasks": {"prefect", "lance", "mlflow"},
     "flows": {"ray", "lance", "mlflow", "diffusers", "open_clip"},
 }
+FOR_ALL = "vidrd_model.errors"
 # Not a module of the project: MLflow copies it into every registered version and runs it there.
 RUN_ELSEWHERE = {Path("storage/pyfunc_model.py")}
 # One module stands between the project and a library that is no longer maintained.
@@ -32,7 +38,7 @@ def _imports(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module not in (None, FOR_ALL):
             names.add(node.module.split(".")[0])
     return names
 
@@ -75,6 +81,27 @@ def test_the_ffmpeg_binary_has_one_user():
         for name in ONLY_IN
     }
     assert users == {name: {path} for name, path in ONLY_IN.items()}
+
+
+def test_errors_cost_no_import_of_a_library():
+    """Every layer and command imports them, refusals that take a second among them."""
+    program = (
+        "import sys, vidrd_model.errors, storage.errors, tasks.errors\n"
+        "heavy = {'torch', 'diffusers', 'ray', 'prefect', 'lance', 'mlflow', 'numpy', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "from vidrd_model import ModelError, VidrdError\n"
+        "assert issubclass(ModelError, VidrdError) and issubclass(storage.errors.StorageError, VidrdError)\n"
+        "assert 'torch' not in sys.modules\n"
+        "from vidrd_model import *\n"
+        "assert VidRDPipeline.__module__ == 'vidrd_model.pipeline' and 'torch' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_a_name_that_the_library_lacks_is_an_attribute_error():
+    import vidrd_model
+
+    assert not hasattr(vidrd_model, "TemporalUnet") and "TemporalUNet" in dir(vidrd_model)
 
 
 def test_infra_holds_no_code_of_the_package():

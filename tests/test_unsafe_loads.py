@@ -13,7 +13,12 @@ FOLDERS = ("vidrd_model", "storage", "tasks", "flows", "infra", "tests/bench")
 PICKLERS = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "jsonpickle"}
 OWN_UNPICKLER = "vidrd_model/metrics/i3d_convert.py"  # knows numpy's arrays and refuses every other name
 # Files that import modules by names that stand in the project.
-IMPORT_BY_NAME = {"flows/command.py", "storage/databases.py", "tests/bench/__main__.py"}
+IMPORT_BY_NAME = {
+    "vidrd_model/__init__.py",
+    "flows/command.py",
+    "storage/databases.py",
+    "tests/bench/__main__.py",
+}
 
 NEVER = {
     "jit.load": "TorchScript is a program",

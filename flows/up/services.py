@@ -14,11 +14,12 @@ from storage.addresses import without_secrets
 from storage.home import home
 from storage.secret_files import secret, write_private
 from storage.services import USER, Services, state_file
+from vidrd_model.errors import VidrdError
 
 HOST = "127.0.0.1"
 
 
-class ServiceError(Exception):
+class ServiceError(VidrdError):
     """A server or the deployment of the flows failed; one line that names the log."""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tasks.errors import ItemError, RequestError
 from tasks.model_files import files_digest
+from vidrd_model.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +60,6 @@ def aesthetic_digest(path: str | Path) -> str:
 def _read(path: Path) -> Mapping[str, torch.Tensor]:
     import torch
 
-    from vidrd_model.errors import ModelError
     from vidrd_model.weights_file import read_weights
 
     if not path.is_file():

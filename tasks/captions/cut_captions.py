@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.errors import RequestError
 from tasks.model_files import hub_folder
+from vidrd_model.errors import ModelError
 
 CONDITIONING, SCORING = "conditioning", "scoring"
 _READERS = {CONDITIONING: "the model's text encoder", SCORING: "CLIP"}
@@ -90,8 +91,6 @@ class _Reader:
 
     def _loaded(self) -> Any:
         if self._tokenizer is None:
-            from vidrd_model.errors import ModelError
-
             try:
                 self._tokenizer = self._load()
             except (ModelError, OSError, ValueError) as error:

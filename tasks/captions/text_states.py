@@ -10,6 +10,7 @@ import numpy as np
 
 from tasks.errors import ItemError, RequestError
 from tasks.model_files import files_digest, hub_folder
+from vidrd_model.errors import ModelError
 
 _CONFIG, _WEIGHTS = "text_encoder/config.json", "text_encoder/model.safetensors"
 _CLASS = "CLIPTextModel"
@@ -27,7 +28,6 @@ class TextEncoder:
         import torch
         from transformers import AutoTokenizer, CLIPTextModel
 
-        from vidrd_model.errors import ModelError
         from vidrd_model.image_models import load_image_part
 
         folder = _model_folder(model)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tasks.generation.settings import SCHEDULERS, SamplingSettings
 from tasks.progress import OnProgress
+from vidrd_model.errors import ModelError
 
 if TYPE_CHECKING:
     import ray
@@ -101,8 +102,6 @@ def _fetched(clips: ray.ObjectRef) -> np.ndarray:
     try:
         return ray.get(clips)
     except ray.exceptions.RayTaskError as error:
-        from vidrd_model.errors import ModelError
-
         if isinstance(error.cause, ModelError):
             raise error.cause from None
         raise
