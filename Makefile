@@ -20,10 +20,11 @@ test: env ## the fast tests, real libraries and real media
 test-slow: env ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m "slow and not gpu"
 
-lint: env ## style, types, and the files under infra/
+lint: env ## style, types, declared packages, and the files under infra/
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/deptry .
 	@$(BIN)/hadolint infra/docker/Dockerfile
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec infra/compose.yaml
 	@$(BIN)/check-jsonschema --quiet --schemafile infra/k8s/raycluster.schema.json infra/k8s/raycluster.yaml
