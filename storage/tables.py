@@ -80,10 +80,14 @@ def open_table(dataset_dir: Path, table: str, version: int | None = None) -> "la
         with reading():
             dataset = lance.dataset(str(path), version=version)
             len(dataset.schema)  # it is made when it is first asked for, and a damaged one cannot be
-            return dataset
+            bases = [base.path for base in dataset.base_paths().values()]
     except UNREADABLE as error:
         which = "" if version is None else f" at version {version}"
         raise StorageError(f"{path}: cannot be read as a Lance table{which}: {first_line(error)}") from error
+    if bases:
+        # Whoever made it would have us read other folders, or ask an address with the user's keys.
+        raise StorageError(f"{path}: its data lie elsewhere too ({bases[0]}), and a dataset is one folder")
+    return dataset
 
 
 def read_table(dataset_dir: Path, table: str, version: int | None = None) -> TableReader:

@@ -1,5 +1,6 @@
 """Files of tables that are damaged anywhere: whatever reads or writes them ends with one line, or well."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +108,33 @@ def test_damage_is_one_line(name, sound, tmp_path_factory, data):
         assert "\n" not in str(error) and str(folder) in str(error)
     finally:
         shutil.rmtree(folder.parent)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_table_whose_data_lie_elsewhere_is_refused(name, sound, tmp_path):
+    """A dataset of somebody else's reads no other folder, and asks no address with the keys of its reader."""
+    import lance
+
+    folder = tmp_path / "d"
+    shutil.copytree(sound, folder)
+    lance.dataset(str(table_path(folder, "clips"))).add_bases([lance.DatasetBasePath("s3://of-another/x")])
+    _count_the_newest(folder)
+    with pytest.raises(StorageError) as told:
+        ALL[name](folder)
+    assert str(told.value) == (
+        f"{folder}/clips.lance: its data lie elsewhere too (s3://of-another/x), and a dataset is one folder"
+    )
+
+
+def _count_the_newest(folder: Path) -> None:
+    """Lets the newest build be of the newest version of the clips, as somebody would who gives a dataset away."""
+    import lance
+
+    version = lance.dataset(str(table_path(folder, "clips"))).version
+    index = json.loads((folder / "builds.json").read_text())
+    for build in index["builds"]:
+        build["versions"]["clips"] = version
+    (folder / "builds.json").write_text(json.dumps(index))
 
 
 def test_a_text_that_is_none_is_found_where_the_table_is_read(sound, tmp_path):
