@@ -1,6 +1,7 @@
 """A real `vidrd up` under kill -9: of a run, of the worker, of a server and of itself; and what a person switched."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -43,7 +44,12 @@ class Up:
         ports = [f"--prefect-port={self.ports[0]}", f"--mlflow-port={self.ports[1]}"]
         command = [sys.executable, "-m", "flows.cli", "up", *ports, *options]
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         self.lines = []
@@ -252,4 +258,32 @@ def test_no_schedules_switches_off_what_a_person_left_on_and_the_next_up_switche
     )
     assert down.returncode == 0 and f"ended vidrd up, process {up.process.pid}" in down.stdout
     assert up.process.wait(timeout=10) == 0
+    assert not marked(up.home)
+
+
+@pytest.mark.slow
+def test_a_removed_home_and_a_server_that_hangs_end_in_time(up):
+    up.start()
+    shutil.rmtree(up.home)
+    assert up.process.wait(timeout=60) == 2
+    assert (
+        up.process.stderr.read()
+        == f"error: VIDRD_HOME: {up.home} was removed while vidrd up ran; start it again\n"
+    )
+    assert not marked(up.home)
+    # The next one is as good as new. Its server hangs while it is asked to end, by the system and once more.
+    up.start()
+    up.child("prefect").suspend()
+    asked_s = time.monotonic()
+    up.process.send_signal(signal.SIGTERM)
+    assert up.process.wait(timeout=120) == 0
+    print(f"ended {time.monotonic() - asked_s:.1f} s after SIGTERM")
+    assert time.monotonic() - asked_s < 40
+    assert not marked(up.home)
+    up.start()
+    up.child("prefect").suspend()
+    up.process.send_signal(signal.SIGTERM)
+    assert any("stopping" in line for line in up.process.stdout)
+    up.process.send_signal(signal.SIGTERM)
+    assert up.process.wait(timeout=30) == 128 + signal.SIGTERM
     assert not marked(up.home)

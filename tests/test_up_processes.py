@@ -2,13 +2,16 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +20,8 @@ from flows.up.down import down
 from flows.up.lock import UpLock, holder
 from flows.up.processes import CHILD_MARK, MARK, ProcessId, end_marked, marked
 from flows.up.run_processes import Leftovers, WorkerRuns
+from flows.up.supervisor import _guard
+from tasks.errors import RequestError
 from tests.up_children import ROOT, STUBBORN, runs, start_family, wait_until
 
 
@@ -181,6 +186,57 @@ def test_down_ends_a_living_up_by_its_lock_and_not_by_a_number_that_a_file_tells
     assert runs(bystander.pid)
     bystander.kill()
     bystander.wait()
+
+
+def test_down_does_not_wait_for_an_up_that_is_stopped(tmp_home):
+    up = subprocess.Popen([sys.executable, "-c", HOLDER], cwd=ROOT, stdout=subprocess.PIPE)
+    assert up.stdout is not None and up.stdout.readline() == b"1\n"
+    up.send_signal(signal.SIGSTOP)  # or Ctrl-Z
+    asked_s = time.monotonic()
+    assert down() == [f"ended vidrd up, process {up.pid}"]
+    assert time.monotonic() - asked_s < 20
+    assert up.wait() == -signal.SIGTERM
+
+
+def test_a_removed_home_is_known_by_its_lock(tmp_home):
+    lock, next_one = UpLock(), UpLock()
+    assert lock.acquire() and lock.is_held()
+    shutil.rmtree(tmp_home)
+    assert not lock.is_held()
+    assert next_one.acquire() and next_one.is_held()
+    assert not lock.is_held()
+    next_one.release()
+    assert not next_one.is_held()
+
+
+def test_a_home_that_cannot_be_written_is_named_in_one_line(tmp_home):
+    tmp_home.mkdir()
+    (tmp_home / "up.lock").mkdir()
+    with pytest.raises(RequestError, match=f"VIDRD_HOME: {tmp_home} cannot be used: Is a directory"):
+        down()
+    shutil.rmtree(tmp_home)
+    tmp_home.write_text("a file")
+    with pytest.raises(RequestError, match=f"VIDRD_HOME: {tmp_home} cannot be used: File exists"):
+        down()
+
+
+def test_a_guard_that_cannot_be_started_again_is_tried_again(tmp_home):
+    def guards() -> list[int]:
+        found = [child.pid for child in psutil.Process().children() if runs(child.pid)]
+        arguments = ["-m", "flows.up.guard", str(tmp_home)]
+        return [pid for pid in found if psutil.Process(pid).cmdline()[-3:] == arguments]
+
+    with _guard() as guard:
+        wait_until(lambda: len(guards()) == 1)
+        (tmp_home / "logs" / "guard.log").unlink()
+        (tmp_home / "logs" / "guard.log").mkdir()  # as a full disk, which nobody can write to
+        os.kill(guards()[0], signal.SIGKILL)
+        wait_until(lambda: not guards())
+        guard.look_after()
+        assert not guards()
+        (tmp_home / "logs" / "guard.log").rmdir()
+        guard.look_after()
+        wait_until(lambda: len(guards()) == 1)
 
 
 def test_what_a_dead_run_has_left_is_ended_and_what_a_living_one_has_is_not(tmp_path):

@@ -1,6 +1,7 @@
 """Runs whose process is dead are marked and free their slot; runs whose process lives are never marked."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from flows.up.processes import FLOW_RUN, ProcessId
 from flows.up.run_processes import process_tag, tagged_process
 from flows.up.stuck_runs import RunWatch, last_heartbeat_s
 from tests.sleeping_flow import sleep
-from tests.up_children import wait_until
+from tests.up_children import ROOT, wait_until
 
 SLEEPER = "import time; print(1, flush=True); time.sleep(600)"
 
@@ -265,3 +266,16 @@ def test_a_command_tags_its_run(prefect_session, client, tmp_home):
         sleep(seconds=0.0)
     (run,) = client.read_flow_runs()
     assert tagged_process(run.tags) == ProcessId.of(os.getpid())
+
+
+def test_a_server_that_takes_calls_and_never_answers_holds_up_no_end():
+    """As one does that is stopped, and as the held port of one that is just being started again."""
+    program = "from flows.up.stuck_runs import RunWatch; RunWatch(print).settle_if_answered('it was stopped')"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=os.environ | {"PREFECT_API_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/api"},
+            check=True,
+            timeout=60,
+        )

@@ -41,6 +41,7 @@ def _end_supervisor(lock: UpLock) -> str:
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process_id.lives():
             os.kill(process_id.pid, number)
+            os.kill(process_id.pid, signal.SIGCONT)  # a stopped one hears nothing else
         deadline_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline_s:
             if lock.acquire():

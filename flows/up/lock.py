@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows.up.processes import ProcessId
 from storage.home import home
+from tasks.errors import RequestError
 
 
 class UpLock:
@@ -22,8 +23,11 @@ class UpLock:
     def acquire(self) -> bool:
         """Whether it is ours now; a second one of the same home does not get it."""
         path = lock_file()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise RequestError(f"VIDRD_HOME: {home()} cannot be used: {error.strerror}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -33,6 +37,15 @@ class UpLock:
         os.write(fd, str(ProcessId.of(os.getpid())).encode())
         self._fd = fd
         return True
+
+    def is_held(self) -> bool:
+        """Whether it is still ours: with the home its file is removed, and the next one locks another file."""
+        if self._fd is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._fd), lock_file().stat())
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Gives it back; the file stays, since another may wait for it."""

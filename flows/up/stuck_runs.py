@@ -33,6 +33,7 @@ LEFTOVERS_EVERY = 3  # looks
 SILENT_AFTER_S = 240.0  # eight heartbeats
 SUBMITTED_WITHIN_S = 300.0
 CANCELLED_WITHIN_S = 20.0
+ANSWERED_WITHIN_S = 10.0  # Prefect's own client would ask for minutes
 _PAGE = 200
 
 
@@ -82,9 +83,15 @@ class RunWatch:
             time.sleep(0.2)
 
     def settle_if_answered(self, why: str) -> None:
-        """As `settle`, but a server that is away is let be: what is dead is marked at the next start."""
-        with suppress(*_server_errors()):
-            self.settle(why)
+        """As `settle`, but a server that is away or hangs is let be: what is dead is marked at the next start."""
+
+        def settle() -> None:
+            with suppress(*_server_errors()):
+                self.settle(why)
+
+        settling = threading.Thread(target=settle, name="settling", daemon=True)
+        settling.start()
+        settling.join(timeout=ANSWERED_WITHIN_S)
 
     def look(self, why: str = "its process ended without a word") -> None:
         """One look at all runs that hold a slot or seem to run; marks those that the last look found dead too."""

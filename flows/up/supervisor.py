@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from flows.up.keeper import Keeper
 from flows.up.lock import UpLock, holder
@@ -58,13 +58,13 @@ def up(prefect_port: int = 4200, mlflow_port: int = 5000, schedules: bool = True
     ports = {"--prefect-port": prefect_port} | ({"--mlflow-port": mlflow_port} if ours else {})
     mlflow_url = f"http://{HOST}:{mlflow_port}" if ours else tracking
     services = Services(f"http://{HOST}:{prefect_port}", mlflow_url, os.getpid(), ours)
-    with _only_one(), _stopped_by_signals():
+    with _only_one() as lock, _stopped_by_signals():
         for line in end_marked(home()):
             _say(f"ended what an earlier vidrd up has left: {line}")
         with held_ports(ports) as held:
             os.environ[MARK] = str(home())
             with _guard() as guard:
-                _serve(services, _servers(held, tracking), schedules, guard)
+                _serve(services, _servers(held, tracking), schedules, guard, lock)
 
 
 def _servers(held: Sequence[socket.socket], store: str) -> list[Child]:
@@ -72,8 +72,10 @@ def _servers(held: Sequence[socket.socket], store: str) -> list[Child]:
     return [prefect_server(held[0]), *(mlflow_server(one, store) for one in held[1:])]
 
 
-def _serve(services: Services, servers: Sequence[Child], schedules: bool, guard: _Guard) -> None:
-    """Keeps everything running until a signal comes."""
+def _serve(
+    services: Services, servers: Sequence[Child], schedules: bool, guard: _Guard, lock: UpLock
+) -> None:
+    """Keeps everything running until a signal comes; RequestError when its home is removed."""
     keeper, watch = Keeper(home(), _say), RunWatch(_say)
     try:
         os.environ |= announce(services)
@@ -85,11 +87,12 @@ def _serve(services: Services, servers: Sequence[Child], schedules: bool, guard:
         _say(f"shells    . {shell_file()}    (for mlflow, and for prefect outside the repository)")
         _say("in another terminal: prefect deployment run build-dataset --watch; Ctrl-C here ends everything")
         watch.start()
-        while True:
+        while lock.is_held():
             keeper.look_after()
             guard.look_after()
             keep_private_temp()
             time.sleep(LOOK_EVERY_S)
+        raise RequestError(f"VIDRD_HOME: {home()} was removed while vidrd up ran; start it again")
     except KeyboardInterrupt:
         _say("stopping")
     finally:
@@ -129,7 +132,7 @@ def _stop(keeper: Keeper, watch: RunWatch) -> None:
 
 
 @contextmanager
-def _only_one() -> Iterator[None]:
+def _only_one() -> Iterator[UpLock]:
     lock = UpLock()
     if not lock.acquire():
         found, services = holder(), announced_services()
@@ -139,7 +142,7 @@ def _only_one() -> Iterator[None]:
             f"{f', process {found.pid}' if found else ''}; vidrd down ends it{links}"
         )
     try:
-        yield
+        yield lock
     finally:
         lock.release()
 
@@ -150,9 +153,19 @@ def _stopped_by_signals() -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to go on
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    told: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        told.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
+    except KeyboardInterrupt:  # told again while it was stopping, or before it was up
+        if told[-1:] in ([], [signal.SIGINT]):
+            raise
+        sys.exit(128 + told[-1])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -168,7 +181,8 @@ class _Guard:
         """Starts it again when somebody has killed it."""
         if self._process.poll() is not None:
             self._close_pipe()
-            self._process = self._spawn()
+            with suppress(OSError):  # no disk, memory or process left: the next look tries again
+                self._process = self._spawn()
 
     def stop(self) -> None:
         """Lets it go; it looks once more whether anything is left."""
