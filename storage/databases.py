@@ -2,18 +2,23 @@
 
 import importlib
 import socket
+from typing import TYPE_CHECKING
 
 from storage.errors import StorageError
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
 _ANSWER_S = 5
+_OTHERS = ("mysql", "mssql")  # that MLflow takes
 
 
 def check_database(variable: str, address: str) -> None:
     """StorageError that names the variable when a database server is away, refuses us, or its driver is missing.
 
-    `address` is SQLAlchemy's of a PostgreSQL; any other is left alone.
+    `address` is SQLAlchemy's of a PostgreSQL; of other database servers the driver alone is asked for.
     """
-    if not address.startswith("postgresql"):
+    if not address.startswith(("postgresql", *_OTHERS)):
         return
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -23,6 +28,9 @@ def check_database(variable: str, address: str) -> None:
     except (ArgumentError, ValueError) as error:
         raise StorageError(f"{variable}: not the address of a database") from error
     shown = f"{url.drivername}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+    if address.startswith(_OTHERS):
+        _check_driver(variable, url, shown)
+        return
     host = url.host if not (url.host or "").startswith("/") else None  # else a socket of this machine
     driver = "asyncpg" if url.drivername.endswith("+asyncpg") else "psycopg2"
     try:
@@ -41,6 +49,17 @@ def check_database(variable: str, address: str) -> None:
         if url.password:
             told = told.replace(str(url.password), "***")
         raise StorageError(f"{variable}: {shown} cannot be used: {told}") from error
+
+
+def _check_driver(variable: str, url: "URL", shown: str) -> None:
+    try:
+        url.get_dialect().import_dbapi()
+    except ImportError as error:
+        raise StorageError(
+            f"{variable}: {shown} needs the driver {error.name}, which is not installed; install it with pip"
+        ) from error
+    except Exception as error:  # a name that SQLAlchemy knows no database by
+        raise StorageError(f"{variable}: not the address of a database") from error
 
 
 def _connect(address: str, driver: str) -> None:

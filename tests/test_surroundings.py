@@ -1,5 +1,6 @@
 """Odd surroundings: proxies, no home, no name, long folders, databases and stores that are away."""
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from flows.environment import let_loopback_pass
 from flows.surroundings import check_surroundings
+from storage.databases import check_database
 from storage.errors import StorageError
 from storage.registry import Registry
 
@@ -198,6 +200,29 @@ def _generate(
         text=True,
         **({} if user is None else {"user": user, "group": user, "extra_groups": []}),
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "shown", "driver"),
+    [
+        ("mysql://me:hunter2@db/mlflow", "mysql://db/mlflow", "MySQLdb"),
+        ("mysql+pymysql://me:hunter2@db:3306/mlflow", "mysql+pymysql://db:3306/mlflow", "pymysql"),
+        ("mssql+pymssql://me:hunter2@db/mlflow", "mssql+pymssql://db/mlflow", "pymssql"),
+    ],
+)
+def test_a_driver_of_another_database_that_is_missing_is_one_line(address, shown, driver):
+    if importlib.util.find_spec(driver):
+        pytest.skip(f"{driver} is installed")
+    with pytest.raises(StorageError) as told:
+        check_database("MLFLOW_TRACKING_URI", address)
+    assert str(told.value) == (
+        f"MLFLOW_TRACKING_URI: {shown} needs the driver {driver}, which is not installed; install it with pip"
+    )
+
+
+@pytest.mark.parametrize("address", ["", "sqlite:///mlflow.db", "http://me:x@mlflow.example", "/a/folder"])
+def test_what_is_no_address_of_a_database_server_is_left_alone(address):
+    check_database("MLFLOW_TRACKING_URI", address)
 
 
 @pytest.mark.slow
