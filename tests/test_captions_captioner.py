@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.captions.captioner import Captioner, captioner_digest
+from tasks.captions.captioner import Captioner
 from tasks.errors import ItemError, RequestError
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
@@ -137,11 +137,3 @@ def test_other_models_are_refused_by_name(tmp_path: Path, blip: Path) -> None:
     )
     with pytest.raises(RequestError, match="lacks weights"):
         Captioner(lacking)
-
-
-def test_the_digest_is_of_the_models_files(tmp_path: Path, blip: Path) -> None:
-    same, other = write_blip(tmp_path / "same"), write_blip(tmp_path / "other", seed=1)
-    assert captioner_digest(blip) == captioner_digest(same) != captioner_digest(other)
-    assert captioner_digest("org/blip@abc") == "org/blip@abc"
-    with pytest.raises(RequestError, match="is not a folder"):
-        captioner_digest(tmp_path / "nowhere")

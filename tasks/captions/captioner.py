@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from tasks.errors import ItemError, RequestError
-from tasks.model_files import files_digest
 
 _TOP_P = 0.9  # what BLIP's authors sample with
-_MODEL_FILES = {".json", ".txt", ".safetensors", ".bin"}
 
 
 class Captioner:
@@ -62,19 +60,6 @@ class Captioner:
         # The first token only says that a caption begins, which not every tokenizer knows.
         texts = self._processor.batch_decode(tokens[:, 1:], skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
-
-
-def captioner_digest(model: str | Path) -> str:
-    """What identifies the captioner of a caption: a digest of a folder's files, or the model's name.
-
-    Reads files only, so that a run with nothing to do loads no model; RequestError when there is no such folder.
-    """
-    folder = Path(model)
-    if not folder.is_dir():
-        if folder.is_absolute():
-            raise RequestError(f"captioner: {model} is not a folder")
-        return str(model)
-    return files_digest(sorted(path for path in folder.iterdir() if path.suffix in _MODEL_FILES))
 
 
 def _load(model: str | Path) -> tuple[Any, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from diffusers import DDIMScheduler
@@ -120,13 +119,3 @@ def clip_folder_config(vocabulary_size: int) -> dict[str, Any]:
         "model_cfg": clip_config(vocabulary_size),
         "preprocess_cfg": {"mean": half, "std": half, "interpolation": "bicubic"},
     }
-
-
-def model_folder_parts() -> tuple[str, ...]:
-    """The folders of a model folder."""
-    return ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-
-
-def has_all_parts(folder: Path) -> bool:
-    """Whether `folder` holds a whole model."""
-    return all((folder / part).is_dir() for part in model_folder_parts())

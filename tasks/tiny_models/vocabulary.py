@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -74,8 +73,3 @@ def _merge(pieces: list[str], pair: tuple[str, str]) -> list[str]:
             merged.append(pieces[i])
             i += 1
     return merged
-
-
-def describe(merges: list[tuple[str, str]]) -> str:
-    """One line about the vocabulary, for the recipe's log."""
-    return json.dumps({"merges": len(merges), "tokens": vocabulary_size(merges), "context": CONTEXT_LENGTH})
