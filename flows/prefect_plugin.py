@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect.plugins import HookContext, SetupResult, register_hook
 
@@ -38,6 +39,7 @@ def setup_environment(*, ctx: HookContext) -> SetupResult | None:
 
         no_crash_of_cancelled_runs(logger)
     write_output_to_own_log()
+    tell_failures_before_the_flow()
     if not ctx.api_url and "server" in sys.argv[1:]:
         return None  # `prefect server start` by hand: a secret that its user does not know would lock it
     from prefect.settings import get_current_settings
@@ -59,6 +61,17 @@ def write_output_to_own_log() -> None:
     with open_log(Path(os.environ.pop(RUN_LOG)), f"run {run}") as output:
         for descriptor in (1, 2):
             os.dup2(output.fileno(), descriptor)
+
+
+def tell_failures_before_the_flow() -> None:
+    """Lets a run say why it failed where Prefect would tell an exit code only."""
+    try:
+        run = UUID(os.environ.get("PREFECT__FLOW_RUN_ID", ""))
+    except ValueError:
+        return
+    from flows.early_failures import tell_early_failures
+
+    tell_early_failures(run)
 
 
 def accept_bare_names(logger: Any) -> None:

@@ -116,6 +116,22 @@ def test_a_failed_run_says_why_in_one_line(api, client, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_that_fails_before_its_flow_begins_says_why(api, client):
+    """Settings beside params, as everybody writes them once, and a flow that cannot be imported."""
+    deployment = client.read_deployment_by_name("build-dataset/build-dataset")
+    beside = client.create_flow_run_from_deployment(deployment.id, parameters={"dataset": "runs/mine"}).id
+    elsewhere = client.create_deployment(
+        deployment.flow_id, "gone", entrypoint="flows.gone.gone", work_pool_name="vidrd", path=str(ROOT)
+    )
+    gone = client.create_flow_run_from_deployment(elsewhere).id
+    for run_id, told in ((beside, "['dataset']; all settings of a run go into params"), (gone, "flows.gone")):
+        run = _wait(client, run_id, lambda run: run.state.is_final(), 120)
+        assert run.state.is_failed() and told in run.state.message and "\n" not in run.state.message
+        threading.Event().wait(10)  # its worker has seen its exit code by now
+        assert _path(client, run_id)[-1] == "FAILED"
+
+
+@pytest.mark.slow
 def test_the_log_of_a_run_tells_losses_and_how_long_it_takes(api, client, training_clips: Path, tmp_path):
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
