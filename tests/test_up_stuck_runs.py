@@ -147,6 +147,13 @@ def test_a_run_that_a_living_worker_is_about_to_start_is_left_to_it(client, depl
         assert len(looks()) == 1
 
 
+def test_the_worker_of_another_server_is_not_about_to_start_a_run_of_this_one(client, deployment):
+    with process("prefect worker start --pool vidrd", PREFECT_API_URL="http://127.0.0.1:1/api"):
+        run = submitted_run(client, deployment)
+        (line,) = looks()
+    assert str(run) in line
+
+
 def test_a_run_of_a_command_is_as_alive_as_the_command(client):
     from prefect.states import Running
 

@@ -42,7 +42,7 @@ class WorkerRuns:
         for process in psutil.process_iter():
             try:
                 arguments = process.cmdline()
-                if is_worker(arguments):
+                if is_worker(arguments) and _may_serve_our_server(process.pid):
                     self._worker_starts_s.append(process.create_time())
                 elif _is_engine(arguments):
                     self._take(process.pid)
@@ -96,6 +96,17 @@ def _run_of(pid: int) -> UUID | None:
         return UUID((environment_of(pid) or {})[FLOW_RUN])
     except (KeyError, ValueError):
         return None
+
+
+def _may_serve_our_server(worker_pid: int) -> bool:
+    """Whether a worker may be one of the Prefect server that this process talks to.
+
+    A second `vidrd up` on the machine has a worker too, which starts none of our runs.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    its = (environment_of(worker_pid) or {}).get("PREFECT_API_URL")
+    return its in (None, "", PREFECT_API_URL.value())
 
 
 def is_worker(arguments: list[str]) -> bool:
