@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar, get_type_hints
 
 from pydantic import ValidationError
 
+from flows.termination import ended_when_told
 from storage.visible import visible
 from vidrd_model.errors import VidrdError
 
@@ -42,12 +43,13 @@ class UnexpectedError(RuntimeError):
 
 
 def tells_why(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Let a flow log the reason of its failure, and fail with an error of one line."""
+    """Let a flow log the reason of its failure, fail with an error of one line, and end soon when it is told to."""
 
     @functools.wraps(work)
     def told(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
-            return work(*args, **kwargs)
+            with ended_when_told():
+                return work(*args, **kwargs)
         except Exception as error:
             from prefect import get_run_logger
             from prefect.exceptions import MissingContextError

@@ -93,6 +93,19 @@ def test_a_cancelled_run_ends_as_cancelled_and_was_never_crashed(when, api, clie
 
 
 @pytest.mark.slow
+def test_a_training_that_is_cancelled_ends_although_ray_waits_for_its_workers(
+    api, client, training_clips: Path
+):
+    deployment = client.read_deployment_by_name("retrain/retrain")
+    params = {"dataset": str(training_clips), "part": "temporal", "temporal_steps": 10_000}
+    run_id = client.create_flow_run_from_deployment(deployment.id, parameters={"params": params}).id
+    _wait(client, run_id, lambda run: _works(client, run_id))
+    assert _prefect("flow-run", "cancel", str(run_id)).returncode == 0
+    _wait(client, run_id, lambda run: run.state.is_cancelled(), CANCELLED_WITHIN_S)
+    assert "CRASHED" not in _path(client, run_id)
+
+
+@pytest.mark.slow
 def test_a_failed_run_says_why_in_one_line(api, client, tmp_path):
     images = tmp_path / "images"
     images.mkdir()
@@ -136,7 +149,7 @@ def test_the_log_of_a_run_tells_losses_and_how_long_it_takes(api, client, traini
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
     deployment = client.read_deployment_by_name("retrain/retrain")
-    params = {"dataset": str(training_clips), "part": "temporal", "temporal_steps": 200}
+    params = {"dataset": str(training_clips), "part": "temporal", "temporal_steps": 60}
     run_id = client.create_flow_run_from_deployment(deployment.id, parameters={"params": params}).id
     _wait(client, run_id, lambda run: run.state.is_final(), 900)
     logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])))
