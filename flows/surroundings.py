@@ -1,19 +1,24 @@
-"""What a run needs around it, asked before it begins: the Ray cluster and the databases that the user has named."""
+"""What a run needs around it, asked before it begins: the Ray cluster and the databases."""
 
 from __future__ import annotations
 
 import os
 
-from storage.databases import check_database
+from storage.databases import check_database, check_sqlite
+from storage.home import mlflow_database, prefect_database
 from tasks.cluster import check_cluster
 
 _PREFECTS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 
 
 def check_surroundings() -> None:
-    """RequestError or StorageError, one line that names the variable, for what would end a run later."""
+    """RequestError or StorageError, one line that names the variable or file, for what would end a run later."""
     check_cluster()
     # Behind an address of a server the database is somebody else's.
     used = () if os.environ.get("PREFECT_API_URL") else _PREFECTS
     for variable in (*used, "MLFLOW_TRACKING_URI"):
         check_database(variable, os.environ.get(variable, ""))
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        check_sqlite(mlflow_database())
+    if not any(os.environ.get(name) for name in ("PREFECT_API_URL", *_PREFECTS)):
+        check_sqlite(prefect_database())

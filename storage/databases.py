@@ -2,6 +2,9 @@
 
 import importlib
 import socket
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage.errors import StorageError
@@ -49,6 +52,22 @@ def check_database(variable: str, address: str) -> None:
         if url.password:
             told = told.replace(str(url.password), "***")
         raise StorageError(f"{variable}: {shown} cannot be used: {told}") from error
+
+
+def check_sqlite(database: Path) -> None:
+    """StorageError when a file is no SQLite database that can be read; a missing or empty one is yet to be made."""
+    try:
+        if not database.is_file() or not database.stat().st_size:
+            return
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        return  # locked, say: whoever uses it waits
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise StorageError(
+            f"{database}: not a database that can be read ({error}); put a copy in its place, or move it away to begin "
+            "with an empty one"
+        ) from error
 
 
 def _check_driver(variable: str, url: "URL", shown: str) -> None:

@@ -37,12 +37,22 @@ def weights_dir() -> Path:
     return home() / "weights"
 
 
+def mlflow_database() -> Path:
+    """MLflow's database where no `$MLFLOW_TRACKING_URI` names another."""
+    return home() / "mlflow" / "mlflow.db"
+
+
+def prefect_database() -> Path:
+    """Prefect's database where its settings name no other."""
+    return Path(os.environ.get("PREFECT_HOME") or home() / "prefect") / "prefect.db"
+
+
 def mlflow_uri() -> str:
     """The MLflow tracking address: `$MLFLOW_TRACKING_URI`, else an SQLite file whose folder is made here."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri:
         return uri
-    database = home() / "mlflow" / "mlflow.db"
+    database = mlflow_database()
     database.parent.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):  # it is there, or MLflow says why it cannot be
         # For this user alone: MLflow keeps the keys of its gateway in it. SQLite's files beside it get its mode.

@@ -70,10 +70,11 @@ def first_line(uri: str, error: Exception) -> str:
 
 @contextmanager
 def one_line_errors(uri: str) -> Iterator[None]:
-    """Turn MLflow's exceptions into ours."""
+    """Turn MLflow's exceptions, and those of its database, into ours."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         raise StorageError(first_line(uri, error)) from error

@@ -4,9 +4,11 @@ import importlib.util
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -154,6 +156,40 @@ def test_a_driver_that_is_missing_is_named(variable, scheme, monkeypatch):
         StorageError, match=f"{variable}: .* needs the driver {driver}, which is not installed"
     ):
         check_surroundings()
+
+
+@pytest.mark.parametrize("database", ["mlflow/mlflow.db", "prefect/prefect.db"])
+def test_a_damaged_file_of_a_database_is_named_before_work(database, tmp_home, monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_home / "prefect"))
+    path = tmp_home / database
+    path.parent.mkdir(parents=True)
+    check_surroundings()  # yet to be made
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE runs (name TEXT)")
+    check_surroundings()
+    path.write_bytes(b"\0" * 4096 + path.read_bytes()[4096:])
+    with pytest.raises(StorageError) as refused:
+        check_surroundings()
+    line = str(refused.value)
+    assert line.startswith(f"{path}: not a database") and "copy" in line and "\n" not in line
+    ended = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "promote"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (2, f"error: {line}\n")
+
+
+def test_damage_that_shows_late_is_one_line_too(tmp_home):
+    """The first pages are whole: what is wrong comes out when MLflow reads its tables."""
+    assert Registry().alias_version("champion") is None
+    path = tmp_home / "mlflow" / "mlflow.db"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    ended = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "promote"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("error: ") and str(path) in ended.stderr
 
 
 def test_an_artifact_root_that_cannot_be_written_is_found_out_first(tmp_home, tmp_path):
