@@ -85,3 +85,21 @@ def test_a_stranger_is_not_let_in(ray_session, mode):
     )
     assert "let in" not in done.stdout
     assert "refused" in done.stdout or done.returncode != 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_who_is_not_let_in_is_told_how_to_name_a_token(ray_session):
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    program = "from tasks.cluster import ensure_ray; ensure_ray()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"RAY_ADDRESS": address, "RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"RAY_ADDRESS: cannot join {address}" in last and "RAY_AUTH_MODE=token" in last
