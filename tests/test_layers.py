@@ -98,6 +98,16 @@ def test_errors_cost_no_import_of_a_library():
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
+def test_a_process_that_knows_the_pipeline_alone_loads_a_model_folder():
+    """diffusers imports no module because a folder names it: the pipeline's has to bring those of its parts."""
+    program = (
+        "from vidrd_model.pipeline import VidRDPipeline\n"
+        "pipe = VidRDPipeline.from_pretrained('infra/profiles/tiny/model')\n"
+        "assert type(pipe.vae).__name__ == 'TemporalVAE' and type(pipe.unet).__name__ == 'TemporalUNet'\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
 def test_a_name_that_the_library_lacks_is_an_attribute_error():
     import vidrd_model
 

@@ -26,6 +26,7 @@ from vidrd_model.sampling import Cancelled, ClipSampler, OnStepEnd
 from vidrd_model.seams import SeamJoiner
 from vidrd_model.temporal_layers import fold_frames
 from vidrd_model.unet import TemporalUNet
+from vidrd_model.vae import TemporalVAE  # noqa: F401 (diffusers imports no module because a folder names it)
 
 Callback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any] | None]
 OnStep = Callable[[int, int, torch.Tensor], None]
