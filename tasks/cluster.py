@@ -157,12 +157,9 @@ def _join() -> None:
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         # Ray says the same of a cluster that wants a token as of one that is away, which `check_cluster` has ruled out.
-        hint = (
-            ""
-            if os.environ.get("RAY_AUTH_MODE") == "token"
-            else "; where it asks for a token set RAY_AUTH_MODE=token"
-        )
-        raise RequestError(f"RAY_ADDRESS: cannot join {os.environ['RAY_ADDRESS']}: {reason}{hint}") from error
+        if os.environ.get("RAY_AUTH_MODE") != "token":
+            reason += "; where it asks for a token set RAY_AUTH_MODE=token"
+        raise RequestError(f"RAY_ADDRESS: cannot join {os.environ['RAY_ADDRESS']}: {reason}") from error
 
 
 def _room_on(there: Mapping[str, float], each: Mapping[str, float]) -> int:

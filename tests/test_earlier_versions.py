@@ -8,7 +8,7 @@ import pytest
 from flows.build_dataset import BuildDatasetParams, build_dataset
 from flows.dataset_info import dataset_info
 from flows.generate import GenerateParams, generate
-from flows.promote import PromoteParams, promote
+from flows.promote import PromoteParams, promote, verdict
 from flows.retrain import RetrainParams, retrain
 from storage.dataset import ClipDataset
 from storage.registry import CHAMPION, Registry, resolve_model
@@ -60,6 +60,9 @@ def test_a_champion_makes_videos_and_keeps_its_evaluation(earlier, tmp_path, ray
                        profile=str(earlier.profile))
     )  # fmt: skip
     assert (tmp_path / "out.mp4").stat().st_size > 1000 and made
-    # The gate reads the rows that it had recorded: the champion is asked for, so nothing is to be decided.
     unchanged = promote(PromoteParams(model="models:/vidrd/1", profile=str(earlier.profile)))
     assert unchanged["verdict"] == "unchanged"
+    # Its recorded rows can be judged anew: beside no champion, and as a champion beside themselves.
+    alone = verdict(registry, 1, None, str(earlier.profile))
+    assert alone.reason and not alone.promote
+    assert not verdict(registry, 1, 1, str(earlier.profile)).promote
