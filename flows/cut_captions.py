@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows.terminal import tell
-from storage.visible import visible
+from storage.local.visible import visible
 from tasks.captions.cut_captions import cut_lines
 
 

@@ -3,9 +3,9 @@
 import getpass
 import os
 
-from storage.home import home, set_home
-from storage.private_temp import use_private_temp
-from storage.secret_files import make_private
+from storage.local.home import home, set_home
+from storage.local.private_temp import use_private_temp
+from storage.local.secret_files import make_private
 from tasks.errors import RequestError
 
 # No library calls home, and a slow machine gets the time that the ephemeral Prefect server needs to start. Threads

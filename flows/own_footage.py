@@ -7,9 +7,9 @@ from pathlib import Path
 
 from flows.profile import Profile, last_profile, load_profile
 from flows.terminal import tell
-from storage.builds import last_noted
-from storage.typed_paths import expanded
-from tasks.tiny_world.place import is_in_tiny_world
+from storage.dataset.builds import last_noted
+from storage.local.typed_paths import expanded
+from tasks.tiny.world.place import is_in_tiny_world
 
 
 def note_on_own_footage(profile: Profile, media: Path | None) -> str | None:

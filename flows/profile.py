@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
-from storage.addresses import without_secrets
-from storage.builds import finished_builds, last_with
-from storage.typed_paths import TypedText, as_typed, expanded
-from tasks.build.recipe import Recipe
-from tasks.build.settings import BuildSettings
+from storage.dataset.builds import finished_builds, last_with
+from storage.local.addresses import without_secrets
+from storage.local.typed_paths import TypedText, as_typed, expanded
 from tasks.captions.settings import AestheticSettings, CaptionerSettings
 from tasks.clips.settings import ClipSettings
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.filters.settings import FilterSettings
 from tasks.generation.settings import SamplingSettings
+from tasks.ingest.recipe import Recipe
+from tasks.ingest.settings import BuildSettings
 from tasks.training.settings import DecoderSettings, TemporalSettings
 
 if TYPE_CHECKING:
-    from storage.registry import ResolvedModel
+    from storage.registry.registry import ResolvedModel
 
 PROFILES_DIR = Path(__file__).resolve().parents[1] / "infra" / "profiles"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from storage.databases import check_database, check_sqlite
-from storage.home import mlflow_database, prefect_database
+from storage.local.databases import check_database, check_sqlite
+from storage.local.home import mlflow_database, prefect_database
 from tasks.cluster import check_cluster
 
 _PREFECTS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")

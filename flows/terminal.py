@@ -2,7 +2,7 @@
 
 import sys
 
-from storage.visible import visible
+from storage.local.visible import visible
 
 
 def tell(line: object, error: bool = True) -> None:

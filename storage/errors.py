@@ -1,7 +1,7 @@
 """The one error of the storage layer."""
 
-from storage.addresses import without_secrets
-from storage.visible import visible
+from storage.local.addresses import without_secrets
+from storage.local.visible import visible
 from vidrd_model.errors import VidrdError
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from storage.errors import StorageError
-from storage.home import weights_dir
+from storage.local.home import weights_dir
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from storage.private_temp import private_temp
+from storage.local.private_temp import private_temp
 from tasks.errors import RequestError
 from tasks.guard import guard_children
 

@@ -3,8 +3,8 @@
 An address in their messages is shown without the name and password that it may hold.
 """
 
-from storage.addresses import without_secrets
-from storage.visible import visible
+from storage.local.addresses import without_secrets
+from storage.local.visible import visible
 from vidrd_model.errors import VidrdError
 
 

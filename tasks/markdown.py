@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from storage.visible import visible
+from storage.local.visible import visible
 
 # What makes emphasis, code, HTML, cells, strikethrough, entities, formulas, links, images, notes and addresses.
 _ACTIVE = re.compile(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from storage.folders import why_unusable
-from storage.tables import table_exists
+from storage.dataset.tables import table_exists
+from storage.local.folders import why_unusable
 from tasks.corpora.tree import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from tasks.errors import RequestError
 

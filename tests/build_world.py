@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from flows.profile import Profile
-from storage.dataset import ClipDataset
-from storage.rows import RowRef, read_rows
-from storage.tables import open_table, write_rows
-from storage.writer import DatasetWriter, SourceGroup
-from tasks.build.recipe import Digests, Recipe
-from tasks.build.settings import BuildSettings
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.rows import RowRef, read_rows
+from storage.dataset.tables import open_table, write_rows
+from storage.dataset.writer import DatasetWriter, SourceGroup
 from tasks.filters.settings import FilterSettings
+from tasks.ingest.recipe import Digests, Recipe
+from tasks.ingest.settings import BuildSettings
 from tasks.latents.encoder import latent_shape
-from tasks.tiny_world.corpora import write_tiny_world
+from tasks.tiny.world.corpora import write_tiny_world
 from tests.dataset_rows import clip_row, source_row
 
 BROKEN = {

@@ -13,7 +13,7 @@ from flows.environment import prepare
 from flows.profile import Profile, load_profile
 
 if TYPE_CHECKING:
-    from tasks.build.pool import Workers
+    from tasks.ingest.pool import Workers
 
 # Set before any test imports Prefect or MLflow: nothing a developer has set up is read or written.
 SESSION_HOME = Path(tempfile.mkdtemp(prefix="vidrd-tests-"))
@@ -41,8 +41,8 @@ def ray_session() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def workers(tiny_profile: Profile, ray_session: None) -> "Iterator[Workers]":
     """One judge for all builds with the profile's models, because starting one takes a quarter of a minute."""
-    from tasks.build.pool import Workers
-    from tasks.build.recipe import Digests
+    from tasks.ingest.pool import Workers
+    from tasks.ingest.recipe import Digests
 
     recipe = tiny_profile.recipe()
     with Workers(recipe, Digests.of(recipe)) as workers:
@@ -54,7 +54,7 @@ def prefect_session() -> Iterator[None]:
     """One Prefect server with a database of its own for all tests, because starting one takes 15 s."""
     from prefect.testing.utilities import prefect_test_harness
 
-    from flows.prefect_access import sign_in
+    from flows.runs.prefect_access import sign_in
 
     sign_in()  # as every command does, so that it is the server of a command
     with prefect_test_harness(server_startup_timeout=300):
@@ -102,7 +102,7 @@ def add_candidate(tmp_home: Path, tmp_path: Path) -> Callable[..., int]:
         quality: float | None, seed: int = 0, n: int = 40, setup: str = "s", profile: str = "tiny"
     ) -> int:
         """`quality` 1 is that of the real clips, 0 a model far from them; None is no evaluation."""
-        from storage.registry import Registry
+        from storage.registry.registry import Registry
         from tests.evaluation_rows import record_rows, rows
 
         registry = Registry()

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from storage.dataset import ClipDataset
-from storage.schema import split_of
-from storage.tables import write_rows
-from storage.writer import DatasetWriter, SourceGroup
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.schema import split_of
+from storage.dataset.tables import write_rows
+from storage.dataset.writer import DatasetWriter, SourceGroup
 
 SHAPE = (4, 4, 2, 2)
 

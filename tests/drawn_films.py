@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.tiny_world.drawing import Scene, draw_clip, random_scene
+from tasks.tiny.world.drawing import Scene, draw_clip, random_scene
 
 
 def cut_scenes(lengths: list[int], seed: int = 0) -> list[np.ndarray]:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.evaluation_record import MEASURES_FILE, REFERENCE_FILE
-from storage.evaluation_files import SETUP_TAG, keep_evaluation
-from storage.registry import Registry
-from tasks.evaluation.measures import Measures, save_measures
+from flows.evaluate.record import MEASURES_FILE, REFERENCE_FILE
+from storage.registry.evaluation_files import SETUP_TAG, keep_evaluation
+from storage.registry.registry import Registry
+from tasks.evaluation.features import Measures, save_measures
 
 
 def rows(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.tiny_world.drawing import COLOURS, DIRECTIONS
+from tasks.tiny.world.drawing import COLOURS, DIRECTIONS
 
 MIN_AREA_PX = 40
 

@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from flows.profile import PROFILES_DIR
-from storage.secret_files import secret
-from storage.services import USER
+from storage.local.secret_files import secret
+from storage.local.services import USER
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 1500

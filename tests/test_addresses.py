@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from flows.profile import one_line
-from flows.retrain_request import RetrainParams
-from storage.addresses import without_secrets
+from flows.retrain.request import RetrainParams
 from storage.errors import StorageError
+from storage.local.addresses import without_secrets
 from tasks.corpora.config import load_corpora
 from tasks.errors import ItemError, RequestError
 from tasks.training.settings import DecoderSettings, TemporalSettings

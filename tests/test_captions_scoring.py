@@ -8,7 +8,7 @@ import pytest
 from flows.profile import Profile
 from tasks.captions.scoring import CaptionScorer, scorer_digest
 from tasks.errors import ItemError, RequestError
-from tasks.tiny_world.drawing import Scene, draw_clip
+from tasks.tiny.world.drawing import Scene, draw_clip
 from vidrd_model.clip import ClipModel
 
 CAPTIONS = ["a red circle moving left", "a blue square moving up", "a green triangle moving right"]

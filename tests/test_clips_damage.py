@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tasks.clips.video_io import encode
-from tasks.tiny_world.drawing import draw_clip, draw_image, random_scene
+from tasks.tiny.world.drawing import draw_clip, draw_image, random_scene
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_MEDIA = ROOT.parent / "shared/media"

@@ -17,7 +17,7 @@ from tasks.clips.resizing import Resizer
 from tasks.clips.settings import ClipSettings
 from tasks.clips.video_io import encode
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
-from tasks.tiny_world.drawing import Scene, draw_clip, draw_image, random_scene
+from tasks.tiny.world.drawing import Scene, draw_clip, draw_image, random_scene
 
 # Codec, container, options, and whether decoding may start at a keyframe: None where the encoder decides.
 FILMS: dict[str, tuple[str, str, dict[str, str], bool | None]] = {

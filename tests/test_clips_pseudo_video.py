@@ -17,8 +17,8 @@ from tasks.clips.pseudo_video import EASINGS, KINDS, Motion, draw_motion, ease, 
 from tasks.clips.settings import ClipSettings
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
 from tasks.errors import ItemError
-from tasks.tiny_world.corpora import draw_framed_image
-from tasks.tiny_world.drawing import draw_image, random_scene
+from tasks.tiny.world.corpora import draw_framed_image
+from tasks.tiny.world.drawing import draw_image, random_scene
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 sides = st.integers(8, 512)

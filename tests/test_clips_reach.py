@@ -21,7 +21,7 @@ from tasks.clips.video_io import encode, iter_frames
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord
 from tasks.corpora.tree import VIDEO_SUFFIXES
 from tasks.errors import ItemError
-from tasks.tiny_world.drawing import Scene, draw_clip
+from tasks.tiny.world.drawing import Scene, draw_clip
 
 READERS = (probe, frame_times, lambda path: list(iter_frames(path)))
 

@@ -22,7 +22,7 @@ from tasks.clips.settings import ClipSettings
 from tasks.clips.shots import Shot, shots_of
 from tasks.clips.video_io import encode
 from tasks.errors import RequestError
-from tasks.tiny_world.drawing import draw_image, random_scene
+from tasks.tiny.world.drawing import draw_image, random_scene
 from tests.drawn_films import cut_scenes
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"

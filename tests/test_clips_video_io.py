@@ -12,7 +12,7 @@ from tasks.clips.ffmpeg import write_mp4
 from tasks.clips.reading import frame_times, probe
 from tasks.clips.video_io import decode_bytes, encode, encode_lossless_ish, iter_frames
 from tasks.errors import ItemError
-from tasks.tiny_world.drawing import Scene, draw_clip
+from tasks.tiny.world.drawing import Scene, draw_clip
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 

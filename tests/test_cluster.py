@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flows.retrain_request import RetrainParams, read_request
+from flows.retrain.request import RetrainParams, read_request
 from tasks.cluster import check_cluster, check_room, room_for
 from tasks.errors import RequestError
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from flows.evaluation_record import REPORT_FILE
-from flows.promote import DECISION_FILE, PromoteParams, check, promote
-from storage.evaluation_files import fetch_evaluation, keep_evaluation
-from storage.registry import CHAMPION, Registry
+from flows.evaluate.record import REPORT_FILE
+from flows.promote.flow import DECISION_FILE, PromoteParams, check, promote
+from storage.registry.evaluation_files import fetch_evaluation, keep_evaluation
+from storage.registry.registry import CHAMPION, Registry
 from tasks.errors import RequestError
 from tasks.evaluation.comparable import comparable_setup
 from tasks.generation.settings import SamplingSettings

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.dataset_info import dataset_info
-from flows.dataset_report import report
-from flows.retrain import RetrainParams, cut_captions
-from flows.retrain_request import read_request
-from storage.builds import finished_builds, write_index
-from storage.dataset import ClipDataset
-from storage.removal import remove
-from tasks.build.run import refilter
-from tasks.build.thresholds import Asked
+from flows.dataset.info import dataset_info
+from flows.dataset.report import report
+from flows.retrain.flow import RetrainParams, cut_captions
+from flows.retrain.request import read_request
+from storage.dataset.builds import finished_builds, write_index
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.removal import remove
 from tasks.captions.cut_captions import CONDITIONING, SCORING, count_cut, cut_lines
+from tasks.ingest.run import refilter
+from tasks.ingest.thresholds import Asked
 from tests.build_world import scored_dataset
 from tests.training_dataset import write_training_dataset
 

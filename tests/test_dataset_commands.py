@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows.dataset_commands import dataset_app
+from flows.cli.dataset import dataset_app
 from tasks.clips.check import video_problem
 from tests.dataset_rows import clip_ids, clip_row, commit, source_row
 

@@ -12,19 +12,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from flows.dataset_plan import PlanParams, plan
+from flows.dataset.plan import PlanParams, plan
 from flows.profile import Profile
-from tasks.build.judge import ClipJudge
-from tasks.build.recipe import Digests
 from tasks.captions.scoring import CaptionScorer
 from tasks.clips.from_source import clips_of
 from tasks.clips.video_io import encode_lossless_ish
 from tasks.corpora.config import load_corpora
 from tasks.corpora.readers import read_sources
 from tasks.errors import ItemError, RequestError
-from tasks.plan.extrapolate import Machines, extrapolate
-from tasks.plan.markdown import as_markdown
-from tasks.plan.measure import CorpusSample, Measured, SourceCost, choose_sources, measure, measure_sources
+from tasks.ingest.recipe import Digests
+from tasks.ingest.scoring import ClipJudge
+from tasks.planning.extrapolate import Machines, extrapolate
+from tasks.planning.markdown import as_markdown
+from tasks.planning.measure import (
+    CorpusSample,
+    Measured,
+    SourceCost,
+    choose_sources,
+    measure,
+    measure_sources,
+)
 from tests.build_world import small_world
 
 LATENT_BYTES = 8 * 4 * 8 * 8 * 2

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.build_dataset import BuildDatasetParams, build_dataset, check
-from flows.dataset_info import dataset_info
+from flows.build_dataset.flow import BuildDatasetParams, build_dataset, check
+from flows.dataset.info import dataset_info
 from flows.profile import PROFILES_DIR, load_profile
-from storage.builds import finished_builds
-from storage.dataset import ClipDataset
+from storage.dataset.builds import finished_builds
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
 from tests.build_world import scored_dataset
 from tests.dataset_rows import clip_ids

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.dataset_report import report
-from storage.dataset import ClipDataset
+from flows.dataset.report import report
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.tables import write_rows
+from storage.dataset.writer import DatasetWriter, SourceGroup
 from storage.errors import StorageError
-from storage.tables import write_rows
-from storage.writer import DatasetWriter, SourceGroup
 from tasks.clips.video_io import encode_lossless_ish
 from tasks.errors import RequestError
-from tasks.report.dataset_counts import SAMPLES, count_dataset, error_kind
-from tasks.report.histogram import MAX_BINS, Histogram, stacked_histogram
+from tasks.pages.dataset_counts import SAMPLES, count_dataset, error_kind
+from tasks.pages.histogram import MAX_BINS, Histogram, stacked_histogram
 from tests.dataset_rows import SHAPE, clip_row, commit, quarantine_row, source_row
 
 FILTER = {"clip_threshold": 0.25, "min_motion": None, "max_motion": 9.0, "duplicates": "perceptual"}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.report.decision import meaning, write_decision
+from tasks.pages.decision import meaning, write_decision
 from tests.html_tables import Page
 
 

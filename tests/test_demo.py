@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.demo_summary import write_json
-from flows.stages import MemoryWatch, StageFailed, StageLog, memory_of_family
+from flows.demo.stages import MemoryWatch, StageFailed, StageLog, memory_of_family
+from flows.demo.summary import write_json
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -90,7 +90,7 @@ def test_the_gate_accepts_the_candidate_on_five_seeds(
 ) -> None:
     """Other prompts, noise and real clips, the same model: its floors do not hang on the luck of one draw."""
     from flows.profile import load_profile
-    from storage.registry import resolve_model
+    from storage.registry.registry import resolve_model
     from tasks.evaluation.evaluate import evaluate_model
     from tasks.evaluation.gate import decide
     from tasks.evaluation.protocols import find_protocol

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from flows.up.login import Login
-from storage.secret_files import secret
+from storage.local.secret_files import secret
 from tests.served_deployments import ROOT, settings_for, vidrd_up
 from tests.server_routes import asgi_routes
 
@@ -34,7 +34,7 @@ STRANGERS = {
 AT_ONCE = 32
 MLFLOW_ROUTES = """
 import json, sys
-from storage.mlflow_server import mlflow_application
+from storage.registry.mlflow_server import mlflow_application
 from tests.server_routes import asgi_routes
 print(json.dumps(list(asgi_routes(mlflow_application("http://127.0.0.1:1", sys.argv[1], "file:///nowhere").routes))))
 """

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.build_dataset import BuildDatasetParams, build_dataset
-from flows.dataset_info import dataset_info
-from flows.generate import GenerateParams, generate
-from flows.promote import PromoteParams, promote, verdict
-from flows.retrain import RetrainParams, retrain
-from storage.dataset import ClipDataset
-from storage.registry import CHAMPION, Registry, resolve_model
-from storage.verify import verify
+from flows.build_dataset.flow import BuildDatasetParams, build_dataset
+from flows.dataset.info import dataset_info
+from flows.generate.flow import GenerateParams, generate
+from flows.promote.flow import PromoteParams, promote, verdict
+from flows.retrain.flow import RetrainParams, retrain
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.verify import verify
+from storage.registry.registry import CHAMPION, Registry, resolve_model
 from tests.build_world import all_rows
 from tests.earlier_version import EarlierVersion, unpack
 

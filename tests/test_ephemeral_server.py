@@ -66,7 +66,7 @@ def test_nobody_else_can_take_its_port_while_it_starts(tmp_home):
     """Its number is an argument, so another user could be there before it, and be told the secret."""
     from prefect.server.api.server import SubprocessASGIServer
 
-    from flows.prefect_access import sign_in
+    from flows.runs.prefect_access import sign_in
 
     sign_in()
     server = SubprocessASGIServer(free_port())  # by its port, since one without may run already

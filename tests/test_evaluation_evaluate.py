@@ -13,12 +13,12 @@ from tasks.corpora.media import content_digest
 from tasks.corpora.records import MediaPlace
 from tasks.errors import RequestError
 from tasks.evaluation.evaluate import evaluate_model
+from tasks.evaluation.features import Measures
 from tasks.evaluation.gate import decide
-from tasks.evaluation.measures import Measures
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.generation.settings import SamplingSettings
-from tasks.tiny_world.corpora import write_tiny_world
+from tasks.tiny.world.corpora import write_tiny_world
 from tests.damaged_models import damage_unet
 from tests.i3d_files import i3d_checkpoint
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.evaluate import as_markdown, check, evaluate
-from flows.evaluate_request import EvaluateParams
+from flows.evaluate.flow import as_markdown, check, evaluate
+from flows.evaluate.request import EvaluateParams
 from flows.profile import Profile
 from storage.errors import StorageError
-from storage.registry import Registry
+from storage.registry.registry import Registry
 from storage.weights import fetch
 from tasks.errors import RequestError
-from tasks.evaluation.figures import recorded_figures
+from tasks.evaluation.metrics import recorded_figures
 from tests.i3d_files import i3d_checkpoint
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.evaluation.figures import recorded_figures
+from tasks.evaluation.features import Measures
 from tasks.evaluation.gate import decide
-from tasks.evaluation.measures import Measures
+from tasks.evaluation.metrics import recorded_figures
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.settings import GateSettings
 from tasks.evaluation.text_score import text_contrast

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from flows.profile import Profile
+from tasks.evaluation.features import Measures, Reading, measure
 from tasks.evaluation.gate import decide
-from tasks.evaluation.measures import Measures, Reading, measure
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.reference import find_sources
@@ -24,7 +24,7 @@ from tasks.evaluation.reference_clip import cut_reference_clip
 from tasks.evaluation.settings import EvaluationSettings, GateSettings
 from tasks.evaluation.verdict import Decision
 from tasks.generation.generate import stream_batch
-from tasks.tiny_world.corpora import write_tiny_world
+from tasks.tiny.world.corpora import write_tiny_world
 from vidrd_model import VidRDPipeline
 
 TINY = find_protocol("tiny")

@@ -11,7 +11,7 @@ from tasks.errors import RequestError
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.reference import find_reference, find_sources
 from tasks.evaluation.settings import EvaluationSettings
-from tasks.tiny_world.corpora import write_tiny_world
+from tasks.tiny.world.corpora import write_tiny_world
 
 TINY = find_protocol("tiny")
 

@@ -13,8 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from flows.evaluate import check
-from flows.evaluate_request import EvaluateParams
+from flows.evaluate.flow import check
+from flows.evaluate.request import EvaluateParams
 from flows.profile import Profile
 from tasks.clips.video_io import encode
 from tasks.errors import RequestError

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from flows.evaluate import evaluate
-from flows.evaluate_request import EvaluateParams
-from flows.evaluation_report import as_markdown
+from flows.evaluate.flow import evaluate
+from flows.evaluate.report import as_markdown
+from flows.evaluate.request import EvaluateParams
 from flows.profile import Profile
-from storage.registry import Registry
+from storage.registry.registry import Registry
 from storage.weights import fetch
 from tasks.clips.ffmpeg import write_mp4
 from tasks.clips.video_io import encode
 from tasks.corpora.records import MediaPlace
 from tasks.errors import RequestError
-from tasks.evaluation.figures import recorded_figures
-from tasks.evaluation.measured import SampledVideos, measure_sampled
-from tasks.evaluation.measured_files import decode_and_measure, files_digest, measure_files
-from tasks.evaluation.measures import Measures, Reading
+from tasks.evaluation.features import Measures, Reading
+from tasks.evaluation.measure_files import decode_and_measure, files_digest, measure_files
+from tasks.evaluation.measure_samples import SampledVideos, measure_sampled
+from tasks.evaluation.metrics import recorded_figures
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.report_parts import estimates
@@ -33,7 +33,7 @@ from tasks.evaluation.video_folder import VideoFolder, find_videos
 from tasks.evaluation.workers import MeasuringPool
 from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
-from tasks.tiny_world.corpora import write_tiny_world
+from tasks.tiny.world.corpora import write_tiny_world
 from tests.drawn_films import cut_scenes
 from tests.i3d_files import i3d_checkpoint
 

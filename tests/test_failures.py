@@ -3,7 +3,7 @@
 import pytest
 from prefect import flow
 
-from flows.failures import UnexpectedError, reason, tells_why
+from flows.runs.failures import UnexpectedError, reason, tells_why
 from tasks.errors import ItemError, RequestError
 
 

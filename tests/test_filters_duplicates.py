@@ -18,7 +18,7 @@ from tasks.filters.duplicates import find_duplicates, split_groups
 from tasks.filters.neighbours import Fingerprints, Looks, MeanFeatures, distance, hash_bands
 from tasks.filters.settings import FilterSettings
 from tasks.filters.signals import FINGERPRINT_BYTES, fingerprint
-from tasks.tiny_world.drawing import COLOURS, Scene, draw_clip, random_scene
+from tasks.tiny.world.drawing import COLOURS, Scene, draw_clip, random_scene
 
 MAX_DISTANCE = FilterSettings().max_duplicate_distance
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.clips.collecting import frames_at
 from tasks.filters.signals import FINGERPRINT_BYTES, ClipSignals, clip_signals
-from tasks.tiny_world.drawing import Scene, draw_clip
+from tasks.tiny.world.drawing import Scene, draw_clip
 
 
 def moving(seed: int = 0, size: int = 64, num_frames: int = 8) -> np.ndarray:

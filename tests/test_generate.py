@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from flows.generate import GenerateParams, check
+from flows.generate.flow import GenerateParams, check
 from tasks.clips.video_io import decode_bytes
 from tasks.errors import RequestError
 from tasks.generation.contact_sheet import SheetClip, write_contact_sheet
 from tasks.generation.generate import generate_on_ray, stream_batch
 from tasks.generation.settings import SamplingSettings
 from tasks.generation.video_file import VideoFile, write_video
-from tasks.tiny_world.drawing import Scene, draw_clip
+from tasks.tiny.world.drawing import Scene, draw_clip
 
 PROMPTS = ["a red circle moving right", "a blue square moving up", "a green circle moving left"]
 

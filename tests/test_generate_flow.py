@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flows.generate import GenerateParams, generate
+from flows.generate.flow import GenerateParams, generate
 from tasks.generation.settings import SamplingSettings
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tasks.generation.generate import generate_on_ray
-from tasks.tiny_world.drawing import Scene, random_scene
+from tasks.tiny.world.drawing import Scene, random_scene
 from tests.frame_reading import read_clip
 from vidrd_model.metrics.seams import seam_ratios
 

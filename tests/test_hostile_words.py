@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.build_dataset import _as_markdown as build_markdown
-from flows.evaluation_report import as_markdown as evaluation_markdown
-from flows.generate import _as_markdown as generate_markdown
-from flows.promote import decision_markdown
-from flows.proposal import as_markdown as proposal_markdown
-from flows.retrain import _as_markdown as retrain_markdown
-from storage.dataset import ClipDataset
-from tasks.ablation.results import Result, Row
-from tasks.ablation.results import as_markdown as ablation_markdown
+from flows.build_dataset.flow import _as_markdown as build_markdown
+from flows.evaluate.report import as_markdown as evaluation_markdown
+from flows.generate.flow import _as_markdown as generate_markdown
+from flows.promote.flow import decision_markdown
+from flows.retrain.flow import _as_markdown as retrain_markdown
+from flows.retrain.proposal import as_markdown as proposal_markdown
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.evaluation.gate import Decision
-from tasks.plan.markdown import as_markdown as plan_markdown
-from tasks.report.decision import write_decision
-from tasks.tiny_world.drawing import Scene, draw_clip
-from tasks.tiny_world.media import write_image
+from tasks.experiments.results import Result, Row
+from tasks.experiments.results import as_markdown as ablation_markdown
+from tasks.pages.decision import write_decision
+from tasks.planning.markdown import as_markdown as plan_markdown
+from tasks.tiny.world.drawing import Scene, draw_clip
+from tasks.tiny.world.media import write_image
 from tasks.training.model_card import CARD_FILE, write_model_card
 from tests.shown_words import ESCAPES, MARK, WORDS, assert_printable, check_markdown, check_page
 from tests.test_model_card import lineage
@@ -116,9 +116,9 @@ def test_hostile_words_go_through_all_commands(
     tmp_home: Path, tmp_path: Path, tiny_profile: Any, ray_session: None, prefect_session: None, capfd: Any
 ) -> None:
     """Build, info, report, generate, their artifacts, and the card of a model trained on it."""
-    from flows.cli import app
-    from flows.command import print_json
-    from flows.generate import GenerateParams, generate
+    from flows.cli.app import app
+    from flows.cli.command import print_json
+    from flows.generate.flow import GenerateParams, generate
 
     folder, corpora = tmp_path / "world", tmp_path / "corpora.toml"
     folder.mkdir()

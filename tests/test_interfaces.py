@@ -18,7 +18,7 @@ import torch
 import typer
 from PIL import Image
 
-from flows.cli import app
+from flows.cli.app import app
 
 PROMPT = "a red circle moving right"
 QUICK: dict[str, Any] = {"num_inference_steps": 1, "guidance_scale": 1.0}

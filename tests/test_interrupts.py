@@ -16,7 +16,7 @@ LIMIT_S = 10.0
 # What libraries do when they are interrupted: they tell it, take their time, and end with an error of their own.
 PROGRAM = """
 import atexit, hashlib, logging, sys, time
-from flows.interrupts import watch
+from flows.cli.interrupts import watch
 interrupts = watch(["vidrd", "retrain", "--dataset", "my data"])
 def work():
     print("ready", flush=True)
@@ -66,7 +66,7 @@ def test_the_command_line_passes_on_what_its_library_makes_of_it(number):
     """It takes an interrupt for an exit of its own, which is told in one line all the same."""
     program = """
 import sys, time
-from flows.cli import app, main
+from flows.cli.app import app, main
 @app.command()
 def rest():
     print("ready", flush=True)
@@ -106,7 +106,7 @@ def test_a_second_signal_ends_it_at_once():
 # The command itself, with one more that does nothing but wait; and one whose libraries are slow to import.
 COMMAND = """
 import sys, time
-from flows import cli
+from flows.cli.app import app as cli
 @cli.app.command("wait")
 def wait():
     print("ready", flush=True)
@@ -123,7 +123,7 @@ class Slow:
             time.sleep(600)
 sys.meta_path.insert(0, Slow())
 sys.argv = ["/usr/bin/vidrd", "wait"]
-from flows.cli import main
+from flows.cli.app import main
 main()
 """
 

@@ -6,7 +6,7 @@ import torch
 
 from tasks.errors import ItemError
 from tasks.latents.encoder import LatentEncoder, Latents
-from tasks.tiny_world.drawing import draw_clip, random_scene
+from tasks.tiny.world.drawing import draw_clip, random_scene
 from vidrd_model import TemporalVAE
 
 

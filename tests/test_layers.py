@@ -27,7 +27,7 @@ MAY_NOT_KNOW = {
 }
 FOR_ALL = "vidrd_model.errors"
 # Not a module of the project: MLflow copies it into every registered version and runs it there.
-RUN_ELSEWHERE = {Path("storage/pyfunc_model.py")}
+RUN_ELSEWHERE = {Path("storage/registry/pyfunc_model.py")}
 # One module stands between the project and a library that is no longer maintained.
 ONLY_IN = {"ffmpeg": Path("tasks/clips/ffmpeg.py"), "imageio_ffmpeg": Path("tasks/clips/ffmpeg.py")}
 

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.pages import write_pages
-from storage.evaluations import EvaluationPoint
-from storage.registry import REFERENCE_TAG, Registry
+from flows.promote.pages import write_pages
+from storage.registry.evaluations import EvaluationPoint
+from storage.registry.registry import REFERENCE_TAG, Registry
 from tasks.errors import RequestError
-from tasks.report.leaderboard import (
+from tasks.pages.leaderboard import (
     Figure,
     OwnResult,
     leaderboard_sections,
     own_results,
     write_leaderboard,
 )
-from tasks.report.published import FULL_COUNT, PublishedResult, published_results
+from tasks.pages.published import FULL_COUNT, PublishedResult, published_results
 from tests.html_tables import Page
 
 START = datetime(2026, 10, 1, 12, tzinfo=UTC)

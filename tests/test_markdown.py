@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from flows.terminal import tell
 from storage.errors import StorageError
-from storage.visible import visible
+from storage.local.visible import visible
 from tasks import markdown
 from tasks.errors import ItemError, RequestError
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tasks.tiny_world.drawing import draw_clip, random_scene
+from tasks.tiny.world.drawing import draw_clip, random_scene
 from tests.damages import DAMAGES
 from tests.i3d_files import i3d_checkpoint
 from vidrd_model.metrics import I3D, Estimate, frechet_distance, jackknife

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.tiny_world.drawing import draw_clip, random_scene
+from tasks.tiny.world.drawing import draw_clip, random_scene
 from vidrd_model.metrics import edge_sharpness, flicker, moving_edges, psnr_db
 from vidrd_model.metrics.fidelity import PSNR_CAP_DB
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.tiny_world.drawing import Scene, draw_clip
+from tasks.tiny.world.drawing import Scene, draw_clip
 from vidrd_model.metrics import frame_steps, motion_amount, seam_ratios
 
 N, M = 8, 4

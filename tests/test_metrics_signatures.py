@@ -13,7 +13,7 @@ import pytest
 
 from tasks.clips.video_io import iter_frames
 from tasks.filters.signals import clip_signals
-from tasks.tiny_world.drawing import draw_clip, random_scene
+from tasks.tiny.world.drawing import draw_clip, random_scene
 from tests.i3d_files import SHARED, shared
 from vidrd_model.metrics import cycling, frozen_share, motion_amount, pixel_consistency, seam_ratios
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from flows.profile import Profile, load_profile
-from storage.dataset import ClipDataset
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.training.model_card import CARD_FILE, Lineage, TrainedPart, write_model_card
 from tasks.training.settings import DecoderSettings, TemporalSettings
 from tests.training_dataset import write_training_dataset

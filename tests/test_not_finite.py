@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from flows.generate import GenerateParams, generate
+from flows.generate.flow import GenerateParams, generate
 from tasks.generation.settings import SamplingSettings
 from tests.damaged_models import overflow_in_float16
 from vidrd_model import ModelError, VidRDPipeline

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from flows import ablate, build_dataset, cli, dataset_report, generate
-from flows.retrain_request import RetrainParams, read_request
-from storage.dataset import ClipDataset
+from flows.ablate.flow import flow as ablate
+from flows.build_dataset.flow import flow as build_dataset
+from flows.cli.app import app as cli
+from flows.dataset import report as dataset_report
+from flows.generate.flow import flow as generate
+from flows.retrain.request import RetrainParams, read_request
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.writer import DatasetWriter
 from storage.errors import StorageError
-from storage.folders import is_address, why_unusable
-from storage.writer import DatasetWriter
+from storage.local.folders import is_address, why_unusable
 from tasks.errors import RequestError
 from tasks.output_folders import check_dataset_folder
 from tests.dataset_rows import clip_row, commit, source_row

@@ -53,7 +53,7 @@ def test_it_is_said_of_own_media_only_and_of_profiles_made_for_something(own, tm
 
 
 def test_a_dataset_says_by_itself_which_profile_and_which_media_are_its_own(own, tmp_path, capsys):
-    from storage.builds import finished_builds, write_index
+    from storage.dataset.builds import finished_builds, write_index
     from tests.dataset_rows import clip_row, commit, source_row
 
     commit(tmp_path / "d", [clip_row("a")], sources=[source_row("a")])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.prefect_plugin import accept_bare_names, full_name
-from flows.retrain import RetrainParams
+from flows.retrain.flow import RetrainParams
+from flows.runs.prefect_plugin import accept_bare_names, full_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFECT_YAML = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -125,7 +125,7 @@ def test_a_server_that_a_person_starts_by_hand_gets_no_secret_that_they_do_not_k
     from prefect.plugins import HookContext
     from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 
-    from flows.prefect_plugin import setup_environment
+    from flows.runs.prefect_plugin import setup_environment
 
     context = HookContext("3.8", None, logging.getLogger)
     with temporary_settings(restore_defaults={PREFECT_SERVER_API_AUTH_STRING}):

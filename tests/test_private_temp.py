@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.private_temp import keep_private_temp, private_temp
+from storage.local.private_temp import keep_private_temp, private_temp
 
 # Where the libraries put what they run or take orders from, as each of them says.
 WHERE = """

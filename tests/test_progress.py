@@ -3,7 +3,7 @@
 import pytest
 from prefect import flow
 
-from flows.progress import stage_progress
+from flows.runs.progress import stage_progress
 
 
 def test_many_calls_make_few_lines(capsys):
@@ -48,10 +48,10 @@ def test_inside_a_run_it_is_a_progress_artifact(prefect_session):
 
 def test_the_time_left_goes_by_the_pace_since_the_first_call(monkeypatch, capsys):
     """Work that goes on in its middle has not done the first half in no time."""
-    import flows.progress
+    import flows.runs.progress
 
-    monkeypatch.setattr(flows.progress, "MIN_INTERVAL_S", 0.0)
-    progress = flows.progress.StageProgress("train")
+    monkeypatch.setattr(flows.runs.progress, "MIN_INTERVAL_S", 0.0)
+    progress = flows.runs.progress.StageProgress("train")
     progress(500, 1000)
     progress._first = (progress._first[0] - 60.0, 500)
     progress(600, 1000)
@@ -70,9 +70,9 @@ def test_inside_a_run_it_is_in_the_log(prefect_session, monkeypatch):
     from prefect.logging.handlers import APILogHandler
     from prefect.runtime import flow_run
 
-    import flows.progress
+    import flows.runs.progress
 
-    monkeypatch.setattr(flows.progress, "MIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(flows.runs.progress, "MIN_INTERVAL_S", 0.0)
 
     @flow
     def job() -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.evaluate import check as check_evaluate
-from flows.evaluate_request import EvaluateParams
-from flows.evaluation_record import MEASURES_FILE, REFERENCE_FILE
-from flows.generate import GenerateParams
-from flows.generate import check as check_generate
-from flows.promote import (
+from flows.evaluate.flow import check as check_evaluate
+from flows.evaluate.record import MEASURES_FILE, REFERENCE_FILE
+from flows.evaluate.request import EvaluateParams
+from flows.generate.flow import GenerateParams
+from flows.generate.flow import check as check_generate
+from flows.promote.flow import (
     DECISION_FILE,
     DECISION_PAGE,
     PromoteParams,
@@ -21,9 +21,9 @@ from flows.promote import (
     verdict,
 )
 from storage.errors import StorageError
-from storage.evaluation_files import fetch_evaluation, keep_evaluation
-from storage.home import home
-from storage.registry import CANDIDATE, CHAMPION, Registry
+from storage.local.home import home
+from storage.registry.evaluation_files import fetch_evaluation, keep_evaluation
+from storage.registry.registry import CANDIDATE, CHAMPION, Registry
 from tasks.errors import RequestError
 from tests.evaluation_rows import record_rows, rows
 from tests.html_tables import Page

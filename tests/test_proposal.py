@@ -2,9 +2,9 @@
 
 import pytest
 
-from flows.promote import PromoteParams, promote, verdict
-from flows.proposal import as_markdown
-from storage.registry import CHAMPION, Registry
+from flows.promote.flow import PromoteParams, promote, verdict
+from flows.retrain.proposal import as_markdown
+from storage.registry.registry import CHAMPION, Registry
 from tasks.errors import RequestError
 
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import StorageError
-from storage.evaluations import evaluation_history
-from storage.registry import CANDIDATE, CHAMPION, REFERENCE_TAG, Registry, resolve_model
-from storage.runs import NOT_FINITE_TAG, Run, as_ranges, steps_of
+from storage.registry.evaluations import evaluation_history
+from storage.registry.registry import CANDIDATE, CHAMPION, REFERENCE_TAG, Registry, resolve_model
+from storage.registry.runs import NOT_FINITE_TAG, Run, as_ranges, steps_of
 from tests.saved_settings import with_saved_settings
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from storage.dataset import ClipDataset
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.clips.from_source import clips_of
 from tasks.clips.settings import ClipSettings
 from tasks.clips.video_io import encode_lossless_ish
@@ -24,13 +24,13 @@ from tasks.corpora.config import load_corpora
 from tasks.corpora.readers import read_sources
 from tasks.errors import ItemError
 from tasks.generation.video_file import write_video
-from tasks.report.collect import collect_media
-from tasks.report.figures import bar_chart, loss_chart, score_histogram
-from tasks.report.page import duration, size
-from tasks.report.report import write_report
-from tasks.report.thumbnails import moving_thumbnail
-from tasks.report.truth_check import CheckedClip, check_clips, filter_figures
-from tasks.tiny_world.truth import Truth, read_truth
+from tasks.pages.charts import bar_chart, loss_chart, score_histogram
+from tasks.pages.collect import collect_media
+from tasks.pages.page import duration, size
+from tasks.pages.report import write_report
+from tasks.pages.thumbnails import moving_thumbnail
+from tasks.pages.truth_check import CheckedClip, check_clips, filter_figures
+from tasks.tiny.world.truth import Truth, read_truth
 from tests.build_world import small_world
 from tests.dataset_rows import SHAPE, clip_row, commit
 

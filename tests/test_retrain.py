@@ -11,12 +11,12 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from flows.profile import PROFILES_DIR
-from flows.retrain import RetrainParams, check, retrain
-from flows.retrain_request import read_request
-from storage.dataset import ClipDataset
+from flows.retrain.flow import RetrainParams, check, retrain
+from flows.retrain.request import read_request
+from storage.dataset.clip_dataset import ClipDataset
 from storage.errors import StorageError
-from storage.home import home
-from storage.registry import CANDIDATE, Registry, resolve_model
+from storage.local.home import home
+from storage.registry.registry import CANDIDATE, Registry, resolve_model
 from tasks.errors import RequestError
 from tasks.generation.resolve import saved_sampling
 from tasks.training.model_card import CARD_FILE
@@ -300,7 +300,7 @@ def test_requests_that_cannot_work_are_refused_in_one_line(tmp_home, tiny_profil
 @pytest.mark.slow
 def test_fresh_temporal_layers_learn(tmp_path, tiny_profile, ray_session):
     """From the image model with fresh temporal layers, 60 steps lower the held-out loss clearly."""
-    from tasks.training.temporal import train_temporal
+    from tasks.training.train import train_temporal
 
     pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
     pipe.unet.reset_temporal_layers(0)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.retrain import RetrainParams, retrain
-from flows.retrain_request import RetrainRequest, nothing_new, read_request
-from storage.home import home
-from storage.registry import Registry
+from flows.retrain.flow import RetrainParams, retrain
+from flows.retrain.request import RetrainRequest, nothing_new, read_request
+from storage.local.home import home
+from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tasks.training.record import TrainingRecord, config_digest
 from tests.training_dataset import write_training_dataset

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.registry import CHAMPION, Registry
+from storage.registry.registry import CHAMPION, Registry
 from tests.served_deployments import (
     artifacts,
     deploy_firing_now,

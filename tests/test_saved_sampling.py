@@ -13,7 +13,7 @@ import pytest
 from tasks.errors import RequestError
 from tasks.generation.resolve import ResolvedSampling, resolve_sampling, save_sampling, saved_sampling
 from tasks.generation.settings import SamplingSettings
-from tasks.tiny_models.architecture import SAMPLING
+from tasks.tiny.models.architecture import SAMPLING
 from tests.saved_settings import with_saved_settings, without_saved_settings
 from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.metrics import frame_steps

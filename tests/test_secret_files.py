@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StorageError
-from storage.secret_files import known_secret, secret, secrets_dir, write_private
+from storage.local.secret_files import known_secret, secret, secrets_dir, write_private
 
 
 def _mode(path: Path) -> int:
@@ -43,7 +43,7 @@ def test_a_file_is_private_from_its_first_byte_whatever_the_umask(tmp_home, monk
         seen.extend((_mode(path), path.stat().st_size) for path in folder.iterdir())
         real(descriptor)
 
-    monkeypatch.setattr("storage.secret_files.os.fsync", look)
+    monkeypatch.setattr("storage.local.secret_files.os.fsync", look)
     before = os.umask(0)
     try:
         write_private(folder / "a", "x" * 10_000)
@@ -80,11 +80,11 @@ import sys
 from flows.environment import prepare
 prepare()
 from prefect.client.orchestration import get_client
-from flows.prefect_access import sign_in
+from flows.runs.prefect_access import sign_in
 sign_in()
 with get_client(sync_client=True) as client:
     client.read_flows()
-from storage.registry import Registry
+from storage.registry.registry import Registry
 Registry().alias_version("champion")
 """
 

@@ -10,11 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from flows.prefect_access import environment
+from flows.runs.prefect_access import environment
 from flows.up.services import announce, client_environment, pages, shell_file, withdraw
-from storage.mlflow_access import mlflow_client
-from storage.secret_files import secret
-from storage.services import Services, announced_services, mlflow_password, prefect_auth, running_services
+from storage.local.secret_files import secret
+from storage.local.services import (
+    Services,
+    announced_services,
+    mlflow_password,
+    prefect_auth,
+    running_services,
+)
+from storage.registry.mlflow_access import mlflow_client
 
 PREFECT = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_URL")
 MLFLOW = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI")

@@ -2,14 +2,14 @@
 
 import pytest
 
-import storage.compaction
-from storage.builds import finished_builds
-from storage.compaction import compact
-from storage.dataset import ClipDataset
+import storage.dataset.compaction
+from storage.dataset.builds import finished_builds
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.compaction import compact
+from storage.dataset.tables import commit_rows, open_table, table_path, write_rows
+from storage.dataset.verify import verify
+from storage.dataset.writer import DatasetWriter
 from storage.errors import StorageError
-from storage.tables import commit_rows, open_table, table_path, write_rows
-from storage.verify import verify
-from storage.writer import DatasetWriter
 from tests.dataset_rows import SHAPE, clip_ids, clip_row, commit, source_row
 
 GROUPS = 12
@@ -86,7 +86,7 @@ def test_deleted_rows_are_rewritten_away(folder):
 
 
 def test_a_full_fragment_is_left_alone(folder, monkeypatch):
-    monkeypatch.setattr(storage.compaction, "ROWS_PER_FRAGMENT", 8)
+    monkeypatch.setattr(storage.dataset.compaction, "ROWS_PER_FRAGMENT", 8)
     compact(folder)
     full = {part.fragment_id for part in open_table(folder, "clips").get_fragments()}
     before = _content(folder)
@@ -116,7 +116,7 @@ class _Cut(BaseException):
 @pytest.mark.parametrize("step", ["join_small", "set_missing_tags", "clean"])
 def test_what_was_cut_off_is_finished_by_running_it_again(folder, monkeypatch, step):
     before = _content(folder)
-    function, calls = getattr(storage.compaction, step), []
+    function, calls = getattr(storage.dataset.compaction, step), []
 
     def cut(*args):
         calls.append(args)
@@ -125,7 +125,7 @@ def test_what_was_cut_off_is_finished_by_running_it_again(folder, monkeypatch, s
         return function(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(storage.compaction, step, cut)
+        patched.setattr(storage.dataset.compaction, step, cut)
         with pytest.raises(_Cut):
             compact(folder)
     assert _content(folder) == before

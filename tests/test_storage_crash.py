@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.dataset import ClipDataset
-from storage.tables import write_rows
-from storage.writer import DatasetWriter, Signature, SourceGroup
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.tables import write_rows
+from storage.dataset.writer import DatasetWriter, Signature, SourceGroup
 from tests.dataset_rows import SHAPE, clip_ids, clip_row, quarantine_row, source_row
 
 PROJECT = Path(__file__).parents[1]
@@ -19,7 +19,7 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-import storage.builds, storage.writer
+import storage.dataset.builds, storage.dataset.writer
 from tests.dataset_rows import SHAPE, clip_row, commit, quarantine_row, source_row
 folder, fatal = Path(sys.argv[1]), int(sys.argv[2])
 commit(folder, [clip_row("old"), clip_row("same")], sources=[source_row("old"), source_row("same")])
@@ -34,11 +34,11 @@ def before_call(function):
         return function(*args, **kwargs)
     return call
 
-storage.writer.commit_rows = before_call(storage.writer.commit_rows)
-storage.builds.write_json = before_call(storage.builds.write_json)
-from storage.tables import write_rows
-with storage.writer.DatasetWriter(folder, SHAPE) as writer:
-    writer.commit(storage.writer.SourceGroup(
+storage.dataset.writer.commit_rows = before_call(storage.dataset.writer.commit_rows)
+storage.dataset.builds.write_json = before_call(storage.dataset.builds.write_json)
+from storage.dataset.tables import write_rows
+with storage.dataset.writer.DatasetWriter(folder, SHAPE) as writer:
+    writer.commit(storage.dataset.writer.SourceGroup(
         [source_row("old", 2), source_row("new"), source_row("bad", failed_stage="decode")],
         [quarantine_row("bad")],
         write_rows(folder, "clips", [clip_row("old", 1), clip_row("new")]),

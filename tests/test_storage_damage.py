@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.dataset_info import dataset_info
-from flows.dataset_report import report
-from storage.builds import record_build
-from storage.compaction import compact
-from storage.dataset import ClipDataset
+from flows.dataset.info import dataset_info
+from flows.dataset.report import report
+from storage.dataset.builds import record_build
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.compaction import compact
+from storage.dataset.removal import remove
+from storage.dataset.repair import repair
+from storage.dataset.rows import RowRef, read_rows
+from storage.dataset.schema import TABLES, TEXTS
+from storage.dataset.tables import open_table, table_path, write_rows
+from storage.dataset.writer import DatasetWriter, SourceGroup
 from storage.errors import StorageError
-from storage.removal import remove
-from storage.repair import repair
-from storage.rows import RowRef, read_rows
-from storage.schema import TABLES, TEXTS
-from storage.tables import open_table, table_path, write_rows
-from storage.writer import DatasetWriter, SourceGroup
 from tasks.clips.video_io import encode_lossless_ish
 from tests.dataset_rows import SHAPE, clip_row, commit, quarantine_row, source_row
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import settings as checks
 from hypothesis import strategies as st
 
-from storage.builds import INDEX
-from storage.dataset import ClipDataset, parse_ref
+from storage.dataset.builds import INDEX
+from storage.dataset.clip_dataset import ClipDataset, parse_ref
+from storage.dataset.schema import split_of
+from storage.dataset.writer import DatasetWriter, Signature
 from storage.errors import StorageError
-from storage.schema import split_of
-from storage.writer import DatasetWriter, Signature
 from tests.dataset_rows import SHAPE, clip_ids, clip_row, commit, quarantine_row, source_row
 
 

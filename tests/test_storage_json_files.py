@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.command import print_json
-from storage.json_files import read_json, to_json, write_json
+from flows.cli.command import print_json
+from storage.local.json_files import read_json, to_json, write_json
 
 ANYTHING = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),

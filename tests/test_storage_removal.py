@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-import storage.builds
-import storage.removal
-import storage.removed
-import storage.writer
-from storage.builds import finished_builds
-from storage.dataset import ClipDataset
+import storage.dataset.builds
+import storage.dataset.removal
+import storage.dataset.removed
+import storage.dataset.writer
+from storage.dataset.builds import finished_builds
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.removal import remove
+from storage.dataset.removed import REMOVED, removed_rules
+from storage.dataset.repair import repair
+from storage.dataset.schema import TEXTS, texts_schema
+from storage.dataset.tables import open_table, table_path, write_rows
+from storage.dataset.verify import verify
+from storage.dataset.writer import DatasetWriter
 from storage.errors import StorageError
-from storage.removal import remove
-from storage.removed import REMOVED, removed_rules
-from storage.repair import repair
-from storage.schema import TEXTS, texts_schema
-from storage.tables import open_table, table_path, write_rows
-from storage.verify import verify
-from storage.writer import DatasetWriter
 from tests.dataset_rows import SHAPE, clip_ids, clip_row, commit, quarantine_row, source_row
 
 PROJECT = Path(__file__).parents[1]
@@ -236,10 +236,10 @@ def test_a_value_that_only_an_earlier_build_holds_can_be_purged(folder):
 
 
 STEPS = {
-    storage.removed: ["write_json"],
-    storage.builds: ["write_json", "set_tag", "drop_unnamed_tags"],
-    storage.writer: ["commit_rows"],
-    storage.removal: ["commit_rows", "rewrite_deleted", "clean"],
+    storage.dataset.removed: ["write_json"],
+    storage.dataset.builds: ["write_json", "set_tag", "drop_unnamed_tags"],
+    storage.dataset.writer: ["commit_rows"],
+    storage.dataset.removal: ["commit_rows", "rewrite_deleted", "clean"],
 }
 """Where a purge changes something on disk."""
 NUM_STEPS = 26
@@ -305,7 +305,7 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from storage.removal import remove
+from storage.dataset.removal import remove
 from tests.test_storage_removal import before_steps
 before_steps(lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == int(sys.argv[2]) else None)
 remove(Path(sys.argv[1]), licences=["CC-BY-NC"], purge=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.rows import RowRef, read_rows
-from storage.tables import open_table, write_rows
-from storage.writer import DatasetWriter, RowGroup
+from storage.dataset.rows import RowRef, read_rows
+from storage.dataset.tables import open_table, write_rows
+from storage.dataset.writer import DatasetWriter, RowGroup
 from tests.dataset_rows import SHAPE, clip_row, commit, source_row
 
 PROJECT = Path(__file__).parents[1]
@@ -75,20 +75,20 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-import storage.writer
+import storage.dataset.writer
 from tests.dataset_rows import SHAPE
 from tests.test_storage_rows import _before, _move
 folder, fatal = Path(sys.argv[1]), int(sys.argv[2])
 _before(folder)
-with storage.writer.DatasetWriter(folder, SHAPE) as writer:
-    group, commit_rows, calls = _move(folder), storage.writer.commit_rows, 0
+with storage.dataset.writer.DatasetWriter(folder, SHAPE) as writer:
+    group, commit_rows, calls = _move(folder), storage.dataset.writer.commit_rows, 0
     def commit_or_die(*args, **kwargs):
         global calls
         calls += 1
         if calls == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
         return commit_rows(*args, **kwargs)
-    storage.writer.commit_rows = commit_or_die
+    storage.dataset.writer.commit_rows = commit_or_die
     writer.rewrite(group)
 """
 

@@ -15,9 +15,9 @@ import pytest
 
 from flows.environment import let_loopback_pass
 from flows.surroundings import check_surroundings
-from storage.databases import check_database
 from storage.errors import StorageError
-from storage.registry import Registry
+from storage.local.databases import check_database
+from storage.registry.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[1]
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -207,7 +207,7 @@ def test_an_artifact_root_that_cannot_be_written_is_found_out_first(tmp_home, tm
 def test_an_artifact_root_in_a_bucket_that_is_away_is_found_out_first(tmp_home, s3, monkeypatch):
     from mlflow import MlflowClient
 
-    from storage.home import mlflow_uri
+    from storage.local.home import mlflow_uri
 
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL"])
     registry = Registry()

@@ -10,7 +10,7 @@ import pytest
 # As Prefect's engine answers to SIGTERM in the process of a run.
 PROGRAM = """
 import hashlib, os, signal, sys, time
-from flows.termination import ended_when_told
+from flows.runs.termination import ended_when_told
 class TerminationSignal(BaseException): pass
 def raise_it(number, frame):
     raise TerminationSignal
@@ -58,7 +58,7 @@ def test_what_answers_has_all_the_time_it_wants():
 def test_a_command_that_watches_already_is_left_to_itself():
     program = (
         "import os, signal\n"
-        "from flows.termination import ended_when_told\n"
+        "from flows.runs.termination import ended_when_told\n"
         "reading, writing = os.pipe()\n"
         "os.set_blocking(writing, False)\n"
         "signal.set_wakeup_fd(writing)\n"

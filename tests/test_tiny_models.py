@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tasks.tiny_models.train_clip import train_clip
-from tasks.tiny_models.train_text import make_tokenizer, token_ids, train_text_encoder
-from tasks.tiny_models.train_unet import draw_bank, train_unet
-from tasks.tiny_models.train_vae import train_vae
-from tasks.tiny_models.vocabulary import CONTEXT_LENGTH, train_merges, vocabulary, write_tokenizer
+from tasks.tiny.models.train_clip import train_clip
+from tasks.tiny.models.train_text import make_tokenizer, token_ids, train_text_encoder
+from tasks.tiny.models.train_unet import draw_bank, train_unet
+from tasks.tiny.models.train_vae import train_vae
+from tasks.tiny.models.vocabulary import CONTEXT_LENGTH, train_merges, vocabulary, write_tokenizer
 from tests.frame_reading import read_clip
 from vidrd_model import TemporalVAE, VidRDPipeline
 from vidrd_model.clip import ClipModel
@@ -64,7 +64,7 @@ def test_the_text_encoder_tells_every_word_apart(tiny_profile):
 
 
 def test_the_autoencoder_keeps_colour_and_shape(tiny_profile):
-    from tasks.tiny_world.drawing import draw_clip, random_scene
+    from tasks.tiny.world.drawing import draw_clip, random_scene
 
     pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
     rng = np.random.default_rng(99)

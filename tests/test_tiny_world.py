@@ -13,9 +13,9 @@ from tasks.clips.settings import ClipSettings
 from tasks.corpora.config import load_corpora
 from tasks.corpora.readers import read_sources
 from tasks.errors import ItemError, RequestError
-from tasks.tiny_world.corpora import write_tiny_world
-from tasks.tiny_world.drawing import COLOURS
-from tasks.tiny_world.truth import Truth, read_truth
+from tasks.tiny.world.corpora import write_tiny_world
+from tasks.tiny.world.drawing import COLOURS
+from tasks.tiny.world.truth import Truth, read_truth
 
 SIZES = {"images": 16, "short_videos": 17, "class_videos": 16, "long_videos": 3, "reference": 4}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.tiny_world.drawing import draw_clip, random_scene
+from tasks.tiny.world.drawing import draw_clip, random_scene
 from tasks.training.adversary import MAX_ADAPTIVE_WEIGHT, Adversary, adaptive_weight
 
 CPU = torch.device("cpu")

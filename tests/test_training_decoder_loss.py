@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import nn
 
 from tasks.errors import RequestError
-from tasks.tiny_world.drawing import draw_clip, random_scene
+from tasks.tiny.world.drawing import draw_clip, random_scene
 from tasks.training.decoder_loss import DecoderLoss, last_trained_layer
 from tasks.training.perceptual import Perceptual
 from tasks.training.settings import DecoderSettings

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from storage.dataset import ClipDataset
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.clips.video_io import decode_bytes
 from tasks.training.base_model import load_base_vae
 from tasks.training.decoder import train_decoder

@@ -11,11 +11,11 @@ import torch
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 from tasks.training.checkpoints import CheckpointStore
-from tasks.training.decoder_trainee import DecoderTrainee
-from tasks.training.distributed import Group
+from tasks.training.decoder_part import DecoderTrainee
+from tasks.training.devices import Group
 from tasks.training.engine import Training
 from tasks.training.settings import DecoderSettings, TemporalSettings
-from tasks.training.temporal_trainee import TemporalTrainee
+from tasks.training.temporal_part import TemporalTrainee
 from tests.training_dataset import write_training_dataset
 from vidrd_model import VidRDPipeline
 

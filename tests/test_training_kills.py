@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from flows.training_watcher import MlflowWatcher
-from storage.registry import Registry
+from flows.retrain.mlflow_watcher import MlflowWatcher
+from storage.registry.registry import Registry
 from tasks.training.checkpoints import CheckpointStore
 from tests.test_registry import stored_metrics
 from tests.test_training_engine import Told, training

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from storage.dataset import ClipDataset
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.training.decoder_batches import DecoderReader
 from tasks.training.loading import BatchLoader
 from tasks.training.sampler import ClipSampler

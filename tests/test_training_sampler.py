@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from storage.dataset import ClipDataset
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
 from tasks.training.ema import Ema
 from tasks.training.sampler import MIX_BLOCK, ClipSampler, seeded_generator

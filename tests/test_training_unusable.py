@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from storage.dataset import ClipDataset
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
 from tasks.training.splits import split_clips
 from tasks.training.unusable import _not_finite, unusable_clips

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.training_watcher import MlflowWatcher
+from flows.retrain.mlflow_watcher import MlflowWatcher
 from storage.errors import StorageError
-from storage.registry import Registry
+from storage.registry.registry import Registry
 from tasks.training.watcher import TrainingWatcher
 
 

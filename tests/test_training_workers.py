@@ -18,7 +18,7 @@ from tasks.generation.settings import SamplingSettings
 from tasks.training.decoder import train_decoder
 from tasks.training.result import TrainingResult
 from tasks.training.settings import DecoderSettings, TemporalSettings
-from tasks.training.temporal import train_temporal
+from tasks.training.train import train_temporal
 from tests.training_dataset import write_training_dataset
 
 PROJECT = Path(__file__).parents[1]

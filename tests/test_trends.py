@@ -11,10 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import StorageError
-from storage.evaluations import EvaluationPoint, PromotionEvent, evaluation_history, promotion_history
-from storage.registry import REFERENCE_TAG, Registry
-from tasks.report.interval_charts import Mark, trend_chart
-from tasks.report.trends import trend_setups, write_trends
+from storage.registry.evaluations import (
+    EvaluationPoint,
+    PromotionEvent,
+    evaluation_history,
+    promotion_history,
+)
+from storage.registry.registry import REFERENCE_TAG, Registry
+from tasks.pages.interval_charts import Mark, trend_chart
+from tasks.pages.trends import trend_setups, write_trends
 from tests.html_tables import Page
 
 START = datetime(2026, 10, 1, 12, tzinfo=UTC)

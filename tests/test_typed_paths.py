@@ -17,10 +17,10 @@ from pydantic import BaseModel
 import flows
 import tasks
 from flows.profile import PROFILES_DIR, load_profile
-from storage.dataset import ClipDataset
+from storage.dataset.clip_dataset import ClipDataset
 from storage.errors import StorageError
-from storage.home import home, set_home
-from storage.typed_paths import TypedPath, as_typed, expanded, typed_path
+from storage.local.home import home, set_home
+from storage.local.typed_paths import TypedPath, as_typed, expanded, typed_path
 from tasks.corpora.config import load_corpora
 from tasks.errors import RequestError
 
@@ -95,7 +95,7 @@ def test_every_path_in_parameters_and_settings_is_a_typed_one():
 def test_every_path_among_the_commands_options_is_a_typed_one():
     import typer.main
 
-    from flows.cli import app
+    from flows.cli.app import app
 
     waiting, parsers = [typer.main.get_command(app)], {}
     while waiting:
@@ -216,7 +216,7 @@ def test_where_the_checkout_is_none_or_cannot_be_written_the_users_data_folder_i
     if kind == "not writable":
         shutil.copy(ROOT / "pyproject.toml", copy)
         (copy / "runs").write_text("no folder")  # nothing can be made in it, not even by root
-    program = "from storage.home import home; print(home())"
+    program = "from storage.local.home import home; print(home())"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(copy), "HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=copy, env=environment, capture_output=True, text=True
@@ -225,7 +225,7 @@ def test_where_the_checkout_is_none_or_cannot_be_written_the_users_data_folder_i
 
 
 def test_what_is_not_found_is_told_with_the_place_that_was_looked_at(tmp_home, tmp_path, monkeypatch):
-    from storage.registry import resolve_model
+    from storage.registry.registry import resolve_model
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StorageError, match=f"{tmp_path}/datasets/mine: is not a dataset"):

@@ -14,9 +14,9 @@ PICKLERS = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "sh
 OWN_UNPICKLER = "vidrd_model/metrics/i3d_convert.py"  # knows numpy's arrays and refuses every other name
 # Files that import modules by names that stand in the project.
 IMPORT_BY_NAME = {
-    "vidrd_model/__init__.py",
-    "flows/command.py",
-    "storage/databases.py",
+    "vidrd_model/lazy.py",
+    "flows/cli/command.py",
+    "storage/local/databases.py",
     "tests/bench/__main__.py",
 }
 

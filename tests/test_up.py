@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from flows.up.lock import UpLock
-from storage.services import running_services
+from storage.local.services import running_services
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StorageError
-from storage.home import weights_dir
+from storage.local.home import weights_dir
 from storage.weights import fetch, known_weights, list_weights
 from tests.i3d_files import i3d_checkpoint
 
@@ -62,7 +62,7 @@ def test_the_command_hands_out_converted_weights(
     """From a file at hand, and from a cache that an older version left: the pickle alone."""
     from safetensors import safe_open
 
-    from flows.cli import app
+    from flows.cli.app import app
 
     for command in (["--file", str(i3d_checkpoint())], []):
         app(["weights", "fetch", "i3d", *command], standalone_mode=False)

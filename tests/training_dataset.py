@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from storage.tables import write_rows
-from storage.writer import DatasetWriter, SourceGroup
+from storage.dataset.tables import write_rows
+from storage.dataset.writer import DatasetWriter, SourceGroup
 from tasks.clips.video_io import encode_lossless_ish
 from tasks.latents.encoder import encoder_digest
-from tasks.tiny_world.drawing import draw_clip, random_scene
+from tasks.tiny.world.drawing import draw_clip, random_scene
 from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
 
 

@@ -7,8 +7,9 @@ Its classes are imported when they are first asked for: torch and diffusers take
 that only need `vidrd_model.errors` shall not wait for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vidrd_model.lazy import lazy_names
 
 if TYPE_CHECKING:
     from vidrd_model.errors import ModelError, VidrdError
@@ -18,21 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelError", "TemporalUNet", "TemporalVAE", "VidRDPipeline", "VidrdError"]
 
-_MODULES = {
-    "ModelError": "errors",
-    "TemporalUNet": "unet",
-    "TemporalVAE": "vae",
-    "VidRDPipeline": "pipeline",
-    "VidrdError": "errors",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "ModelError": "errors",
+        "TemporalUNet": "unet",
+        "TemporalVAE": "vae",
+        "VidRDPipeline": "pipeline",
+        "VidrdError": "errors",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ import time
 from flows.up.lock import UpLock, holder
 from flows.up.processes import end_marked
 from flows.up.services import ServiceError, withdraw
-from storage.home import home
+from storage.local.home import home
 
 PATIENCE_S = 60.0
 

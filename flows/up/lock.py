@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from flows.up.processes import ProcessId
-from storage.home import home
+from storage.local.home import home
 from tasks.errors import RequestError
 
 

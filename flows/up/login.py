@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from storage.secret_files import secrets_dir, write_private
+from storage.local.secret_files import secrets_dir, write_private
 
 LOGIN_PATH = "/vidrd-login"
 _COOKIE_SECONDS = 7 * 24 * 3600

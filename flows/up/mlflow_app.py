@@ -14,10 +14,10 @@ from flows.up.access import Access
 from flows.up.login import Login
 from flows.up.services import HOST
 from flows.up.serving import serve
-from storage.home import mlflow_artifacts
-from storage.mlflow_server import mlflow_application
-from storage.secret_files import secret
-from storage.services import USER
+from storage.local.home import mlflow_artifacts
+from storage.local.secret_files import secret
+from storage.local.services import USER
+from storage.registry.mlflow_server import mlflow_application
 
 _OPEN_PATHS = frozenset({"/health"})
 

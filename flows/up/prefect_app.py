@@ -16,8 +16,8 @@ from flows.up.access import Access, Application, Message, Receive, Scope, Send
 from flows.up.login import Login
 from flows.up.services import HOST
 from flows.up.serving import serve
-from storage.secret_files import secret
-from storage.services import USER
+from storage.local.secret_files import secret
+from storage.local.services import USER
 
 EPHEMERAL = "--ephemeral"
 _OPEN_PATHS = frozenset({"/api/health"})

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storage.home import home
+from storage.local.home import home
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

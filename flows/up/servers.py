@@ -12,7 +12,7 @@ from pathlib import Path
 from flows.up.logs import open_log, rotate
 from flows.up.ports import port_of
 from flows.up.services import HOST, ServiceError
-from storage.home import home
+from storage.local.home import home
 
 WORK_POOL = "vidrd"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -67,7 +67,9 @@ def worker() -> Child:
     return Child(
         "worker",
         ("prefect", "worker", "start", "--pool", WORK_POOL),
-        environment={"VIDRD_RUN_LOG": str(log_file("runs"))},  # read by flows/prefect_plugin.py in each run
+        environment={
+            "VIDRD_RUN_LOG": str(log_file("runs"))
+        },  # read by flows/runs/prefect_plugin.py in each run
     )
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TextIO
 
 from flows.up.login import Login
-from storage.addresses import without_secrets
-from storage.home import home
-from storage.secret_files import secret, write_private
-from storage.services import USER, Services, state_file
+from storage.local.addresses import without_secrets
+from storage.local.home import home
+from storage.local.secret_files import secret, write_private
+from storage.local.services import USER, Services, state_file
 from vidrd_model.errors import VidrdError
 
 HOST = "127.0.0.1"

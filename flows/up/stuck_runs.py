@@ -20,7 +20,7 @@ from uuid import UUID
 from flows.up.processes import end_with_children
 from flows.up.run_processes import Leftovers, WorkerRuns, is_worker, tagged_process
 from flows.up.servers import WORK_POOL
-from storage.home import home
+from storage.local.home import home
 
 if TYPE_CHECKING:
     from datetime import datetime

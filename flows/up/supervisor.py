@@ -34,9 +34,9 @@ from flows.up.servers import (
 )
 from flows.up.services import HOST, announce, pages, shell_file, withdraw
 from flows.up.stuck_runs import RunWatch
-from storage.home import home, mlflow_uri
-from storage.private_temp import keep_private_temp
-from storage.services import Services, announced_services
+from storage.local.home import home, mlflow_uri
+from storage.local.private_temp import keep_private_temp
+from storage.local.services import Services, announced_services
 from tasks.errors import RequestError
 
 LOOK_EVERY_S = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.typed_paths import TypedText
+from storage.local.typed_paths import TypedText
 
 
 class CaptionerSettings(BaseModel):

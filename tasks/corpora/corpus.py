@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from storage.addresses import without_secrets
-from storage.typed_paths import expanded
+from storage.local.addresses import without_secrets
+from storage.local.typed_paths import expanded
 
 Kind = Literal["images", "short-videos", "long-videos"]
 Format = Literal["folder", "csv", "parquet", "class-folders", "webdataset"]

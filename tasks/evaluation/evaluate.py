@@ -11,9 +11,9 @@ from typing import Any
 
 from tasks.captions.cut_captions import CONDITIONING, SCORING, count_cut
 from tasks.cluster import ensure_ray
+from tasks.evaluation.features import Measures, Reading
 from tasks.evaluation.leakage import check_unseen
-from tasks.evaluation.measured import NUM_SAMPLES, MeasuredVideos, SampledVideos, measure_sampled
-from tasks.evaluation.measures import Measures, Reading
+from tasks.evaluation.measure_samples import NUM_SAMPLES, MeasuredVideos, SampledVideos, measure_sampled
 from tasks.evaluation.networks import Networks, find_networks
 from tasks.evaluation.protocols import Protocol, find_protocol
 from tasks.evaluation.reference import Reference, ReferenceRequest, find_reference, measure_reference

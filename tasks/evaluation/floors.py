@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tasks.evaluation.figures import Figure
-from tasks.evaluation.measures import Measures
+from tasks.evaluation.features import Measures
+from tasks.evaluation.metrics import Figure
 from tasks.evaluation.settings import GateSettings
 from tasks.evaluation.verdict import Comparison
 from vidrd_model.metrics.intervals import Estimate

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from tasks.evaluation.figures import Figure
+from tasks.evaluation.features import Measures
 from tasks.evaluation.floors import floors
 from tasks.evaluation.judgeable import by_name, check_rows, estimate, why_blind
-from tasks.evaluation.measures import Measures
+from tasks.evaluation.metrics import Figure
 from tasks.evaluation.protocols import Protocol
 from tasks.evaluation.settings import GateSettings
 from tasks.evaluation.verdict import CannotJudge, Comparison, Decision, Role

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tasks.evaluation.figures import Figure, figures
-from tasks.evaluation.measures import Measures
+from tasks.evaluation.features import Measures
+from tasks.evaluation.metrics import Figure, figures
 from tasks.evaluation.protocols import Protocol
 from tasks.evaluation.settings import GateSettings
 from tasks.evaluation.verdict import CannotJudge

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from pathlib import Path
 
-from storage.dataset import ClipDataset
+from storage.dataset.clip_dataset import ClipDataset
 from storage.errors import StorageError
 from tasks.errors import RequestError
 

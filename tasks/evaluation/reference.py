@@ -18,8 +18,8 @@ from tasks.corpora.media import content_digest, open_media
 from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError, RequestError
-from tasks.evaluation.kept_measures import KeptMeasures
-from tasks.evaluation.measures import Measures, Reading, measure
+from tasks.evaluation.feature_cache import KeptMeasures
+from tasks.evaluation.features import Measures, Reading, measure
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.protocols import Protocol, check_fps
 from tasks.evaluation.reference_clip import cut_reference_clip

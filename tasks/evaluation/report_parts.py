@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluation.figures import figures, sliding_fvd
-from tasks.evaluation.measures import Measures, Reading
+from tasks.evaluation.features import Measures, Reading
+from tasks.evaluation.metrics import figures, sliding_fvd
 from tasks.evaluation.protocols import Protocol
 from tasks.evaluation.reference import Reference
 

@@ -9,9 +9,9 @@ from typing import Any
 from tasks.captions.cut_captions import SCORING, count_cut
 from tasks.cluster import ensure_ray
 from tasks.evaluation.evaluate import Evaluation
-from tasks.evaluation.measured import NUM_SAMPLES
-from tasks.evaluation.measured_files import files_digest, measure_files
-from tasks.evaluation.measures import Reading
+from tasks.evaluation.features import Reading
+from tasks.evaluation.measure_files import files_digest, measure_files
+from tasks.evaluation.measure_samples import NUM_SAMPLES
 from tasks.evaluation.networks import Networks, find_networks
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.reference import Reference, ReferenceRequest, find_reference, measure_reference

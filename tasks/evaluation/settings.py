@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from storage.typed_paths import TypedPath
+from storage.local.typed_paths import TypedPath
 
 
 class GateSettings(BaseModel):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from storage.json_files import write_json
+from storage.local.json_files import write_json
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from storage.dataset import ClipDataset
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.training.sampler import EpochClip
 
 

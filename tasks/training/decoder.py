@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storage.dataset import ClipDataset
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.progress import OnProgress
 from tasks.training.result import TrainingResult, is_improved, save_trained
 from tasks.training.run import checkpoint_store, run_training

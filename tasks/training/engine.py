@@ -15,7 +15,7 @@ from torch import nn
 from tasks.errors import RequestError
 from tasks.training.batches import Batch
 from tasks.training.checkpoints import CheckpointStore
-from tasks.training.distributed import Group, synchronized
+from tasks.training.devices import Group, synchronized
 from tasks.training.ema import Ema, restored
 from tasks.training.loading import BatchLoader
 from tasks.training.not_finite import or_precision, what_was_bad

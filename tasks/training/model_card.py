@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storage.visible import visible
+from storage.local.visible import visible
 from tasks import markdown
 from tasks.training.result import heldout_outcome
 
 if TYPE_CHECKING:
-    from storage.dataset import ClipDataset
+    from storage.dataset.clip_dataset import ClipDataset
 
 CARD_FILE = "README.md"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from storage.json_files import read_json, write_json
+from storage.local.json_files import read_json, write_json
 from tasks.errors import RequestError
 from tasks.training.settings import WITHOUT_EFFECT
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
-from storage.json_files import write_json
+from storage.local.json_files import write_json
 from tasks.training.progress import Points, SkippedStep, points
 from tasks.training.splits import ClipSplit
 from tasks.training.unusable import Unusable

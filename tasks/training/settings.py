@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from storage.typed_paths import TypedText
+from storage.local.typed_paths import TypedText
 from tasks.corpora.corpus import Kind
 
 Trainable = Literal["temporal", "paper", "all"]

@@ -13,7 +13,7 @@ from tasks.training.ema import Ema, load_weights
 from tasks.training.sharding import part_like, whole
 
 if TYPE_CHECKING:
-    from tasks.training.distributed import Group
+    from tasks.training.devices import Group
     from tasks.training.trainee import Trainee
 
 

@@ -13,7 +13,7 @@ from tasks.errors import RequestError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from storage.dataset import ClipDataset
+    from storage.dataset.clip_dataset import ClipDataset
 
 HELDOUT_SPLITS = ("val", "test")
 MIN_HELDOUT_CLIPS = 8

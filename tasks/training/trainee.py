@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tasks.training.batches import Reader
-from tasks.training.distributed import Group
+from tasks.training.devices import Group
 from tasks.training.progress import Figures
 from tasks.training.splits import ClipRows
 

@@ -12,7 +12,7 @@ from tasks.errors import RequestError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from storage.dataset import ClipDataset
+    from storage.dataset.clip_dataset import ClipDataset
 
 MAX_SHARE = 0.1
 """More of such clips come from an encoder that is broken, not from a fault here and there."""
@@ -48,7 +48,7 @@ def unusable_clips(dataset: ClipDataset, text_states: bool = False) -> Unusable:
 
     One pass over these columns of the whole build. Raises RequestError when they are more than `MAX_SHARE` of all.
     """
-    from storage.scan import batches
+    from storage.dataset.scan import batches
 
     columns = ["latents", "latents_std"] if dataset.has_latents_std else ["latents"]
     found: list[int] = []
@@ -74,8 +74,8 @@ def unusable_clips(dataset: ClipDataset, text_states: bool = False) -> Unusable:
 
 
 def _captions_without_states(dataset: ClipDataset) -> set[str]:
-    from storage.scan import batches
-    from storage.schema import TEXTS
+    from storage.dataset.scan import batches
+    from storage.dataset.schema import TEXTS
 
     return {
         caption

@@ -12,7 +12,7 @@ from ray.train.torch import get_device
 from tasks.errors import RequestError
 from tasks.training.advice import to_need_less_memory
 from tasks.training.checkpoints import CheckpointStore
-from tasks.training.distributed import Group
+from tasks.training.devices import Group
 from tasks.training.engine import Training
 from tasks.training.reports import QueuedReports
 from tasks.training.settings import DecoderSettings, TemporalSettings, TrainingSettings
@@ -56,8 +56,8 @@ def settings_of(config: dict[str, Any]) -> TrainingSettings:
 def trainee_of(config: dict[str, Any]) -> Trainee:
     """The trainee of the part that a config names."""
     from tasks.generation.settings import SamplingSettings
-    from tasks.training.decoder_trainee import DecoderTrainee
-    from tasks.training.temporal_trainee import TemporalTrainee
+    from tasks.training.decoder_part import DecoderTrainee
+    from tasks.training.temporal_part import TemporalTrainee
 
     settings, place = settings_of(config), (config["dataset"], config["model"])
     left_out = config.get("left_out", ())

@@ -33,11 +33,11 @@ def _run(what: str, folder: Path, sources: int) -> str:
 
 def build(folder: Path, sources: int) -> None:
     """Builds a world of so many sources and prints what was measured."""
+    from flows.demo.stages import memory_of_family
     from flows.profile import load_profile
-    from flows.stages import memory_of_family
-    from tasks.build.run import build as build_dataset
     from tasks.cluster import ensure_ray
-    from tasks.tiny_world.corpora import write_tiny_world
+    from tasks.ingest.run import build as build_dataset
+    from tasks.tiny.world.corpora import write_tiny_world
 
     parts = sources // 2, sources // 4, sources // 4 - sources // 25, sources // 25
     corpora = write_tiny_world(folder / f"world-{sources}", 7, *parts, reference=1)
@@ -75,7 +75,7 @@ def _clips(note: str) -> int:
 def again(folder: Path, sources: int) -> None:
     """Builds once more with nothing to do and prints how long it took, beyond the start of the process."""
     from flows.profile import load_profile
-    from tasks.build.run import build as build_dataset
+    from tasks.ingest.run import build as build_dataset
 
     recipe = load_profile("tiny").recipe()
     started_s = time.perf_counter()

@@ -53,7 +53,7 @@ def _train(vae: TemporalVAE, rng: np.random.Generator) -> None:
 
 def _draw(rng: np.random.Generator, videos: int, frames: int) -> torch.Tensor:
     """Pixels (b, n, 3, h, w) in [-1, 1]."""
-    from tasks.tiny_world.drawing import draw_clip, random_scene
+    from tasks.tiny.world.drawing import draw_clip, random_scene
 
     clips = np.stack([draw_clip(random_scene(rng), rng, frames) for _ in range(videos)])
     return torch.from_numpy(clips).permute(0, 1, 4, 2, 3).float() / 127.5 - 1

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from tests.bench.training import Listener
 
 if TYPE_CHECKING:
-    from tasks.training.decoder_trainee import DecoderTrainee
+    from tasks.training.decoder_part import DecoderTrainee
 
 CHANGES = {"steps": 300, "batch_size": 1, "lr": 2e-3, "warmup_steps": 10, "num_workers": 1, "threads": 1}
 SEEDS = (0, 1, 2)
@@ -32,8 +32,8 @@ def main() -> None:
     """Prints what the held-out loss is made of before the training, then a row per seed."""
     from flows.profile import load_profile
     from tasks.training.checkpoints import CheckpointStore
-    from tasks.training.decoder_trainee import DecoderTrainee
-    from tasks.training.distributed import Group
+    from tasks.training.decoder_part import DecoderTrainee
+    from tasks.training.devices import Group
     from tasks.training.engine import Training
     from tests.training_dataset import write_training_dataset
 

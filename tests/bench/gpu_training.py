@@ -11,14 +11,14 @@ import torch
 from diffusers import DDPMScheduler
 from torch.utils.flop_counter import FlopCounterMode
 
-from tasks.training.distributed import Group
+from tasks.training.devices import Group
 from tasks.training.engine import Training
 from tasks.training.precision import place
 from tasks.training.sampler import EpochClip
 from tasks.training.settings import TemporalSettings, Trainable
 from tasks.training.splits import ClipRow
 from tasks.training.temporal_batches import TemporalBatch
-from tasks.training.temporal_trainee import TemporalTrainee
+from tasks.training.temporal_part import TemporalTrainee
 from vidrd_model import TemporalUNet
 
 FRAMES, LATENT_SIZE, TEXT_TOKENS = 8, 32, 77

@@ -43,8 +43,8 @@ def main() -> None:
 def _write(folder: Path) -> None:
     import webdataset
 
-    from storage.tables import write_rows
-    from storage.writer import DatasetWriter, SourceGroup
+    from storage.dataset.tables import write_rows
+    from storage.dataset.writer import DatasetWriter, SourceGroup
     from tests.dataset_rows import clip_row, source_row
 
     rng = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def _write(folder: Path) -> None:
 
 
 def _from_lance(folder: Path, seed: int) -> Iterator[np.ndarray]:
-    from storage.dataset import ClipDataset
+    from storage.dataset.clip_dataset import ClipDataset
 
     dataset = ClipDataset.open(folder / "dataset")
     order = np.random.default_rng(seed).permutation(len(dataset))

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from storage.dataset import ClipDataset
-from storage.tables import commit_rows, create_table, open_table, table_path, write_rows
-from storage.writer import DatasetWriter, Signature
-from tasks.build.items import DecodeStep
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.tables import commit_rows, create_table, open_table, table_path, write_rows
+from storage.dataset.writer import DatasetWriter, Signature
 from tasks.cluster import ensure_ray, shutdown_ray
 from tasks.corpora.manifest import read_manifest
-from tasks.report.dataset_counts import count_dataset
+from tasks.ingest.items import DecodeStep
+from tasks.pages.dataset_counts import count_dataset
 from tests.dataset_rows import SHAPE, clip_row, commit, source_row
 
 FRAGMENTS = (1_000, 5_000, 10_000)

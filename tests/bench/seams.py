@@ -12,7 +12,7 @@ VIDEOS, CLIPS = 8, 3
 def main() -> None:
     """Prints a row per way, over a few videos of the tiny profile."""
     from flows.profile import load_profile
-    from tasks.tiny_world.drawing import random_scene
+    from tasks.tiny.world.drawing import random_scene
     from vidrd_model import VidRDPipeline
     from vidrd_model.seams import SEAMS
 

@@ -39,7 +39,7 @@ def _steps(folder: Path) -> Iterator[Step]:
     from tasks.corpora.config import load_corpora
     from tasks.corpora.readers import read_sources
     from tasks.latents.encoder import LatentEncoder
-    from tasks.tiny_world.corpora import write_tiny_world
+    from tasks.tiny.world.corpora import write_tiny_world
     from vidrd_model import VidRDPipeline
 
     profile = load_profile("tiny")

@@ -52,7 +52,7 @@ def main() -> None:
 
 def _train(dataset: Path, model: str, work_dir: Path, workers: int, readers: int) -> list[dict[str, float]]:
     from flows.profile import load_profile
-    from tasks.training.temporal import train_temporal
+    from tasks.training.train import train_temporal
 
     profile = load_profile("tiny")
     changes = {

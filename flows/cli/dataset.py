@@ -1,0 +1,275 @@
+"""`vidrd dataset`: looking into a dataset folder and keeping it in order; JSON on stdout.
+
+All that write take the same lock as a build. Those that decode, score or encode are the flow build-dataset with
+another action; the others need neither Prefect nor Ray.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.command import print_json, run_flow
+from flows.terminal import tell
+from storage.local.typed_paths import expanded, typed_path
+from tasks.errors import RequestError
+
+dataset_app = typer.Typer(help="Look into a dataset folder, and keep it in order.", rich_markup_mode=None)
+
+FolderArgument = Annotated[Path, typer.Argument(parser=typed_path, metavar="DIR", help="A dataset folder.")]
+LastProfileOption = Annotated[
+    str | None, typer.Option(metavar="tiny|sd21", help="By default that of the dataset's last build.")
+]
+AllowEmptyOption = Annotated[
+    bool, typer.Option("--allow-empty", help="Even where that leaves no clip of a dataset that has some.")
+]
+RefArgument = Annotated[str, typer.Argument(parser=expanded, metavar="DIR[@TAG]", help="A dataset folder.")]
+
+
+@dataset_app.command("info")
+def info(dataset: RefArgument) -> None:
+    """What a dataset holds, as JSON.
+
+    Clips per kind, corpus and split; rejected and quarantined; thresholds and where each comes from; captions that a
+    tokenizer cuts; versions, builds and bytes.
+
+    \b
+    Example: vidrd dataset info runs/datasets/tiny
+    """
+    from flows.dataset.info import dataset_info
+    from storage.dataset.clip_dataset import ClipDataset
+
+    print_json(dataset_info(ClipDataset.open(dataset)))
+
+
+@dataset_app.command("verify")
+def verify(
+    dataset: RefArgument,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First mend what a cut-off command or a lost tag left.")
+    ] = False,
+) -> None:
+    """Reads every row of a finished build again.
+
+    Each problem names table, row and id; exit code 1 when there is any. Videos are decoded, so it takes a while.
+
+    \b
+    Example: vidrd dataset verify runs/datasets/tiny --repair
+    """
+    from storage.dataset.clip_dataset import parse_ref
+    from storage.dataset.repair import repair as mend
+    from storage.dataset.verify import verify as read_all
+    from tasks.clips.check import video_problem
+
+    folder, tag = parse_ref(dataset)
+    repaired = mend(folder) if repair else []
+    report = read_all(folder, tag, check_video=video_problem)
+    print_json({"ok": not report.problem_count, "repaired": repaired} | asdict(report))
+    if report.problem_count:
+        raise typer.Exit(1)
+
+
+@dataset_app.command("remove")
+def remove(
+    dataset: FolderArgument,
+    source_id: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID|URI", help="A source by its source_id or its exact source_uri; may repeat."),
+    ] = None,
+    licence: Annotated[
+        list[str] | None, typer.Option(metavar="L", help="All sources of this licence; may repeat.")
+    ] = None,
+    corpus: Annotated[
+        list[str] | None, typer.Option(metavar="C", help="All sources of this corpus; may repeat.")
+    ] = None,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="From earlier builds too: these go, and nothing is left on disk.")
+    ] = False,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept beside the date in removed.json.")] = "",
+) -> None:
+    """Takes sources down, and keeps them out.
+
+    The rest is a new build; later builds pass these sources over. What was cut off, running it again finishes.
+
+    \b
+    Example: vidrd dataset remove runs/datasets/mine --corpus holiday-photos --purge --reason "asked by the owner"
+    """
+    from storage.dataset.removal import remove as take_down
+
+    if not (source_id or licence or corpus):
+        raise RequestError("remove: name what to remove with --source-id, --licence or --corpus")
+    report = take_down(dataset, source_id or (), licence or (), corpus or (), purge=purge, reason=reason)
+    print_json(asdict(report))
+
+
+@dataset_app.command("compact")
+def compact(
+    dataset: FolderArgument,
+    keep_days: Annotated[
+        float, typer.Option(min=0, help="Versions of no finished build are kept this long.")
+    ] = 7.0,
+    newest_only: Annotated[
+        bool, typer.Option("--newest-only", help="Forget all earlier builds, and free what only they used.")
+    ] = False,
+) -> None:
+    """Joins small files and deletes what no build needs.
+
+    The same rows are a new build afterwards; earlier builds stay as they are, unless told otherwise.
+
+    \b
+    Example: vidrd dataset compact runs/datasets/mine
+    """
+    from storage.dataset.compaction import compact as join_files
+
+    print_json(asdict(join_files(dataset, keep_days, newest_only)))
+
+
+@dataset_app.command("refilter")
+def refilter(
+    dataset: FolderArgument,
+    clip_threshold: Annotated[
+        float | None, typer.Option(metavar="-1..1", help="Captions that agree less are rejected.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any setting of the profile's [filter]; may repeat."
+        ),
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="First forget what was set before: back to the profile's.")
+    ] = False,
+    allow_empty: AllowEmptyOption = False,
+    profile: LastProfileOption = None,
+) -> None:
+    """Sets thresholds of a dataset and applies them as it stands.
+
+    Rows move between kept and rejected; only what was never encoded is decoded. The result is a new build, and later
+    builds of the dataset keep to these thresholds.
+
+    \b
+    Example: vidrd dataset refilter runs/datasets/mine --clip-threshold 0.27 --set min_motion=1.5
+    """
+    _build_flow(
+        "refilter",
+        dataset,
+        profile,
+        clip_threshold=clip_threshold,
+        filter=dict(map(_assignment, setting or ())),
+        reset=reset,
+        allow_empty=allow_empty,
+    )
+
+
+@dataset_app.command("retry-quarantine")
+def retry_quarantine(
+    dataset: FolderArgument,
+    corpora: Annotated[
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE", help="Corpora file; by default the last build's."),
+    ] = None,
+    allow_empty: AllowEmptyOption = False,
+    profile: LastProfileOption = None,
+) -> None:
+    """Tries the quarantined sources again, and no others.
+
+    \b
+    Example: vidrd dataset retry-quarantine runs/datasets/mine
+    """
+    from flows.own_footage import print_note_on_own_footage
+
+    print_note_on_own_footage(corpora, profile, dataset)
+    _build_flow("retry-quarantine", dataset, profile, corpora=corpora, allow_empty=allow_empty)
+
+
+@dataset_app.command("report")
+def report(
+    dataset: RefArgument,
+    out: Annotated[
+        Path, typer.Option(parser=typed_path, metavar="HTML", help="The page, one file without scripts.")
+    ],
+) -> None:
+    """Writes a page about a dataset, made from its tables alone.
+
+    What became of sources and clips, scores, samples, times, storage.
+
+    \b
+    Example: vidrd dataset report runs/datasets/tiny --out report.html
+    """
+    from flows.dataset.report import report as write_report
+
+    print_json(write_report(dataset, out))
+
+
+@dataset_app.command("plan")
+def plan(
+    corpora: Annotated[
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE", help="Corpora file; by default the tiny world."),
+    ] = None,
+    sources: Annotated[int | None, typer.Option(help="Sources to plan for [10000000].")] = None,
+    cpus: Annotated[int | None, typer.Option(help="Cores; by default as many as here.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs; by default one if there is one here.")] = None,
+    gpu_speedup: Annotated[
+        float | None, typer.Option(help="How much faster a planned GPU is than what the models run on here.")
+    ] = None,
+    cpu_price: Annotated[float | None, typer.Option(help="Of a core for an hour.")] = None,
+    gpu_price: Annotated[float | None, typer.Option(help="Of a GPU for an hour.")] = None,
+    profile: Annotated[str, typer.Option(metavar="tiny|sd21", help="Models, sizes and thresholds.")] = "tiny",
+) -> None:
+    """What a larger corpus would take: hours, machines, storage, money.
+
+    Runs the build's stages on a few sources and extrapolates; every assumption is in the answer.
+
+    \b
+    Example: vidrd dataset plan --corpora corpora.toml --sources 10000000 --cpus 64 --gpus 8 --gpu-speedup 400
+    """
+    from flows.own_footage import print_note_on_own_footage
+
+    print_note_on_own_footage(corpora, profile)
+    from flows.dataset.plan import PlanParams
+    from flows.dataset.plan import plan as make_plan
+    from flows.environment import prepare
+    from tasks.planning.markdown import as_markdown
+
+    prepare()
+    asked = {
+        "corpora": corpora,
+        "sources": sources,
+        "cpus": cpus,
+        "gpus": gpus,
+        "gpu_speedup": gpu_speedup,
+        "cpu_price": cpu_price,
+        "gpu_price": gpu_price,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    result = make_plan(PlanParams(profile=profile, **given))
+    tell(as_markdown(result))
+    print_json(result)
+
+
+def _build_flow(action: str, dataset: Path, profile: str | None, **values: Any) -> None:
+    run_flow(
+        "build_dataset",
+        "build_dataset",
+        "BuildDatasetParams",
+        action=action,
+        dataset=dataset,
+        profile=profile,
+        **values,
+    )
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """`min_motion=1.5` as a name and a value, by JSON where it is some, else as text."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise RequestError(f"set: {text!r} is not NAME=VALUE")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value.strip()

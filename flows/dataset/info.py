@@ -1,0 +1,39 @@
+"""What a dataset holds, as JSON: the counts of its tables, and what its builds noted of thresholds and captions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flows.profile import profile_of
+from storage.dataset.builds import Build, builds_until, last_with
+from tasks.errors import RequestError
+from tasks.ingest.thresholds import thresholds_told
+
+if TYPE_CHECKING:
+    from storage.dataset.clip_dataset import ClipDataset
+    from tasks.filters.settings import FilterSettings
+
+
+def dataset_info(dataset: ClipDataset) -> dict[str, Any]:
+    """The dataset's own counts, where its thresholds come from, and how many of its captions are cut.
+
+    Captions are counted by builds; what a takedown has changed since, the next one counts.
+    """
+    builds = builds_until(dataset.folder, dataset.tag)
+    counted = last_with(builds, "cut_captions")
+    cut = None if counted is None else counted.summary["cut_captions"] | {"counted_in": counted.tag}
+    return dataset.info() | {"thresholds": _thresholds(builds), "cut_captions": cut}
+
+
+def _thresholds(builds: list[Build]) -> dict[str, dict[str, Any]]:
+    """For each filter that was on in the last of these builds its `value`, and where it was `from`."""
+    build = last_with(builds, "filter")
+    return thresholds_told(builds, None if build is None else _usual(build))
+
+
+def _usual(build: Build) -> FilterSettings | None:
+    """The thresholds of the build's profile; None where it is not to be found here."""
+    try:
+        return profile_of(build.summary).filter if build.summary.get("profile") else None
+    except RequestError:
+        return None

@@ -1,0 +1,28 @@
+"""A dataset's report: funnel, scores, samples, times and storage on one page.
+
+vidrd dataset report runs/datasets/tiny --out report.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tasks.output_folders import check_output_file
+
+
+def report(dataset_ref: str, out: Path) -> dict[str, Any]:
+    """Writes the page of `DIR[@TAG]` and says where; RequestError or StorageError when it cannot be done."""
+    from storage.dataset.clip_dataset import ClipDataset
+    from tasks.pages.dataset_report import write_dataset_report
+
+    check_output_file(out, "out")
+    dataset = ClipDataset.open(dataset_ref)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_dataset_report(dataset, out)
+    return {
+        "dataset": str(dataset.folder),
+        "tag": dataset.tag,
+        "report": str(out),
+        "bytes": out.stat().st_size,
+    }

@@ -1,0 +1,1 @@
+"""`python -m flows.demo`: the main job on the embedded profile."""

@@ -1,0 +1,5 @@
+"""Runs the demo."""
+
+from flows.demo.job import main
+
+main()

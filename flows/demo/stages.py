@@ -1,0 +1,112 @@
+"""Stages of a long job as a person at the terminal sees them: which of how many, how long, what came out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from tasks.pages.report import duration
+from vidrd_model.errors import VidrdError
+
+BOLD, FAINT, PLAIN = "\033[1m", "\033[2m", "\033[0m"
+
+
+class StageFailed(VidrdError):
+    """A stage ended with an error; one line that names the stage and the cause."""
+
+
+class StageLog:
+    """Prints and times the stages of one job."""
+
+    def __init__(self, total: int, memory: MemoryWatch | None = None) -> None:
+        self.total = total
+        self.seconds: dict[str, float] = {}
+        self.peak_bytes: dict[str, int] = {}
+        self._memory = memory
+        self._started_s = time.monotonic()
+
+    @contextmanager
+    def stage(self, name: str, about: str) -> Iterator[list[str]]:
+        """Gives a list for the lines that say what came out; what goes wrong becomes StageFailed."""
+        number = len(self.seconds) + 1
+        self.say(f"{BOLD}[{number}/{self.total}] {name}{PLAIN}  {about}")
+        before_s, outcome = time.monotonic(), list[str]()
+        if self._memory is not None:
+            self._memory.take_peak()
+        try:
+            yield outcome
+        except Exception as error:
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise StageFailed(f"stage {number}/{self.total} ({name}): {first_line}") from error
+        self.seconds[name] = round(time.monotonic() - before_s, 2)
+        for line in outcome:
+            self.say(f"      {line}")
+        took, so_far = duration(self.seconds[name]), duration(self.elapsed_s)
+        held = ""
+        if self._memory is not None:
+            self.peak_bytes[name] = self._memory.take_peak()
+            held = f", at most {self.peak_bytes[name] / 1e9:.2f} GB"
+        self.say(f"      {FAINT}{took}{held}, {so_far} since the start{PLAIN}")
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the job began."""
+        return time.monotonic() - self._started_s
+
+    def say(self, line: str) -> None:
+        """Prints a line; the colours only where a terminal shows them."""
+        if not sys.stdout.isatty():
+            for code in (BOLD, FAINT, PLAIN):
+                line = line.replace(code, "")
+        print(line, flush=True)
+
+
+class MemoryWatch:
+    """Samples the memory of this process and all its children; `peak_bytes` is the largest sum seen."""
+
+    def __init__(self, every_s: float = 2.0) -> None:
+        self.peak_bytes = 0
+        self._recent_bytes = 0
+        self._every_s = every_s
+        self._stop = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def take_peak(self) -> int:
+        """The largest sum seen since this was last asked."""
+        # Looked at now too: a stage may be shorter than the pause between two looks.
+        recent, self._recent_bytes = max(self._recent_bytes, memory_of_family()), 0
+        self.peak_bytes = max(self.peak_bytes, recent)
+        return recent
+
+    def _watch(self) -> None:
+        while True:
+            seen = memory_of_family()
+            self.peak_bytes, self._recent_bytes = max(self.peak_bytes, seen), max(self._recent_bytes, seen)
+            if self._stop.wait(self._every_s):
+                return
+
+
+def memory_of_family() -> int:
+    """Returns the bytes that this process and its children hold, shared pages counted once where known."""
+    import psutil
+
+    this = psutil.Process()
+    total = 0
+    for process in [this, *this.children(recursive=True)]:
+        try:
+            memory = process.memory_full_info()
+        except psutil.Error:  # it has just ended
+            continue
+        total += getattr(memory, "pss", memory.rss)
+    return total

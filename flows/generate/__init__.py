@@ -1,0 +1,6 @@
+"""Prompts to videos: the flow `generate`."""
+
+from vidrd_model.lazy import lazy_names
+
+# Deployments made before the flows were folders name them here.
+__getattr__ = lazy_names(__name__, {"generate": "flow", "GenerateParams": "flow"})

@@ -1,0 +1,79 @@
+"""After a training by schedule: the candidate beside the champion, and what the gate would decide.
+
+Nothing is promoted here. The verdict is written on the version and into an artifact, with the command that acts on it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect.artifacts import create_markdown_artifact
+
+from flows.evaluate.flow import evaluate
+from flows.evaluate.request import EvaluateParams
+from flows.profile import load_profile
+from flows.promote.flow import decision_markdown, verdict
+
+if TYPE_CHECKING:
+    from storage.registry.registry import Registry
+    from tasks.evaluation.verdict import Decision
+
+
+def propose(version: int, profile: str, reference: Path | None) -> dict:
+    """Evaluate a version, and the champion alike; what to do with the version."""
+    from storage.registry.registry import CHAMPION, Registry
+    from tasks.evaluation.verdict import Decision
+
+    registry = Registry()
+    champion = registry.alias_version(CHAMPION)
+    comparable = champion is None or _of_profile(registry, champion, profile)
+    evaluate(
+        EvaluateParams(
+            model=f"models:/vidrd/{version}", reference=reference, profile=profile, beside_champion=comparable
+        )
+    )
+    if comparable:
+        decision = verdict(registry, version, champion, profile)
+    else:
+        decision = Decision(
+            "cannot-judge", f"The champion, version {champion}, is a model of another profile."
+        )
+    command = f"vidrd promote --model models:/vidrd/{version} --profile {profile}"
+    _record(registry, version, champion, decision)
+    create_markdown_artifact(
+        as_markdown(version, champion, decision, command),
+        key="proposal",
+        description="what the gate would decide",
+    )
+    proposal = {
+        "promote": decision.promote,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "champion": champion,
+    }
+    return proposal | ({"command": command} if decision.promote else {})
+
+
+def as_markdown(version: int, champion: int | None, decision: Decision, command: str) -> str:
+    """The verdict, the figures of both side by side, and the command."""
+    lines = [decision_markdown(version, champion, decision, proposed=True)]
+    if decision.promote:
+        lines += ["Nothing has been promoted. This does it:", "", f"    {command}", ""]
+    return "\n".join(lines)
+
+
+def _record(registry: Registry, version: int, champion: int | None, decision: Decision) -> None:
+    tags = {
+        "proposal": decision.verdict,
+        "proposal.reason": decision.reason,
+        "proposal.champion": "none" if champion is None else str(champion),
+        "proposal.made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    registry.set_version_tags(version, tags)
+
+
+def _of_profile(registry: Registry, version: int, profile: str) -> bool:
+    name = load_profile(profile).name
+    return registry.version_tags(version).get("profile", name) == name

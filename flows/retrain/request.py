@@ -1,0 +1,180 @@
+"""What a retraining is asked to do, read and checked before anything long starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.profile import Profile, check_model_profile, load_profile
+from storage.local.home import home
+from storage.local.typed_paths import TypedPath, TypedText
+from tasks.errors import RequestError
+from tasks.training.settings import DecoderSettings, TemporalSettings, Trainable
+
+if TYPE_CHECKING:
+    from storage.dataset.clip_dataset import ClipDataset
+
+CHAMPION_REF = "models:/vidrd@champion"
+
+
+class RetrainParams(BaseModel):
+    """What to train on what; as they are, the defaults fine-tune the tiny model on the tiny dataset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: TypedText | None = Field(None, description="DIR or DIR@TAG; none: datasets/tiny of VIDRD_HOME")
+    part: Literal["temporal", "decoder", "both"] = "both"
+    trainable: Trainable | None = Field(None, description="layers of the UNet to train; none: the profile's")
+    start_from: Literal["base", "champion"] = Field("base", description="the profile's model or the champion")
+    temporal_steps: int | None = Field(None, ge=1, description="none: the profile's")
+    decoder_steps: int | None = Field(None, ge=1, description="none: the profile's")
+    profile: TypedText = "tiny"
+    only_if_new: bool = Field(
+        False,
+        description="do nothing when the dataset has no new tag since a finished training of the profile",
+    )
+    then_evaluate: bool = Field(
+        False, description="evaluate the result beside the champion, say what to promote"
+    )
+    reference: TypedPath | None = Field(
+        None, description="videos to evaluate against; none: the tiny world's, for the profile tiny"
+    )
+    fresh: bool = Field(False, description="give up an interrupted training instead of going on with it")
+
+
+@dataclass(frozen=True)
+class RetrainRequest:
+    """A request that can be carried out.
+
+    `start` is the folder or hub id to start from, `start_ref` the same as a registry reference where it has one,
+    `encoder` the digest of the VAE encoder whose latents it understands.
+    """
+
+    params: RetrainParams
+    profile: Profile
+    dataset: ClipDataset
+    start: str
+    start_ref: str
+    encoder: str
+
+    @property
+    def parts(self) -> list[str]:
+        """The decoder comes last: its training starts from whatever the UNet's has written."""
+        return ["temporal", "decoder"] if self.params.part == "both" else [self.params.part]
+
+    @property
+    def dataset_folder(self) -> str:
+        """Where the dataset lies, as trainings are tagged with it."""
+        return str(self.dataset.folder.absolute())
+
+    @property
+    def dataset_ref(self) -> str:
+        """With the tag: a build that finishes meanwhile must not change what is read."""
+        return f"{self.dataset_folder}@{self.dataset.tag}"
+
+    @property
+    def temporal(self) -> TemporalSettings:
+        """The profile's settings with what the request changes."""
+        asked = {"trainable": self.params.trainable, "steps": self.params.temporal_steps}
+        return self.profile.temporal.model_copy(update={k: v for k, v in asked.items() if v is not None})
+
+    @property
+    def decoder(self) -> DecoderSettings:
+        """The profile's settings with what the request changes."""
+        steps = self.params.decoder_steps or self.profile.decoder.steps
+        return self.profile.decoder.model_copy(update={"steps": steps})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of every part that is trained, as plain JSON."""
+        both = {"temporal": self.temporal, "decoder": self.decoder}
+        return {part: both[part].model_dump(mode="json") for part in self.parts}
+
+    def tags(self) -> dict[str, str]:
+        """Where a training comes from: the tags of its run and of its version."""
+        return {
+            "dataset": self.dataset_folder,
+            "dataset_tag": self.dataset.tag,
+            "dataset_version": str(self.dataset.version),
+            "start": self.start_ref,
+            "encoder": self.encoder,
+            "part": self.params.part,
+            "profile": self.profile.name,
+        }
+
+    def config(self) -> dict[str, Any]:
+        """All that the result depends on, and nothing that changes while the training is interrupted."""
+        return {**self.tags(), "start_digest": _model_digest(self.start), "settings": self.settings}
+
+
+def read_request(params: RetrainParams) -> RetrainRequest:
+    """The request behind the parameters; RequestError or StorageError, one line, when it cannot be carried out."""
+    from storage.dataset.clip_dataset import ClipDataset
+    from tasks.cluster import check_gpus_here
+    from tasks.training.splits import split_clips
+
+    profile = load_profile(params.profile)
+    for part in ("temporal", "decoder") if params.part == "both" else (params.part,):
+        settings = profile.temporal if part == "temporal" else profile.decoder
+        check_gpus_here(f"{part}.num_workers", settings.num_workers if settings.use_gpu else 0)
+    dataset = ClipDataset.open(params.dataset or str(home() / "datasets" / "tiny"))
+    start, start_ref, encoder = _start(params, profile)
+    request = RetrainRequest(params, profile, dataset, start, start_ref, encoder)
+    for part in request.parts:
+        split_clips(dataset, videos_only=part == "decoder")
+    others = set(dataset.clips_table(["encoder"])["encoder"].to_pylist()) - {encoder}
+    if others:
+        raise RequestError(
+            f"dataset: {dataset.folder}@{dataset.tag} holds latents of another VAE than that of {start}; "
+            "build it with the same profile"
+        )
+    if params.then_evaluate:
+        from flows.evaluate.request import EvaluateParams, check_reference
+
+        check_reference(EvaluateParams(reference=params.reference, profile=params.profile))
+    return request
+
+
+def nothing_new(request: RetrainRequest, finished: Sequence[Mapping[str, str]]) -> str | None:
+    """Why there is nothing to train: one line when a finished training has used the dataset's tag, else None.
+
+    `finished` are the tags of the dataset's trainings in the profile, refused ones included; one of the decoder alone
+    does not count for the UNet, nor the other way round.
+    """
+    for tags in finished:
+        if tags.get("dataset_tag") == request.dataset.tag and tags.get("part") in (
+            "both",
+            request.params.part,
+        ):
+            version = f", which made version {tags['model_version']}" if "model_version" in tags else ""
+            return (
+                f"nothing to train: {request.dataset.folder} has no new tag since {request.dataset.tag}, on which "
+                f"the profile {request.profile.name} was trained{version}"
+            )
+    return None
+
+
+def _start(params: RetrainParams, profile: Profile) -> tuple[str, str, str]:
+    """Folder or hub id of the model to start from, its reference, and the digest of its encoder."""
+    from storage.registry.registry import resolve_model
+    from tasks.latents.encoder import encoder_digest
+
+    if params.start_from == "base":
+        return profile.model, profile.model, encoder_digest(profile.model)
+    champion = resolve_model(CHAMPION_REF)
+    check_model_profile(champion, profile)
+    # The encoder is never trained: a model has that of the model it once started from.
+    encoder = champion.tags.get("encoder") or encoder_digest(champion.folder)
+    return str(champion.folder), f"models:/vidrd/{champion.version}", encoder
+
+
+def _model_digest(model: str) -> str:
+    """What tells a model from another at the same place: a folder's bytes; a hub id stands for itself."""
+    from tasks.model_files import folder_digest
+
+    folder = Path(model)
+    return folder_digest(folder) if folder.is_dir() else model

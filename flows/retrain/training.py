@@ -1,0 +1,180 @@
+"""One training from its record to its version: parts trained, everything logged, a card written, registered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.retrain.mlflow_watcher import MlflowWatcher
+from flows.retrain.request import RetrainRequest
+from flows.runs.progress import stage_progress
+from flows.terminal import tell
+from storage.local.home import home
+from storage.local.visible import visible
+from tasks.training.not_finite import in_one_line
+from tasks.training.record import TrainingRecord
+from tasks.training.result import TrainingResult
+
+if TYPE_CHECKING:
+    from storage.registry.registry import Registry
+    from storage.registry.runs import Run
+
+
+def train_and_register(request: RetrainRequest) -> dict[str, Any]:
+    """Train what is asked for, or go on with it, and register the result as `candidate`; what there is to tell.
+
+    A part that came out no better and is left out (the decoder) is no reason not to register the other; where nothing
+    else was trained, nothing is registered, and `reason` says so. Raises RequestError when the same training goes on
+    in another process.
+    """
+    from storage.registry.registry import Registry
+
+    started_s = time.monotonic()
+    registry = Registry()
+    registry.check_artifacts()
+    with TrainingRecord.open(home() / "training", request.config(), request.params.fresh) as record:
+        _settle_earlier_run(registry, record)
+        if record.resumed:
+            say(
+                f"resumes the training of {request.dataset_ref} begun at {record.started_at}; --fresh begins anew"
+            )
+        tags = {**request.tags(), "training": record.folder.name}
+        with registry.start_run("retrain", tags, record.run_id) as run:
+            record.note_run(run.run_id)
+            run.log_params({**request.settings, **request.tags(), "git_commit": _commit(run)})
+            results = _train_parts(request, record.folder, run)
+            nothing_kept = not any(trained.kept for trained in results.values())
+            version = None if nothing_kept else _register(registry, request, results, run)
+            commit = _commit(run)
+        # Only now: a crash before this line leaves a training that is found and taken to its end.
+        resumed = record.resumed
+        record.finish()
+    return {
+        "trained": True,
+        **_registered(version, results),
+        "run_id": run.run_id,
+        "resumed": resumed,
+        **request.tags(),
+        "git_commit": commit,
+        "parts": {part: trained.summary() for part, trained in results.items()},
+        "curves": {part: list(enumerate(trained.curves["loss"])) for part, trained in results.items()},
+        "seconds": round(time.monotonic() - started_s, 2),
+    }
+
+
+def _registered(version: int | None, results: Mapping[str, TrainingResult]) -> dict[str, Any]:
+    """What the answer says of the version, or of why there is none; a line for each part that was left out."""
+    from storage.registry.registry import CANDIDATE, MODEL_NAME
+
+    left_out = {part: f"{part}: {trained.outcome}" for part, trained in results.items() if not trained.kept}
+    if version is None:
+        reason = f"{'; '.join(left_out.values())}; nothing is registered"
+        say(reason)
+        return {"registered": False, "reason": reason}
+    for part, line in left_out.items():
+        say(f"{line}; the model keeps the {part} that it had")
+    return {
+        "registered": True,
+        "model": f"models:/{MODEL_NAME}/{version}",
+        "version": version,
+        "alias": CANDIDATE,
+    }
+
+
+def say(line: str) -> None:
+    """One line for whoever looks: the terminal, and the log of the flow run."""
+    from prefect import get_run_logger
+
+    tell(f"[retrain] {line}")
+    get_run_logger().info(visible(line))
+
+
+def _settle_earlier_run(registry: Registry, record: TrainingRecord) -> None:
+    """Make the MLflow runs of earlier processes agree with the record."""
+    if record.run_id is not None:
+        status = registry.run_status(record.run_id)
+        if status == "FINISHED":  # it was registered, and only its folder is left of it
+            record.begin_anew()
+            return
+        if status is None:
+            record.run_id = None
+    if record.abandoned_run_id is not None:
+        registry.end_run(record.abandoned_run_id)
+
+
+def _train_parts(request: RetrainRequest, folder: Path, run: Run) -> dict[str, TrainingResult]:
+    results: dict[str, TrainingResult] = {}
+    model = request.start
+    for part in request.parts:
+        results[part] = _train(part, request, model, folder / part, run)
+        model = str(results[part].folder)
+    return results
+
+
+def _train(part: str, request: RetrainRequest, model: str, work_dir: Path, run: Run) -> TrainingResult:
+    """Train one part, or go on with it; its figures reach the run under the part's name while it goes on."""
+    from tasks.training.decoder import train_decoder
+    from tasks.training.train import train_temporal
+
+    work_dir.mkdir(exist_ok=True)
+    watcher = MlflowWatcher(run, part)
+    with stage_progress(f"retrain {part}") as on_progress:
+        if part == "temporal":
+            sampling = request.profile.sampling
+            result = train_temporal(
+                request.dataset_ref, model, work_dir, request.temporal, sampling, watcher, on_progress
+            )
+        else:
+            result = train_decoder(
+                request.dataset_ref, model, work_dir, request.decoder, watcher, on_progress
+            )
+    # What the run has of it already is left out; what a crash has kept from it comes now.
+    watcher.figures(result.points())
+    watcher.close()
+    for whose, figures in result.heldout.items():
+        run.log_figures([(0, {f"{part}.heldout.{name}.{whose}": v for name, v in figures.items()})])
+    for note in result.notes:
+        say(f"{part}: {note}")
+    tags = {
+        "heldout_source": result.heldout_source,
+        "notes": "; ".join(result.notes),
+        "outcome": result.outcome if result.kept else f"{result.outcome}; left out of the model",
+    }
+    if result.skipped:
+        tags["skipped"] = in_one_line(result.skipped)
+        say(f"{part}: {len(result.skipped)} steps changed nothing; not finite were {tags['skipped']}")
+    run.set_tags({f"{part}.{name}": value for name, value in tags.items()})
+    return result
+
+
+def _register(
+    registry: Registry, request: RetrainRequest, results: Mapping[str, TrainingResult], run: Run
+) -> int:
+    from tasks.generation.resolve import save_sampling
+    from tasks.training.model_card import Lineage, TrainedPart, clip_size, write_model_card
+
+    folder = list(results.values())[-1].folder
+    save_sampling(folder, request.profile.sampling, clip_size(folder, request.dataset))
+    lineage = Lineage(
+        profile=request.profile.name,
+        base=request.profile.model,
+        base_licence=request.profile.model_licence,
+        start=request.start_ref,
+        git_commit=_commit(run),
+        parts={
+            part: TrainedPart(request.settings[part], result.summary()) for part, result in results.items()
+        },
+    )
+    card = write_model_card(folder, request.dataset, lineage)
+    left_out = {f"{part}.left_out": trained.outcome for part, trained in results.items() if not trained.kept}
+    tags = {**request.tags(), **left_out, "git_commit": _commit(run)}
+    return registry.register(folder, run, tags, card)
+
+
+def _commit(run: Run) -> str:
+    """The code's commit; of a training that went on with other code, both."""
+    tags = run.tags()
+    first, last = tags["git_commit"], tags.get("git_commit_resumed")
+    return first if last in (None, first) else f"{first}, then {last}"

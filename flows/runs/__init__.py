@@ -1,0 +1,1 @@
+"""What every run of a flow shares: signing in, progress, reasons of failures, cancellation."""

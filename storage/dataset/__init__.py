@@ -1,0 +1,1 @@
+"""A dataset folder: its tables, their versions and rows, and their upkeep."""

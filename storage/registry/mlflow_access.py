@@ -1,0 +1,80 @@
+"""How the project reaches MLflow: a quiet client, and its exceptions as one line of ours."""
+
+import logging
+import os
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from storage.errors import StorageError
+from storage.local.secret_files import known_secret
+from storage.local.services import USER, mlflow_password
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def mlflow_client(uri: str) -> "MlflowClient":
+    """A client of an MLflow address, which is also made the one that `mlflow` itself talks to."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # The default is seven retries with growing pauses: minutes of silence when no server listens.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    uri = _sign_in(uri)
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if given is None:
+        # MLflow has put the address into the environment, where it would outlive a change of $VIDRD_HOME.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    mlflow.set_registry_uri(uri)
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _sign_in(uri: str) -> str:
+    """Sets how MLflow signs in at an address, and returns that without a name and password.
+
+    The password of our own server goes there, and from here to no other address. What the user wrote into the address
+    of a server is told apart from it, since MLflow prints addresses.
+    """
+    password = mlflow_password(uri)
+    parts = urllib.parse.urlsplit(uri)
+    if password is not None:
+        os.environ |= {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": password}
+    elif parts.scheme in ("http", "https") and parts.password is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = urllib.parse.unquote(parts.username or "")
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = urllib.parse.unquote(parts.password)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    elif (given := os.environ.get("MLFLOW_TRACKING_PASSWORD")) and given == known_secret("mlflow"):
+        del os.environ["MLFLOW_TRACKING_PASSWORD"]
+        os.environ.pop("MLFLOW_TRACKING_USERNAME", None)
+    return uri
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether MLflow says that what was asked for does not exist."""
+    # The SQLite store calls a missing alias an invalid parameter, a server a resource that does not exist.
+    code = getattr(error, "error_code", "")
+    not_found = code == "INVALID_PARAMETER_VALUE" and "not found" in str(error)
+    return not_found or code == "RESOURCE_DOES_NOT_EXIST"
+
+
+def first_line(uri: str, error: Exception) -> str:
+    """MLflow's complaint with its address, on one line."""
+    return f"MLflow at {uri}: {str(error).splitlines()[0]}"
+
+
+@contextmanager
+def one_line_errors(uri: str) -> Iterator[None]:
+    """Turn MLflow's exceptions, and those of its database, into ours."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise StorageError(first_line(uri, error)) from error

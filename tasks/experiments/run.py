@@ -1,0 +1,213 @@
+"""Runs experiments variant by variant; a variant that is measured is not sampled again, so a killed run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tasks.evaluation.features import Measures, Reading
+from tasks.evaluation.measure_samples import SampledVideos, measure_sampled
+from tasks.evaluation.metrics import figures
+from tasks.evaluation.networks import Networks
+from tasks.evaluation.protocols import Protocol
+from tasks.evaluation.reference import Reference
+from tasks.evaluation.settings import EvaluationSettings
+from tasks.evaluation.workers import MeasuringPool
+from tasks.experiments.cost import Cost
+from tasks.experiments.diversity import between_clips, between_seeds
+from tasks.experiments.experiments import Experiment, Variant
+from tasks.experiments.results import Result, Row
+from tasks.experiments.settings import AblationSettings
+from tasks.experiments.shown_seams import measure_seams
+from tasks.experiments.trade_off import failures, recommended
+from tasks.generation.settings import SamplingSettings
+from tasks.progress import OnProgress
+from vidrd_model.metrics.intervals import Estimate, jackknife
+
+ENDING = "_end"
+"""Ends the name of a figure of a video's last window: the first one is the same however later clips are made."""
+
+_WINDOWED = ("fvd", "kvd", "text_score", "frame_consistency", "motion")
+_LEFT_OUT = ("kvd", "is", "is_i3d", "text_contrast", "pixel_consistency")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all variants share: the model, the real clips, the networks and their actors, and the folder of results."""
+
+    model_dir: Path
+    base: SamplingSettings
+    settings: AblationSettings
+    evaluation: EvaluationSettings
+    protocol: Protocol
+    reference: Reference
+    networks: Networks
+    folder: Path
+
+    @property
+    def reading(self) -> Reading:
+        """The places of the profile's own clips, in the videos of every variant: what is compared is alike."""
+        return Reading(
+            self.protocol.num_frames,
+            self.protocol.frame_repeats,
+            self.base.num_frames,
+            self.base.prompt_frames,
+            ends_only=True,
+        )
+
+    def videos(self, variant: Variant, count: int, first_seed: int) -> SampledVideos:
+        """The variant's videos of the first captions, video i from `first_seed` + i."""
+        seeds = [(self.evaluation.seed + first_seed + i) % 2**32 for i in range(count)]
+        # Every frame has to be there where seams are looked for; a variant may say otherwise.
+        sampling = variant.sampling(self.base.model_copy(update={"seam": "keep"}))
+        return SampledVideos(
+            self.model_dir, self.reference.prompts[:count], seeds, variant.num_clips, sampling
+        )
+
+
+def run_experiment(
+    experiment: Experiment, bench: Bench, pool: MeasuringPool, costs: Sequence[Cost], on_progress: OnProgress
+) -> Result:
+    """Measures every variant; `on_progress` hears which one of how many.
+
+    `costs` are those of the variants, from `measure_costs`, for an experiment that asks for them.
+    """
+    rows: list[Row] = []
+    for number, variant in enumerate(experiment.variants):
+        told = naming(on_progress, experiment, number)
+        told(0, None, "")
+        if experiment.measured == "seams":
+            rows.append(_seam_row(variant, bench, pool, told))
+        elif experiment.measured == "length":
+            rows.append(_length_row(variant, bench, pool, costs[number], told))
+        else:
+            rows.append(_quality_row(variant, bench, pool, told))
+    return _concluded(experiment, rows, bench)
+
+
+def naming(on_progress: OnProgress, experiment: Experiment, number: int) -> OnProgress:
+    """Tells of the work on one variant as its number among all, with its own progress as a remark."""
+    total, label = len(experiment.variants), experiment.variants[number].label
+
+    def told(done: int, of: int | None, note: str = "") -> None:
+        on_progress(number, total, f"{experiment.name}: {label}" + (f", {done}/{of} {note}" if of else ""))
+
+    return told
+
+
+def _quality_row(variant: Variant, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Row:
+    n = bench.settings.num_videos
+    measures = _measured(bench.videos(variant, n, 0), bench, pool, on_progress)
+    # Other seeds of half the prompts are enough for a mean distance.
+    others = _measured(bench.videos(variant, n // 2, n), bench, pool, on_progress)
+    found = _figures(measures, bench)
+    for name, estimate in (
+        ("between_clips", between_clips(measures, others)),
+        ("between_seeds", between_seeds(measures, others)),
+    ):
+        if estimate is not None:
+            found[name] = estimate
+    return Row(variant.label, variant.num_clips, n, found)
+
+
+def _measured(videos: SampledVideos, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Measures:
+    size = (bench.evaluation.width, bench.evaluation.height)
+    return measure_sampled(videos, bench.reading, bench.networks, pool, size, on_progress).measures
+
+
+def _figures(measures: Measures, bench: Bench) -> dict[str, Estimate | float]:
+    last = replace(
+        measures,
+        i3d_nwd=measures.i3d_nwd[:, -1:],
+        text_score_nw=measures.text_score_nw[:, -1:],
+        frame_consistency_nw=measures.frame_consistency_nw[:, -1:],
+        motion_nw=measures.motion_nw[:, -1:],
+    )
+    found: dict[str, Estimate | float] = {}
+    for figure in figures(bench.protocol.ddof, bench.protocol.is_splits):
+        estimate = None if figure.name in _LEFT_OUT else figure.estimate(last, bench.reference.measures)
+        if estimate is not None:
+            found[figure.name + (ENDING if figure.name in _WINDOWED else "")] = estimate
+    return found
+
+
+def _seam_row(variant: Variant, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Row:
+    n = bench.settings.num_videos
+    columns = measure_seams(bench.videos(variant, n, 0), pool, bench.folder / "seams", on_progress)
+    found: dict[str, Estimate | float] = {"frames": float(columns.pop("frames")[0])}
+    for name, values_n in columns.items():
+        found[name] = jackknife(lambda rows_n: float(rows_n.mean()), values_n)
+    return Row(variant.label, variant.num_clips, n, found)
+
+
+def _length_row(
+    variant: Variant, bench: Bench, pool: MeasuringPool, cost: Cost, on_progress: OnProgress
+) -> Row:
+    """Cost and quality of a length, or why a method does not get so far."""
+    if cost.problem is not None:
+        return Row(variant.label, variant.num_clips, 0, remark=cost.problem)
+    assert cost.seconds_per_frame and cost.first_frames_s and cost.peak_bytes is not None
+    found: dict[str, Estimate | float] = {
+        "seconds_per_frame": cost.seconds_per_frame,
+        "first_frames_s": cost.first_frames_s,
+        "peak_mib": cost.peak_bytes / 2**20,
+    }
+    if variant.num_clips * bench.base.num_frames < bench.protocol.num_frames:
+        return Row(variant.label, variant.num_clips, 1, found, "shorter than the protocol's window")
+    n = bench.settings.length_videos
+    quality = _figures(_measured(bench.videos(variant, n, 0), bench, pool, on_progress), bench)
+    quality.pop(f"fvd{ENDING}", None)  # of so few videos it says nothing
+    return Row(variant.label, variant.num_clips, n, found | quality)
+
+
+def _concluded(experiment: Experiment, rows: Sequence[Row], bench: Bench) -> Result:
+    """The rows beside the real clips, and what the numbers rest on."""
+    if experiment.measured == "seams":
+        notes = [
+            "jump, pause: largest and smallest step at a seam over the usual step; repeated: share of frames shown "
+            "before; in brackets the 95% jackknife interval over n videos.",
+            _sampled_as(bench),
+        ]
+        return Result(experiment.name, experiment.question, rows, None, notes)
+    real = Row("real clips", 0, len(bench.reference.measures), _real_figures(bench))
+    notes = [
+        f"Protocol {bench.protocol.name}: {bench.protocol.about}. Figures that end in {ENDING} are of the last "
+        f"{bench.protocol.num_frames} frames; intervals are 95% jackknife intervals over n videos.",
+        _sampled_as(bench),
+    ]
+    if experiment.measured == "length":
+        notes.append(
+            "Time and memory are of one video in a fresh process on one thread; memory is what sampling added to the "
+            "loaded model."
+        )
+        return Result(experiment.name, experiment.question, rows, real, notes)
+    best = recommended(rows, real, bench.evaluation.gate)
+    rows = [_remarked(row, real, best, bench) for row in rows]
+    if best:
+        notes.append(
+            "Recommended (no failure signature beyond its limit, and no other such variant with as much variety and "
+            f"as little cycling): {', '.join(row.label for row in best)}."
+        )
+    return Result(experiment.name, experiment.question, rows, real, notes)
+
+
+def _sampled_as(bench: Bench) -> str:
+    base = bench.base
+    return (
+        f"Unless a variant says otherwise: {base.num_inference_steps} steps, guidance {base.guidance_scale:g}, "
+        f"N = {base.num_frames}, M = {base.prompt_frames}, alpha = {base.alpha:g}, beta = {base.beta:g}; seeds from "
+        f"{bench.evaluation.seed} on; captions of the real clips {bench.reference.digest[:12]}."
+    )
+
+
+def _remarked(row: Row, real: Row, best: Sequence[Row], bench: Bench) -> Row:
+    failed = failures(row, real, bench.evaluation.gate)
+    return replace(
+        row, remark=f"fails: {', '.join(failed)}" if failed else "recommended" if row in best else ""
+    )
+
+
+def _real_figures(bench: Bench) -> dict[str, Estimate | float]:
+    found = _figures(bench.reference.measures, bench)
+    return {name: figure for name, figure in found.items() if not name.startswith("fvd")}

@@ -1,0 +1,93 @@
+"""From finished sources to commits: workers write the rows, the driver commits them group by group."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from storage.dataset.writer import DatasetWriter, SourceGroup
+from storage.errors import StorageError
+from tasks.ingest.items import Seconds, add_seconds, quarantine_row, source_row, timed
+from tasks.ingest.pipeline import FinishedSource
+from tasks.ingest.pool import Pool
+
+ROWS_PER_WRITE = 256
+MAX_SOURCES = 4096  # in a group without rows: corpora of nothing but broken files are committed too
+MAX_AGE_S = 30.0  # what a crash can cost
+
+
+class Committer:
+    """Collects finished sources; while one group is being written by a worker, the next one fills.
+
+    The time it takes is added to `seconds`; `lost` are sources whose rows went down with a machine.
+    """
+
+    def __init__(self, pool: Pool, writer: DatasetWriter, seconds: Seconds, group_rows: int) -> None:
+        self._pool = pool
+        self._writer = writer
+        self._seconds = seconds
+        self._group_rows = group_rows
+        self._collected: list[FinishedSource] = []
+        self._rows = 0
+        self._since_s = time.monotonic()
+        self._written: tuple[list[FinishedSource], list[Any]] | None = None
+        self.lost: list[FinishedSource] = []
+
+    def add(self, finished: FinishedSource) -> None:
+        """Take one finished source, and start to write when there are enough."""
+        if not self._collected:
+            self._since_s = time.monotonic()
+        self._collected.append(finished)
+        self._rows += len(finished.kept) + len(finished.rejected)
+        is_old = time.monotonic() - self._since_s > MAX_AGE_S
+        if self._rows >= self._group_rows or len(self._collected) >= MAX_SOURCES or is_old:
+            self._start_writing()
+
+    def close(self) -> None:
+        """Write and commit what is left."""
+        self._start_writing()
+        self._commit_written()
+
+    def _start_writing(self) -> None:
+        self._commit_written()
+        rows = [row for done in self._collected for row in (*done.kept, *done.rejected)]
+        writes = [
+            self._pool.write(self._writer.dataset_dir, rows[start : start + ROWS_PER_WRITE])
+            for start in range(0, len(rows), ROWS_PER_WRITE)
+        ]
+        self._written = (self._collected, writes)
+        self._collected, self._rows = [], 0
+
+    def _commit_written(self) -> None:
+        if self._written is None or not self._written[0]:
+            return
+        sources, writes = self._written
+        self._written = None
+        group = SourceGroup()
+        try:
+            for clips, rejected, seconds in ray.get(writes):
+                group.clips += clips
+                group.rejected += rejected
+                add_seconds(self._seconds, seconds)
+        except RayError as error:
+            self._raise_unless_lost(error)
+            self.lost += sources
+            return
+        for done in sources:
+            clips = len(done.kept) + len(done.rejected)
+            group.sources.append(source_row(done.source, done.signature, done.digest, clips, done.failure))
+            if done.failure is not None:
+                before = self._writer.attempts(done.source.source_id)
+                group.quarantine.append(quarantine_row(done.source, done.failure, before))
+        with timed(self._seconds, "commit"):
+            self._writer.commit(group)
+
+    def _raise_unless_lost(self, error: RayError) -> None:
+        """A disk that is full or an error of ours ends the build; rows that a lost machine held are made again."""
+        if isinstance(error, RayTaskError) and not isinstance(error.cause, RayError):
+            if isinstance(error.cause, OSError | StorageError):
+                raise StorageError(f"{self._writer.dataset_dir}: cannot be written: {error.cause}") from error
+            raise error

@@ -1,0 +1,230 @@
+"""The stages of a build overlapped on Ray, with a bound on everything that is under way.
+
+    sources -> decode tasks (one per source, streaming clips) -> judges (CLIP and VAE) -> finished sources
+
+A decoder that is far enough ahead is paused by Ray; the driver takes no further clip while every judge
+has its share; and it starts no further decoder than there are CPUs. So what is in memory at once is a
+few dozen clips, whatever the corpora hold. Frames never pass through the driver.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, WorkerCrashedError
+
+from storage.dataset.rows import RowRef
+from storage.dataset.writer import Signature
+from tasks.corpora.records import SourceRecord
+from tasks.errors import RequestError
+from tasks.ingest.items import DecodeStep, Failure, Judged, Seconds, Verdict, add_seconds
+from tasks.ingest.pool import DECODE_RETRIES, Pool
+from tasks.ingest.recipe import Recipe
+
+BATCH_CLIPS = 8
+BATCHES_PER_JUDGE = 2  # one in work, one waiting
+
+
+@dataclass
+class FinishedSource:
+    """A source whose clips have all been judged, or that failed (then without rows); rows are Ray refs."""
+
+    source: SourceRecord
+    signature: Signature
+    failure: Failure | None = None
+    digest: str | None = None
+    kept: list[Any] = field(default_factory=list)
+    rejected: list[Any] = field(default_factory=list)
+    reject_reasons: Counter[str] = field(default_factory=Counter)
+    encoded: int = 0
+
+
+class Pipeline:
+    """Sources through a pool of workers; `lost` counts those that went down with a machine, to be done again.
+
+    `known` maps clips of earlier builds to the rows that may have their latents. A source that gives no clip for
+    `source_timeout_s` is stopped and quarantined.
+    """
+
+    def __init__(self, pool: Pool, recipe: Recipe, known: Mapping[str, RowRef]) -> None:
+        self._pool = pool
+        self._recipe = recipe
+        self._known = known
+        self._timeout_s = recipe.build.source_timeout_s
+        self._decoding: dict[Any, _OpenSource] = {}
+        self._batch: list[tuple[_OpenSource, str, Any]] = []
+        self._judging: dict[Any, _Batch] = {}
+        self.seconds: Seconds = {}
+        self.lost = 0
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for generator in self._decoding:
+            ray.cancel(generator, force=True)
+
+    def run(self, pending: Iterator[tuple[SourceRecord, Signature]]) -> Iterator[FinishedSource]:
+        """Work through the pending sources and yield each when it is finished, in no particular order."""
+        exhausted = False
+        while True:
+            while not exhausted and len(self._decoding) <= self._pool.num_decoders:
+                source, signature = next(pending, (None, None))
+                if source is None or signature is None:
+                    exhausted = True
+                elif source.problem is not None:
+                    yield FinishedSource(source, signature, Failure("read", source.problem))
+                else:
+                    generator = self._pool.decode(source, self._recipe)
+                    self._decoding[generator] = _OpenSource(FinishedSource(source, signature))
+            self._submit_batch()
+            if not self._decoding and not self._judging:
+                return
+            yield from self._next_event()
+
+    def _submit_batch(self) -> None:
+        """Give the collected clips to the judge with the least to do: a full batch, or any to an idle one."""
+        load = Counter({index: 0 for index in range(len(self._pool.judges))})
+        load.update(batch.judge for batch in self._judging.values())
+        judge, waiting = min(load.items(), key=lambda item: item[1])
+        full = len(self._batch) >= BATCH_CLIPS
+        if not self._batch or waiting >= BATCHES_PER_JUDGE or (waiting > 0 and not full):
+            return
+        reuse = [self._known.get(clip_id) for _, clip_id, _ in self._batch]
+        clips = [clip for _, _, clip in self._batch]
+        method = self._pool.judges[judge].judge.options(num_returns=1 + len(clips))
+        judged, *rows = method.remote(self._recipe.filter, reuse, *clips)
+        self._judging[judged] = _Batch(judge, [source for source, _, _ in self._batch], rows)
+        self._batch = []
+
+    def _next_event(self) -> list[FinishedSource]:
+        """Wait until a batch is judged or, while there is room for its clip, a decoder has gone on."""
+        room = len(self._batch) < BATCH_CLIPS
+        waiting_for = [*self._judging, *(self._decoding if room else ())]
+        ready, _ = ray.wait(waiting_for, num_returns=1, timeout=self._patience_s(), fetch_local=False)
+        if not ready:
+            return self._stop_hanging()
+        if ready[0] in self._judging:
+            return self._take_verdicts(ready[0])
+        return self._take_step(ready[0])
+
+    def _patience_s(self) -> float:
+        begun = [source.since_s for source in self._decoding.values() if source.since_s is not None]
+        wait_s = min(begun, default=time.monotonic()) + self._timeout_s - time.monotonic()
+        return max(wait_s, 0.1)
+
+    def _stop_hanging(self) -> list[FinishedSource]:
+        """End decoders that have been at one clip for too long; one that has a clip ready only waits for us."""
+        finished = []
+        for generator, source in list(self._decoding.items()):
+            if source.since_s is None or time.monotonic() - source.since_s < self._timeout_s:
+                continue
+            if ray.wait([generator], timeout=0, fetch_local=False)[0]:
+                continue
+            ray.cancel(generator, force=True)
+            del self._decoding[generator]
+            error = f"{source.result.source.uri}: gave no clip within {self._timeout_s:g} s"
+            finished += source.end(DecodeStep(ended=True, failure=Failure("decode", error)))
+        return finished
+
+    def _take_step(self, generator: Any) -> list[FinishedSource]:
+        source = self._decoding[generator]
+        try:
+            step: DecodeStep = ray.get(next(generator))
+        except (WorkerCrashedError, OutOfMemoryError) as error:
+            attempts = DECODE_RETRIES + 1
+            reason = f"its worker died {attempts} times ({type(error).__name__})"
+            step = DecodeStep(ended=True, failure=Failure("decode", reason, attempts))
+        except RayError:
+            return self._lose(generator, source)
+        source.since_s = time.monotonic()
+        add_seconds(self.seconds, step.seconds)
+        # A decoder that was started again tells its first clips twice.
+        if step.clip_id is not None:
+            clip = next(generator)
+            if step.clip_id not in source.clip_ids:
+                source.clip_ids.add(step.clip_id)
+                source.unjudged += 1
+                self._batch.append((source, step.clip_id, clip))
+        if step.ended:
+            del self._decoding[generator]
+            return source.end(step)
+        return []
+
+    def _take_verdicts(self, judged_ref: Any) -> list[FinishedSource]:
+        batch = self._judging.pop(judged_ref)
+        try:
+            judged: Judged = ray.get(judged_ref)
+        except ActorDiedError as error:
+            last_line = str(error).strip().splitlines()[-1].strip()
+            raise RequestError(f"model, clip: the worker that holds the models died: {last_line}") from error
+        except RayError:
+            for source in batch.sources:
+                self._lose(None, source)
+            return []
+        add_seconds(self.seconds, judged.seconds)
+        finished = []
+        for source, verdict, row in zip(batch.sources, judged.verdicts, batch.rows, strict=True):
+            finished += source.take(verdict, row)
+        return finished
+
+    def _lose(self, generator: Any, source: _OpenSource) -> list[FinishedSource]:
+        """What a lost machine held is lost with it: the source stays pending and is done again later."""
+        self._decoding.pop(generator, None)
+        self.lost += not source.lost
+        source.lost = True
+        return []
+
+
+@dataclass
+class _Batch:
+    """Clips that a judge is at work on: its index, the source of each clip and the reference of its row."""
+
+    judge: int
+    sources: list[_OpenSource]
+    rows: list[Any]
+
+
+@dataclass
+class _OpenSource:
+    """A source that is being decoded or has clips that are not judged yet; `since_s` is when it last gave one."""
+
+    result: FinishedSource
+    clip_ids: set[str] = field(default_factory=set)
+    unjudged: int = 0
+    decoded: bool = False
+    lost: bool = False
+    since_s: float | None = None
+
+    def take(self, verdict: Verdict, row: Any) -> list[FinishedSource]:
+        """Count one clip in; the source, if it was the last."""
+        self.unjudged -= 1
+        self.result.failure = self.result.failure or verdict.failure
+        self.result.encoded += verdict.encoded
+        if verdict.reject_reason is None:
+            self.result.kept.append(row)
+        else:
+            self.result.rejected.append(row)
+            self.result.reject_reasons[verdict.reject_reason] += 1
+        return self._if_finished()
+
+    def end(self, step: DecodeStep) -> list[FinishedSource]:
+        """No further clip comes; the source, if all are judged."""
+        self.decoded = True
+        self.result.digest = step.source_digest
+        self.result.failure = self.result.failure or step.failure
+        return self._if_finished()
+
+    def _if_finished(self) -> list[FinishedSource]:
+        """The source, if nothing is left to do for it; one that failed anywhere gives no rows at all."""
+        if not self.decoded or self.unjudged or self.lost:
+            return []
+        result = self.result
+        if result.failure is not None:
+            return [FinishedSource(result.source, result.signature, result.failure, result.digest)]
+        return [result]

@@ -1,0 +1,103 @@
+"""Where every clip of a dataset belongs, from its columns alone: kept or not and why, and in which split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from storage.dataset.schema import split_of
+from tasks.filters.duplicates import find_duplicates, split_groups
+from tasks.filters.neighbours import Fingerprints, Looks, MeanFeatures
+from tasks.filters.settings import FilterSettings
+from tasks.ingest.items import filter_view
+
+DUPLICATE = "duplicate"
+"""The reason of a clip that another one stays for."""
+
+COLUMNS = (
+    "clip_id",
+    "source_id",
+    "kind",
+    "split",
+    "source_width",
+    "source_height",
+    "source_duration_s",
+    "clip_score",
+    "clip_score_min",
+    "aesthetic",
+    "motion",
+    "jump",
+    "brightness",
+    "frozen",
+    "duplicate_of",
+    "encoder",
+    "scorer",
+)
+"""What a placement and the search for stale rows read of a row, beside the evidence of duplicates."""
+
+
+class Placement(NamedTuple):
+    """Why a clip is not kept (None: it is), the clip that stays instead of it, and its split."""
+
+    reason: str | None
+    duplicate_of: str | None
+    split: str
+
+
+def evidence_columns(settings: FilterSettings) -> tuple[str, ...]:
+    """The columns that near-duplicates are found by; none when they are not looked for."""
+    columns = {"off": (), "perceptual": ("fingerprint",), "clip": ("clip_features", "num_frames")}
+    return columns[settings.duplicates]
+
+
+def place(
+    rows: Sequence[dict[str, Any]], settings: FilterSettings, official_splits: Mapping[str, str]
+) -> list[Placement]:
+    """The placement of each row, whatever their order; rows hold `COLUMNS` and the evidence columns.
+
+    Sources that share near-duplicates share a split, so that no copy of a training clip is tested on: one that the
+    corpora give (test before val before train), else that of the smallest source_id.
+    """
+    reasons = [settings.reject_reason(filter_view(row)) for row in rows]
+    passed = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+    twins, groups = _near_duplicates(passed, settings)
+    splits = _splits({row["source_id"] for row in rows}, groups, official_splits)
+    placements = []
+    for row, reason in zip(rows, reasons, strict=True):
+        kept_id = twins.get(row["clip_id"]) if reason is None else None
+        reason = DUPLICATE if kept_id is not None else reason
+        placements.append(Placement(reason, kept_id, splits[row["source_id"]]))
+    return placements
+
+
+def _near_duplicates(
+    rows: Sequence[dict[str, Any]], settings: FilterSettings
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Clips that are not kept, each with the one that is; and sources that share a group, with its smallest."""
+    if settings.duplicates == "off" or not rows:
+        return {}, {}
+    looks: Looks
+    if settings.duplicates == "perceptual":
+        looks = Fingerprints([row["fingerprint"] for row in rows], settings.max_duplicate_distance)
+    else:
+        looks = MeanFeatures(np.stack([_mean_features(row) for row in rows]), settings.min_duplicate_cosine)
+    clip_ids, source_ids = [row["clip_id"] for row in rows], [row["source_id"] for row in rows]
+    return find_duplicates(clip_ids, source_ids, looks), split_groups(clip_ids, source_ids, looks)
+
+
+def _mean_features(row: dict[str, Any]) -> np.ndarray:
+    return np.asarray(row["clip_features"], np.float32).reshape(row["num_frames"], -1).mean(axis=0)
+
+
+def _splits(source_ids: set[str], groups: Mapping[str, str], official: Mapping[str, str]) -> dict[str, str]:
+    said: dict[str, set[str]] = {}
+    for source_id in source_ids & official.keys():
+        said.setdefault(groups.get(source_id, source_id), set()).add(official[source_id])
+    splits = {}
+    for source_id in source_ids:
+        group = groups.get(source_id, source_id)
+        by_corpus = next((split for split in ("test", "val", "train") if split in said.get(group, ())), None)
+        splits[source_id] = by_corpus or split_of(group)
+    return splits

@@ -1,0 +1,265 @@
+"""One build from a corpora file to a tagged dataset, or to the news that nothing has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from storage.dataset.builds import finished_builds, last_noted
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.rows import RowRef
+from storage.dataset.schema import LatentShape
+from storage.dataset.writer import DatasetWriter, check_latent_shape
+from tasks.captions.cut_captions import CONDITIONING, SCORING, count_cut
+from tasks.captions.scoring import scorer_files
+from tasks.clips.detectors import load_transnet
+from tasks.corpora.config import load_corpora
+from tasks.errors import RequestError
+from tasks.filters.settings import FilterSettings
+from tasks.ingest.items import add_seconds, timed
+from tasks.ingest.pending import Pending
+from tasks.ingest.pool import Workers
+from tasks.ingest.recipe import Digests, Recipe
+from tasks.ingest.reconcile import settle
+from tasks.ingest.summary import BuildSummary
+from tasks.ingest.thresholds import Asked, Thresholds, thresholds_in_force
+from tasks.latents.encoder import latent_shape
+from tasks.output_folders import check_dataset_folder
+from tasks.progress import OnProgress
+
+PASSES = 3
+"""Rounds over what is pending: what a lost machine held is done again in the next one."""
+
+
+def build(
+    corpora_path: Path,
+    dataset_dir: Path,
+    recipe: Recipe,
+    *,
+    asked: Asked = Asked(),  # noqa: B008
+    allow_empty: bool = False,
+    profile: str | None = None,
+    profile_source: str | None = None,
+    prune: bool = False,
+    retry_quarantine: bool = False,
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
+) -> BuildSummary:
+    """Bring a dataset up to date with its corpora and tag it; sources already done are not touched.
+
+    The recipe's thresholds are those of the profile: what was `asked` now, or set on the dataset before, comes first.
+    `profile`, its name, and `profile_source`, the name or file to read it from, are recorded for later commands;
+    `prune` drops what came of sources that are no longer in the corpora; with `retry_quarantine` the quarantined
+    sources are tried again and no others; `workers` of an earlier build with the same models spare the start of new
+    ones. Items that cannot be used are quarantined and counted, never raised. RequestError or StorageError: the request
+    is wrong, another build holds the folder, the models cannot be loaded, or no clip would be left where there were
+    some, unless `allow_empty`.
+    Whatever ends a build, what it committed stays, and the next one goes on from there.
+    """
+    shape = check_target(dataset_dir, recipe)
+    corpora = load_corpora(corpora_path, recipe.captions_needed)
+    digests = Digests.of(recipe)
+    summary = BuildSummary(
+        corpora=str(corpora_path.absolute()), profile=profile, profile_source=profile_source
+    )
+    started_s = time.perf_counter()
+    with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
+        thresholds = _in_force(writer, recipe, profile, asked, summary)
+        recipe = replace(recipe, filter=thresholds.settings)
+        run = _Run(writer, recipe, digests, workers, thresholds, summary, on_progress, started_s)
+        pending = Pending(corpora, writer, recipe, again=retry_quarantine)
+        # Counted first, so that a build with nothing to do starts no worker and loads no model.
+        with timed(summary.seconds, "read"):
+            counts = pending.count()
+        summary.read, summary.skipped = counts.read, counts.read - counts.pending
+        summary.vanished = len(counts.vanished)
+        leaving = counts.vanished if prune else []
+        summary.pruned = len(leaving)
+        run.note(f"{summary.skipped} of {summary.read} sources are done already", 0, counts.pending)
+        if counts.pending:
+            run.process(pending, counts.pending)
+        run.finish(leaving, allow_empty)
+    return summary
+
+
+def refilter(
+    dataset_dir: Path,
+    recipe: Recipe,
+    *,
+    asked: Asked = Asked(),  # noqa: B008
+    allow_empty: bool = False,
+    profile: str | None = None,
+    profile_source: str | None = None,
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
+) -> BuildSummary:
+    """Apply thresholds to a dataset as it stands and tag it; no source is read that need not be.
+
+    Which thresholds hold, and what is raised, is as for `build`.
+    """
+    shape = check_target(dataset_dir, recipe)
+    ClipDataset.open(dataset_dir)  # says in one line what is no dataset
+    digests = Digests.of(recipe)
+    summary = BuildSummary(profile=profile, profile_source=profile_source)
+    started_s = time.perf_counter()
+    with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
+        summary.corpora = last_noted(dataset_dir, "corpora")
+        thresholds = _in_force(writer, recipe, profile, asked, summary)
+        recipe = replace(recipe, filter=thresholds.settings)
+        run = _Run(writer, recipe, digests, workers, thresholds, summary, on_progress, started_s)
+        run.finish(allow_empty=allow_empty)
+    return summary
+
+
+def _in_force(
+    writer: DatasetWriter, recipe: Recipe, profile: str | None, asked: Asked, summary: BuildSummary
+) -> Thresholds:
+    """The thresholds of this build, put on record in its summary."""
+    builds = finished_builds(writer.dataset_dir)
+    thresholds = thresholds_in_force(builds, recipe.filter, profile, asked)
+    _check_filter(thresholds.settings, recipe)
+    summary.filter, summary.thresholds_set = thresholds.settings.model_dump(), thresholds.set_here
+    return thresholds
+
+
+def _workers(given: Workers | None, recipe: Recipe, digests: Digests) -> AbstractContextManager[Workers]:
+    """Workers of our own, to be ended with the build, or those that were given, which stay."""
+    if given is None:
+        return Workers(recipe, digests)
+    if not given.fit(recipe):
+        raise ValueError("the workers hold other models than this build needs")
+    return nullcontext(given)
+
+
+@dataclass
+class _Run:
+    """One run over a dataset: what its steps share, and the steps."""
+
+    writer: DatasetWriter
+    recipe: Recipe
+    digests: Digests
+    workers: Workers
+    thresholds: Thresholds
+    summary: BuildSummary
+    on_progress: OnProgress | None
+    started_s: float
+    done: int = 0
+
+    def process(self, pending: Pending, total: int) -> None:
+        """Run every pending source through the pipeline into the committer."""
+        known = _rows_with_latents(pending, self.writer, self.digests)
+        lost = 0
+        for _ in range(PASSES):
+            lost = self._pass(pending, total, known)
+            if not lost:
+                return
+            self.summary.lost += lost
+            again = f"{lost} sources went down with a machine and are done again"
+            self.note(again, min(self.done, total), total)
+        raise RequestError(
+            f"{lost} sources were lost in each of {PASSES} rounds; see to the cluster and build again"
+        )
+
+    def _pass(self, pending: Pending, total: int, known: dict[str, RowRef]) -> int:
+        """One round over what is pending; how many sources were lost with a machine."""
+        # Ray has to be set up before it is imported, and these import it.
+        pool = self.workers.pool(total)
+        from tasks.ingest.committer import Committer
+        from tasks.ingest.pipeline import Pipeline
+
+        summary = self.summary
+        with Pipeline(pool, self.recipe, known) as pipeline:
+            committer = Committer(pool, self.writer, summary.seconds, self.recipe.build.commit_rows)
+            for finished in pipeline.run(iter(pending)):
+                pending.tried(finished.source.source_id)
+                committer.add(finished)
+                summary.count(finished)
+                self.done += 1
+                self.note(summary.note(), min(self.done, total), total)
+            committer.close()
+        add_seconds(summary.seconds, pipeline.seconds)
+        for finished in committer.lost:
+            summary.count(finished, times=-1)
+        return pipeline.lost + len(committer.lost)
+
+    def finish(self, leaving: Collection[str] = (), allow_empty: bool = False) -> None:
+        """Settle the rows, unless they were settled so already, and name the versions by a tag."""
+        writer, recipe, summary = self.writer, self.recipe, self.summary
+        summary.settled_for = [summary.filter, self.digests.encoder, self.digests.scorer]
+        summary.cut_captions = last_noted(writer.dataset_dir, "cut_captions")
+        changed = bool(leaving) or not _is_settled(writer, summary.settled_for)
+        if changed:
+            with timed(summary.seconds, "settle"):
+                settled = settle(
+                    writer,
+                    recipe,
+                    self.digests,
+                    self.workers,
+                    self.note,
+                    self.thresholds,
+                    leaving,
+                    allow_empty,
+                )
+            summary.take_settled(settled)
+            if settled.failures:
+                summary.settled_for = None  # the next build tries these again
+        if changed or summary.cut_captions is None:
+            texts = {
+                CONDITIONING: writer.captions("clips"),
+                SCORING: writer.captions("clips", "rejected"),
+            }
+            summary.cut_captions = count_cut(recipe.model, recipe.clip, texts)
+        if recipe.build.text_states:
+            from tasks.ingest.texts import write_text_states
+
+            summary.text_states = write_text_states(writer, recipe.model, self.note)
+        summary.count_dataset(writer)
+        summary.seconds["wall"] = time.perf_counter() - self.started_s
+        finished = writer.finish(summary.as_dict())
+        summary.tag, summary.version = finished.tag, finished.versions["clips"]
+
+    def note(self, text: str, done: int = 0, total: int | None = None) -> None:
+        """Tell whoever watches."""
+        if self.on_progress is not None:
+            self.on_progress(done, total, text)
+
+
+def _rows_with_latents(pending: Pending, writer: DatasetWriter, digests: Digests) -> dict[str, RowRef]:
+    """Rows of sources that are done again, so that clips which stay the same keep their latents."""
+    again = {source.source_id for source, _ in pending if writer.knows(source.source_id)}
+    found: dict[str, RowRef] = {}
+    if not again:
+        return found
+    for table, rows in writer.rows(["clip_id", "source_id", "encoder"]).items():
+        for row in rows.to_pylist():
+            if row["source_id"] in again and row["encoder"] == digests.encoder:
+                found[row["clip_id"]] = RowRef(writer.dataset_dir, table, row["version"], row["row"])
+    return found
+
+
+def _is_settled(writer: DatasetWriter, settled_for: Sequence[object]) -> bool:
+    last = finished_builds(writer.dataset_dir)[-1:]
+    return writer.is_finished() and bool(last) and last[0].summary.get("settled_for") == list(settled_for)
+
+
+def check_target(dataset_dir: Path, recipe: Recipe) -> LatentShape:
+    """The latents' shape of a build into this folder; RequestError or StorageError when it cannot be done."""
+    check_dataset_folder(dataset_dir)
+    clips = recipe.clips
+    shape = latent_shape(recipe.model, clips.num_frames, clips.height, clips.width)
+    scorer_files(recipe.clip)
+    _check_filter(recipe.filter, recipe)
+    if clips.shot_detector == "transnetv2":
+        load_transnet()  # says how to install it where it is not
+    check_latent_shape(dataset_dir, shape)
+    return shape
+
+
+def _check_filter(settings: FilterSettings, recipe: Recipe) -> None:
+    if settings.min_aesthetic is not None and recipe.aesthetic.head is None:
+        raise RequestError(
+            "filter: min_aesthetic needs an aesthetic head; name its file as head in [aesthetic]"
+        )

@@ -1,0 +1,90 @@
+"""What a build counted."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from storage.dataset.writer import DatasetWriter
+    from tasks.ingest.pipeline import FinishedSource
+    from tasks.ingest.reconcile import Settled
+
+
+@dataclass
+class BuildSummary:
+    """Counts of one run, then of the whole dataset after it.
+
+    `seconds` has one entry per stage, the work of all workers, and `wall`, the time that passed. `unavailable` are
+    rows that should have been scored or encoded anew and could not be, by clip_id. `filter` are the thresholds that
+    were applied, `thresholds_set` those of them that were set on this dataset; `settled_for` is what the rows were last
+    settled for: thresholds and the models' digests. `cut_captions` are the clips whose caption a tokenizer cuts, by
+    what it is read for: conditioning counts kept clips, scoring all. `profile_source` is what reads the profile again:
+    its name, or the path of its file.
+    """
+
+    read: int = 0
+    skipped: int = 0
+    clips: int = 0
+    kept: int = 0
+    kept_by_kind: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    quarantined: int = 0
+    quarantined_by_stage: Counter[str] = field(default_factory=Counter)
+    encoded: int = 0
+    rescored: int = 0
+    moved: int = 0
+    unavailable: dict[str, str] = field(default_factory=dict)
+    text_states: int = 0
+    vanished: int = 0
+    pruned: int = 0
+    lost: int = 0
+    corpora: str | None = None
+    profile: str | None = None
+    profile_source: str | None = None
+    filter: dict[str, Any] = field(default_factory=dict)
+    thresholds_set: dict[str, Any] = field(default_factory=dict)
+    settled_for: list[Any] | None = None
+    cut_captions: dict[str, Any] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    dataset_clips: int = 0
+    dataset_rejected: int = 0
+    dataset_quarantined: int = 0
+    tag: str | None = None
+    version: int | None = None
+
+    def count(self, finished: "FinishedSource", times: int = 1) -> None:
+        """Add a finished source, or with -1 take it back."""
+        kept, rejected = len(finished.kept), len(finished.rejected)
+        self.clips += times * (kept + rejected)
+        self.kept += times * kept
+        self.encoded += times * finished.encoded
+        if kept:
+            self.kept_by_kind[finished.source.kind] += times * kept
+        for reason, number in finished.reject_reasons.items():
+            self.rejected[reason] += times * number
+        if finished.failure is not None:
+            self.quarantined += times
+            self.quarantined_by_stage[finished.failure.stage] += times
+
+    def take_settled(self, settled: "Settled") -> None:
+        """Add what settling did."""
+        self.rescored, self.moved = settled.rescored, settled.moved
+        self.encoded += settled.encoded
+        self.unavailable = settled.failures
+
+    def count_dataset(self, writer: "DatasetWriter") -> None:
+        """Take the counts of the whole dataset."""
+        self.dataset_clips = writer.count("clips")
+        self.dataset_rejected = writer.count("rejected")
+        self.dataset_quarantined = writer.count("quarantine")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON, seconds rounded to hundredths."""
+        values = dict(vars(self))
+        values["seconds"] = {stage: round(value, 2) for stage, value in self.seconds.items()}
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}
+
+    def note(self) -> str:
+        """A few words for a progress line."""
+        rejected = sum(self.rejected.values())
+        return f"{self.kept} clips kept, {rejected} rejected, {self.quarantined} sources quarantined"

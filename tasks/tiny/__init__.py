@@ -1,0 +1,1 @@
+"""The embedded profile: a generated world of real media files, and the small models that know it."""
