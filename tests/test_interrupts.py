@@ -106,13 +106,13 @@ def test_a_second_signal_ends_it_at_once():
 # The command itself, with one more that does nothing but wait; and one whose libraries are slow to import.
 COMMAND = """
 import sys, time
-from flows.cli.app import app as cli
-@cli.app.command("wait")
+from flows.cli.app import app, main
+@app.command("wait")
 def wait():
     print("ready", flush=True)
     time.sleep(600)
 sys.argv = ["vidrd", "wait"]
-cli.main()
+main()
 """
 IMPORTING = """
 import sys, time

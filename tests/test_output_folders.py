@@ -7,7 +7,7 @@ import pytest
 
 from flows.ablate.flow import flow as ablate
 from flows.build_dataset.flow import flow as build_dataset
-from flows.cli.app import app as cli
+from flows.cli import app as cli
 from flows.dataset import report as dataset_report
 from flows.generate.flow import flow as generate
 from flows.retrain.request import RetrainParams, read_request

@@ -519,7 +519,3 @@ def demo() -> None:
     from flows.demo.job import main as run_demo
 
     raise typer.Exit(run_demo())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,7 @@
 """Runs the demo."""
 
+import sys
+
 from flows.demo.job import main
 
-main()
+sys.exit(main())

@@ -9,7 +9,6 @@ first: nothing is encoded twice, and its new candidate has to beat the champion.
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -225,7 +224,3 @@ def _short(path: Path) -> str:
 
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
