@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from flows.evaluate.record import MEASURES_FILE, REFERENCE_FILE
-from storage.registry.evaluation_files import SETUP_TAG, keep_evaluation
+from storage.registry.evaluation_files import keep_evaluation
+from storage.registry.names import SETUP_TAG
 from storage.registry.registry import Registry
 from tasks.evaluation.features import Measures, save_measures
 
@@ -68,3 +69,8 @@ def record_rows(
     tags = {"evaluation.protocol": "tiny", "evaluation.n": str(len(measures)), "evaluation.reference": "r"}
     figures = {f"text_score.tiny.n{len(measures)}": float(measures.text_score_nw.mean())}
     registry.log_version_metrics(version, figures, tags | {SETUP_TAG: setup})
+
+
+def newest_metrics(registry: Registry, version: int) -> dict[str, float]:
+    """What `log_version_metrics` has recorded of a version, the newest of each name."""
+    return {metric.name: metric.value for metric in registry.recorded_metrics(version)}

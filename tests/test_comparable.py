@@ -12,7 +12,8 @@ import pytest
 from flows.evaluate.record import REPORT_FILE
 from flows.promote.flow import DECISION_FILE, PromoteParams, check, promote
 from storage.registry.evaluation_files import fetch_evaluation, keep_evaluation
-from storage.registry.registry import CHAMPION, Registry
+from storage.registry.names import CHAMPION
+from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tasks.evaluation.comparable import comparable_setup
 from tasks.generation.settings import SamplingSettings

@@ -12,7 +12,8 @@ from flows.promote.flow import PromoteParams, promote, verdict
 from flows.retrain.flow import RetrainParams, retrain
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.verify import verify
-from storage.registry.registry import CHAMPION, Registry, resolve_model
+from storage.registry.names import CHAMPION
+from storage.registry.registry import Registry, resolve_model
 from tests.build_world import all_rows
 from tests.earlier_version import EarlierVersion, unpack
 

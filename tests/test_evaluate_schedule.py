@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.registry.registry import CHAMPION, Registry
+from storage.registry.names import CHAMPION
+from storage.registry.registry import Registry
 from storage.weights import fetch
 from tests.damaged_models import damage_unet
 from tests.i3d_files import i3d_checkpoint

@@ -12,6 +12,7 @@ from storage.registry.registry import Registry
 from storage.weights import fetch
 from tasks.errors import RequestError
 from tasks.evaluation.metrics import recorded_figures
+from tests.evaluation_rows import newest_metrics
 from tests.i3d_files import i3d_checkpoint
 
 
@@ -64,7 +65,7 @@ def test_figures_and_their_setup_are_recorded_on_the_version(
     report = evaluate(EvaluateParams(num_videos=4))
 
     assert report["model_version"] == version and report["n"] == 4
-    recorded = registry.version_metrics(version)
+    recorded = newest_metrics(registry, version)
     assert recorded == pytest.approx(recorded_figures(report))
     assert {"fvd.tiny.n4", "fvd.tiny.n4.low", "text_score.tiny.n4", "text_score_reference.tiny.n4"} <= set(
         recorded

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from flows.promote.pages import write_pages
 from storage.registry.evaluations import EvaluationPoint
-from storage.registry.registry import REFERENCE_TAG, Registry
+from storage.registry.names import REFERENCE_TAG
+from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tasks.pages.leaderboard import (
     Figure,

@@ -23,7 +23,8 @@ from flows.promote.flow import (
 from storage.errors import StorageError
 from storage.local.home import home
 from storage.registry.evaluation_files import fetch_evaluation, keep_evaluation
-from storage.registry.registry import CANDIDATE, CHAMPION, Registry
+from storage.registry.names import CANDIDATE, CHAMPION
+from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tests.evaluation_rows import record_rows, rows
 from tests.html_tables import Page

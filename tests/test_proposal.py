@@ -4,7 +4,8 @@ import pytest
 
 from flows.promote.flow import PromoteParams, promote, verdict
 from flows.retrain.proposal import as_markdown
-from storage.registry.registry import CHAMPION, Registry
+from storage.registry.names import CHAMPION
+from storage.registry.registry import Registry
 from tasks.errors import RequestError
 
 

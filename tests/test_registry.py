@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from storage.errors import StorageError
 from storage.registry.evaluations import evaluation_history
-from storage.registry.registry import CANDIDATE, CHAMPION, REFERENCE_TAG, Registry, resolve_model
+from storage.registry.names import CANDIDATE, CHAMPION, REFERENCE_TAG
+from storage.registry.registry import Registry, resolve_model
 from storage.registry.runs import NOT_FINITE_TAG, Run, as_ranges, steps_of
+from tests.evaluation_rows import newest_metrics
 from tests.saved_settings import with_saved_settings
 
 
@@ -237,10 +239,10 @@ def test_version_metrics_are_the_newest_and_no_training_loss(tmp_home, model_fol
     with registry.start_run("test") as run:
         run.log_figures([(0, {"loss": 2.0}), (1, {"loss": 1.0})])
         version = registry.register(model_folder, run, {})
-    assert registry.version_metrics(version) == {}
+    assert newest_metrics(registry, version) == {}
     registry.log_version_metrics(version, {"fvd.tiny.n8": 12.5, "text_score.tiny.n8": 0.25}, {"n": "8"})
     registry.log_version_metrics(version, {"fvd.tiny.n8": 11.0})
-    assert registry.version_metrics(version) == {"fvd.tiny.n8": 11.0, "text_score.tiny.n8": 0.25}
+    assert newest_metrics(registry, version) == {"fvd.tiny.n8": 11.0, "text_score.tiny.n8": 0.25}
     assert registry.version_tags(version) == {"n": "8"}
 
 
@@ -252,7 +254,7 @@ def test_a_figure_of_a_version_that_is_not_finite_is_refused_with_all_others(tmp
         version = registry.register(model_folder, run, {})
     with pytest.raises(StorageError, match="cannot be recorded"):
         registry.log_version_metrics(version, {"fvd.tiny.n8": 1.0, "kvd.tiny.n8": value})
-    assert registry.version_metrics(version) == {}
+    assert newest_metrics(registry, version) == {}
     with closing(sqlite3.connect(tmp_home / "mlflow" / "mlflow.db")) as database:
         for table in ("metrics", "logged_model_metrics", "latest_metrics"):
             columns = [column[1] for column in database.execute(f"PRAGMA table_info({table})")]
@@ -340,7 +342,7 @@ def test_the_same_on_a_server_with_one_download(tmp_home, tmp_path, model_folder
     assert [(point.step, point.value) for point in history] == [(1, 2.0)]
     assert registry.client.get_run(run.run_id).data.tags[f"{NOT_FINITE_TAG}loss"] == "0, 2"
     registry.log_version_metrics(version, {"fvd.tiny.n8": 12.5}, {"n": "8", REFERENCE_TAG: "r" * 32})
-    assert registry.version_metrics(version) == {"fvd.tiny.n8": 12.5}
+    assert newest_metrics(registry, version) == {"fvd.tiny.n8": 12.5}
     assert [(p.setup, p.value, p.reference) for p in evaluation_history(registry)] == [
         ("tiny.n8", 12.5, "r" * 32)
     ]

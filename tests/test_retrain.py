@@ -16,7 +16,8 @@ from flows.retrain.request import read_request
 from storage.dataset.clip_dataset import ClipDataset
 from storage.errors import StorageError
 from storage.local.home import home
-from storage.registry.registry import CANDIDATE, Registry, resolve_model
+from storage.registry.names import CANDIDATE
+from storage.registry.registry import Registry, resolve_model
 from tasks.errors import RequestError
 from tasks.generation.resolve import saved_sampling
 from tasks.training.model_card import CARD_FILE

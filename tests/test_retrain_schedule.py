@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.registry.registry import CHAMPION, Registry
+from storage.registry.names import CHAMPION
+from storage.registry.registry import Registry
 from tests.served_deployments import (
     artifacts,
     deploy_firing_now,

@@ -17,9 +17,11 @@ from storage.registry.evaluations import (
     evaluation_history,
     promotion_history,
 )
-from storage.registry.registry import REFERENCE_TAG, Registry
+from storage.registry.names import REFERENCE_TAG
+from storage.registry.registry import Registry
 from tasks.pages.interval_charts import Mark, trend_chart
 from tasks.pages.trends import trend_setups, write_trends
+from tests.evaluation_rows import newest_metrics
 from tests.html_tables import Page
 
 START = datetime(2026, 10, 1, 12, tzinfo=UTC)
@@ -63,7 +65,7 @@ def test_every_evaluation_is_kept_with_its_interval_and_its_reference(tmp_home, 
     ]
     assert found[0].at == found[1].at < found[2].at < found[3].at <= datetime.now(UTC)
     assert [(p.protocol, p.n) for p in found[1:3]] == [("tiny", 48), ("fvd2048-16f", 2048)]
-    assert registry.version_metrics(first)["fvd.tiny.n48"] == 7.0
+    assert newest_metrics(registry, first)["fvd.tiny.n48"] == 7.0
 
 
 def test_a_version_registered_by_hand_does_not_hide_the_others(tmp_home, add_candidate):
@@ -74,7 +76,7 @@ def test_a_version_registered_by_hand_does_not_hide_the_others(tmp_home, add_can
     registry.client.delete_logged_model(
         registry.client.get_model_version("vidrd", deleted).source[len("models:/") :]
     )
-    assert int(by_hand.version) == 3 and registry.version_metrics(3) == {}
+    assert int(by_hand.version) == 3 and newest_metrics(registry, 3) == {}
     assert {point.version for point in evaluation_history(registry)} == {first}
 
 

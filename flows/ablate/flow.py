@@ -21,6 +21,7 @@ from flows.runs.failures import tells_why
 from flows.runs.progress import stage_progress
 from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
+from storage.registry.names import CHAMPION, CHAMPION_REF
 from tasks.errors import RequestError
 from tasks.experiments.experiments import Experiment, experiments
 from tasks.experiments.settings import AblationSettings
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from tasks.experiments.results import Result
     from tasks.generation.settings import SamplingSettings
     from tasks.progress import OnProgress
-
-CHAMPION_REF = "models:/vidrd@champion"
 
 
 class AblateParams(BaseModel):
@@ -228,7 +227,7 @@ def _evaluation(params: AblateParams, reference: Path | None) -> EvaluateParams:
 
 
 def _resolve(ref: str | None, params: AblateParams) -> ResolvedModel:
-    from storage.registry.registry import CHAMPION, Registry, resolve_model
+    from storage.registry.registry import Registry, resolve_model
 
     profile = load_profile(params.profile)
     if ref is None:

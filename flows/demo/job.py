@@ -160,7 +160,8 @@ def _train_and_promote(log: StageLog, results: dict[str, Any]) -> None:
 
 
 def _generate(folder: Path, log: StageLog, results: dict[str, Any]) -> None:
-    from flows.generate.flow import CHAMPION_REF, GenerateParams, generate
+    from flows.generate.flow import GenerateParams, generate
+    from storage.registry.names import CHAMPION_REF
 
     # Where no champion exists because the gate refused the first candidate, its videos show why.
     champion = results["promote"]["champion"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.evaluate.record import MEASURES_FILE, REPORT_FILE
+from storage.registry.names import SETUP_TAG
 
 if TYPE_CHECKING:
     from storage.registry.registry import Registry
@@ -32,7 +33,6 @@ def champion_setup(registry: Registry, version: int, setup: str, champion: int) 
 
 def shown_differences(registry: Registry, version: int, champion: int | None) -> dict[str, str]:
     """How the two models were sampled unlike each other: both values by the setting's name."""
-    from storage.registry.evaluation_files import SETUP_TAG
     from tasks.evaluation.comparable import sampling_differences
 
     if champion is None:

@@ -20,7 +20,6 @@ from flows.cut_captions import say_what_is_cut
 from flows.evaluate.record import evaluation_tags, write_evaluation
 from flows.evaluate.report import as_markdown
 from flows.evaluate.request import (
-    DEFAULT_MODEL,
     EvaluateParams,
     check_reference,
     evaluation_settings,
@@ -31,6 +30,7 @@ from flows.evaluate.videos import check_videos, evaluate_videos
 from flows.profile import check_model_profile, load_profile
 from flows.runs.failures import tells_why
 from flows.runs.progress import stage_progress
+from storage.registry.names import CANDIDATE, CANDIDATE_REF, CHAMPION, SETUP_TAG, version_ref
 from tasks import markdown
 from tasks.errors import RequestError
 from tasks.generation.resolve import resolve_sampling
@@ -62,7 +62,7 @@ def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (
     With `videos` that of `score_videos` with its MLflow run: no version is touched.
     """
     from flows.promote.pages import write_pages
-    from storage.registry.registry import CHAMPION, Registry, resolve_model
+    from storage.registry.registry import Registry, resolve_model
 
     if params.videos is not None:
         check(params)
@@ -93,9 +93,9 @@ def evaluate(params: EvaluateParams = EvaluateParams()) -> dict:  # noqa: B008 (
 
 def _nothing_to_evaluate(params: EvaluateParams) -> str | None:
     """Why a run by schedule has nothing to do: no training has made a candidate yet. By hand that is an error."""
-    from storage.registry.registry import CANDIDATE, Registry
+    from storage.registry.registry import Registry
 
-    newest = model_ref(params) == DEFAULT_MODEL
+    newest = model_ref(params) == CANDIDATE_REF
     if params.then_promote and newest and Registry().alias_version(CANDIDATE) is None:
         return "nothing to evaluate: there is no candidate yet; retrain makes one"
     return None
@@ -136,7 +136,7 @@ def _evaluate(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
 def _evaluate_champion(version: int, params: EvaluateParams) -> None:
     from storage.registry.registry import resolve_model
 
-    champion = resolve_model(f"models:/vidrd/{version}")
+    champion = resolve_model(version_ref(version))
     check_model_profile(champion, load_profile(params.profile))
     _evaluate(champion, params)
 
@@ -153,7 +153,7 @@ def _promote(model: ResolvedModel, params: EvaluateParams) -> dict[str, Any]:
 
 def _record(registry: Registry, version: int, report: Mapping[str, Any], evaluation: Evaluation) -> None:
     """Figures on the version, named after protocol and n; the rows behind them as files; tags that name the set-up."""
-    from storage.registry.evaluation_files import SETUP_TAG, keep_evaluation
+    from storage.registry.evaluation_files import keep_evaluation
     from tasks.evaluation.metrics import recorded_figures
 
     with tempfile.TemporaryDirectory() as name:

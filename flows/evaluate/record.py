@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.evaluate.report import as_markdown
+from storage.registry.names import NUM_VIDEOS_TAG, PROTOCOL_TAG, REFERENCE_TAG, SEED_TAG, UNAVAILABLE_TAG
 
 if TYPE_CHECKING:
     from tasks.evaluation.evaluate import Evaluation
@@ -30,9 +31,9 @@ def write_evaluation(folder: Path, report: Mapping[str, Any], evaluation: Evalua
 def evaluation_tags(report: Mapping[str, Any]) -> dict[str, str]:
     """What a version or a run says of how its figures were taken."""
     return {
-        "evaluation.protocol": report["protocol"],
-        "evaluation.n": str(report["n"]),
-        "evaluation.seed": str(report["seed"]),
-        "evaluation.reference": report["reference"]["digest"],
-        "evaluation.unavailable": "; ".join(f"{name}: {why}" for name, why in report["unavailable"].items()),
+        PROTOCOL_TAG: report["protocol"],
+        NUM_VIDEOS_TAG: str(report["n"]),
+        SEED_TAG: str(report["seed"]),
+        REFERENCE_TAG: report["reference"]["digest"],
+        UNAVAILABLE_TAG: "; ".join(f"{name}: {why}" for name, why in report["unavailable"].items()),
     }

@@ -10,10 +10,9 @@ from flows.build_dataset.flow import WORLD_SEED
 from flows.profile import Profile, load_profile
 from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
+from storage.registry.names import CANDIDATE_REF
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
-
-DEFAULT_MODEL = "models:/vidrd@candidate"
 
 
 class EvaluateParams(BaseModel):
@@ -22,7 +21,7 @@ class EvaluateParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: TypedText | None = Field(
-        None, description=f"a folder or a registry reference; none: {DEFAULT_MODEL}"
+        None, description=f"a folder or a registry reference; none: {CANDIDATE_REF}"
     )
     videos: TypedPath | None = Field(
         None, description="score the finished videos of this folder instead of a model"
@@ -50,7 +49,7 @@ class EvaluateParams(BaseModel):
 
 def model_ref(params: EvaluateParams) -> str:
     """The model that is evaluated."""
-    return DEFAULT_MODEL if params.model is None else params.model
+    return CANDIDATE_REF if params.model is None else params.model
 
 
 def check_reference(params: EvaluateParams) -> None:

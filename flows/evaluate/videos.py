@@ -19,6 +19,7 @@ from flows.evaluate.report import as_markdown
 from flows.evaluate.request import EvaluateParams, check_settings, evaluation_settings, reference_folder
 from flows.profile import Profile, load_profile
 from flows.runs.progress import stage_progress
+from storage.registry.names import SETUP_TAG
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def _find(params: EvaluateParams, folder: Path, profile: Profile) -> VideoFolder
 
 def _log(report: Mapping[str, Any], evaluation: Evaluation) -> str:
     """A run with the set-up, the figures under the names that versions have, the rows and the page; returns its id."""
-    from storage.registry.evaluation_files import SETUP_TAG
     from storage.registry.registry import Registry
     from storage.registry.runs import check_finite
     from tasks.evaluation.metrics import recorded_figures

@@ -24,6 +24,7 @@ from flows.terminal import tell
 from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.local.visible import visible
+from storage.registry.names import CHAMPION, CHAMPION_REF
 from tasks import markdown
 from tasks.errors import RequestError
 from tasks.generation.resolve import resolve_sampling
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from tasks.generation.video_file import GeneratedVideo
     from tasks.progress import OnProgress
 
-CHAMPION_REF = "models:/vidrd@champion"
 EXAMPLE_PROMPT = "a red circle moving right"
 
 
@@ -220,7 +220,7 @@ def _read_prompts(path: Path) -> list[str]:
 
 def _resolve(params: GenerateParams) -> tuple[Path, str, int | None]:
     """Returns (folder, reference, registry version) of the model that will be used."""
-    from storage.registry.registry import CHAMPION, Registry, resolve_model
+    from storage.registry.registry import Registry, resolve_model
 
     ref = params.model
     if ref is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +21,14 @@ from flows.evaluate.record import MEASURES_FILE, REFERENCE_FILE
 from flows.profile import check_model_profile, load_profile
 from flows.runs.failures import tells_why
 from storage.local.typed_paths import TypedText
+from storage.registry.names import (
+    CANDIDATE_REF,
+    CHAMPION,
+    EVALUATION_TAGS,
+    PROMOTION,
+    PROTOCOL_TAG,
+    SETUP_TAG,
+)
 from tasks import markdown
 from tasks.errors import RequestError
 
@@ -43,7 +50,7 @@ class PromoteParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: TypedText = Field("models:/vidrd@candidate", description="a registry reference")
+    model: TypedText = Field(CANDIDATE_REF, description="a registry reference")
     evaluated_version: int | None = Field(
         None, description="stop when `model` no longer means this version; none: whatever it means now"
     )
@@ -59,7 +66,7 @@ class PromoteParams(BaseModel):
 
 def check(params: PromoteParams) -> None:
     """Raises RequestError or StorageError with one line when there is nothing to decide."""
-    from storage.registry.registry import CHAMPION, Registry, resolve_model
+    from storage.registry.registry import Registry, resolve_model
 
     registry = Registry()
     if params.rollback:
@@ -98,7 +105,7 @@ def verdict(registry: Registry, version: int, champion: int | None, profile: str
 
     setup, of_champion = _common_setup(registry, version, champion)
     setups = {version: setup, champion: of_champion}
-    protocol = find_protocol(registry.version_tags(version).get("evaluation.protocol", ""))
+    protocol = find_protocol(registry.version_tags(version).get(PROTOCOL_TAG, ""))
     with tempfile.TemporaryDirectory() as name:
 
         def rows(of: int, file: str) -> Measures:
@@ -123,7 +130,6 @@ def verdict(registry: Registry, version: int, champion: int | None, profile: str
 
 
 def _decide(registry: Registry, params: PromoteParams) -> dict[str, Any]:
-    from storage.registry.registry import CHAMPION
 
     version, champion = _version(params), registry.alias_version(CHAMPION)
     if champion == version:
@@ -168,11 +174,10 @@ def _unchanged(model: str, version: int) -> dict[str, Any]:
 
 
 def _roll_back(registry: Registry) -> dict[str, Any]:
-    from storage.registry.registry import CHAMPION
 
     champion, before = _predecessor(registry)
     reason = f"Version {champion} was rolled back to its predecessor, version {before}."
-    registry.set_version_tags(champion, _tags("rolled back", reason, champion=before))
+    registry.set_version_tags(champion, PROMOTION.values("rolled back", reason, before))
     registry.set_alias(CHAMPION, before)
     create_markdown_artifact(markdown.text(reason) + "\n", key="promote", description="a rollback")
     return {
@@ -187,15 +192,14 @@ def _roll_back(registry: Registry) -> dict[str, Any]:
 
 def _predecessor(registry: Registry) -> tuple[int, int]:
     """The champion and the version that was champion before it."""
-    from storage.registry.registry import CHAMPION
 
     champion = registry.alias_version(CHAMPION)
     if champion is None:
         raise RequestError(f"rollback: there is no champion at {registry.uri}")
-    before = registry.version_tags(champion).get("promotion.champion_before", "none")
-    if before == "none":
+    before = PROMOTION.champion_of(registry.version_tags(champion))
+    if before is None:
         raise RequestError(f"rollback: version {champion} is the first champion; there is none before it")
-    return champion, int(before)
+    return champion, before
 
 
 def _version(params: PromoteParams) -> int:
@@ -214,7 +218,6 @@ def _version(params: PromoteParams) -> int:
 
 def _common_setup(registry: Registry, version: int, champion: int | None) -> tuple[str, str]:
     """The set-up of the version's last evaluation, and the champion's that may be compared with it."""
-    from storage.registry.evaluation_files import SETUP_TAG
 
     setup = registry.version_tags(version).get(SETUP_TAG)
     if setup is None:
@@ -240,11 +243,11 @@ def _record(
 ) -> None:
     """The decision as tags of the version and as a page among its files: why it is, or is not, champion."""
     from storage.local.json_files import write_json
-    from storage.registry.evaluation_files import SETUP_TAG, keep_evaluation
+    from storage.registry.evaluation_files import keep_evaluation
     from tasks.pages.decision import write_decision
 
     tags = registry.version_tags(version)
-    setup = {name: value for name, value in tags.items() if name.startswith("evaluation.")}
+    setup = {name: value for name, value in tags.items() if name.startswith(EVALUATION_TAGS)}
     gate = load_profile(profile).evaluation.gate.model_dump()
     setup |= {f"gate.{name}": value for name, value in gate.items()}
     setup |= {f"sampling.{name}": values for name, values in unlike.items()}
@@ -254,16 +257,9 @@ def _record(
         write_json(folder / DECISION_FILE, content)
         write_decision(content, folder / DECISION_PAGE)
         keep_evaluation(registry, version, tags[SETUP_TAG], [folder / DECISION_FILE, folder / DECISION_PAGE])
-    registry.set_version_tags(version, _tags(_OUTCOMES[decision.verdict], decision.reason, champion))
-
-
-def _tags(outcome: str, reason: str, champion: int | None) -> dict[str, str]:
-    return {
-        "promotion": outcome,
-        "promotion.reason": reason,
-        "promotion.champion_before": "none" if champion is None else str(champion),
-        "promotion.decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    registry.set_version_tags(
+        version, PROMOTION.values(_OUTCOMES[decision.verdict], decision.reason, champion)
+    )
 
 
 def decision_markdown(version: int, champion: int | None, decision: Decision, proposed: bool = False) -> str:

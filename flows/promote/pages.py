@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage.local.home import home
+from storage.registry.names import CHAMPION
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ def write_pages(registry: Registry) -> dict[str, Path]:
     StorageError when the registry cannot be read, RequestError when a page cannot be written.
     """
     from storage.registry.evaluations import evaluation_history, promotion_history
-    from storage.registry.registry import CHAMPION
     from tasks.pages.leaderboard import own_results, write_leaderboard
     from tasks.pages.trends import write_trends
 

@@ -5,7 +5,6 @@ Nothing is promoted here. The verdict is written on the version and into an arti
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from flows.evaluate.flow import evaluate
 from flows.evaluate.request import EvaluateParams
 from flows.profile import load_profile
 from flows.promote.flow import decision_markdown, verdict
+from storage.registry.names import CHAMPION, PROPOSAL, version_ref
 
 if TYPE_CHECKING:
     from storage.registry.registry import Registry
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def propose(version: int, profile: str, reference: Path | None) -> dict:
     """Evaluate a version, and the champion alike; what to do with the version."""
-    from storage.registry.registry import CHAMPION, Registry
+    from storage.registry.registry import Registry
     from tasks.evaluation.verdict import Decision
 
     registry = Registry()
@@ -31,7 +31,7 @@ def propose(version: int, profile: str, reference: Path | None) -> dict:
     comparable = champion is None or _of_profile(registry, champion, profile)
     evaluate(
         EvaluateParams(
-            model=f"models:/vidrd/{version}", reference=reference, profile=profile, beside_champion=comparable
+            model=version_ref(version), reference=reference, profile=profile, beside_champion=comparable
         )
     )
     if comparable:
@@ -40,7 +40,7 @@ def propose(version: int, profile: str, reference: Path | None) -> dict:
         decision = Decision(
             "cannot-judge", f"The champion, version {champion}, is a model of another profile."
         )
-    command = f"vidrd promote --model models:/vidrd/{version} --profile {profile}"
+    command = f"vidrd promote --model {version_ref(version)} --profile {profile}"
     _record(registry, version, champion, decision)
     create_markdown_artifact(
         as_markdown(version, champion, decision, command),
@@ -65,13 +65,7 @@ def as_markdown(version: int, champion: int | None, decision: Decision, command:
 
 
 def _record(registry: Registry, version: int, champion: int | None, decision: Decision) -> None:
-    tags = {
-        "proposal": decision.verdict,
-        "proposal.reason": decision.reason,
-        "proposal.champion": "none" if champion is None else str(champion),
-        "proposal.made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    registry.set_version_tags(version, tags)
+    registry.set_version_tags(version, PROPOSAL.values(decision.verdict, decision.reason, champion))
 
 
 def _of_profile(registry: Registry, version: int, profile: str) -> bool:

@@ -12,13 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.profile import Profile, check_model_profile, load_profile
 from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
+from storage.registry.names import CHAMPION_REF, version_ref
 from tasks.errors import RequestError
 from tasks.training.settings import DecoderSettings, TemporalSettings, Trainable
 
 if TYPE_CHECKING:
     from storage.dataset.clip_dataset import ClipDataset
-
-CHAMPION_REF = "models:/vidrd@champion"
 
 
 class RetrainParams(BaseModel):
@@ -169,7 +168,7 @@ def _start(params: RetrainParams, profile: Profile) -> tuple[str, str, str]:
     check_model_profile(champion, profile)
     # The encoder is never trained: a model has that of the model it once started from.
     encoder = champion.tags.get("encoder") or encoder_digest(champion.folder)
-    return str(champion.folder), f"models:/vidrd/{champion.version}", encoder
+    return str(champion.folder), version_ref(champion.version), encoder
 
 
 def _model_digest(model: str) -> str:

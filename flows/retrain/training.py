@@ -13,6 +13,7 @@ from flows.runs.progress import stage_progress
 from flows.terminal import tell
 from storage.local.home import home
 from storage.local.visible import visible
+from storage.registry.names import CANDIDATE, version_ref
 from tasks.training.not_finite import in_one_line
 from tasks.training.record import TrainingRecord
 from tasks.training.result import TrainingResult
@@ -66,7 +67,6 @@ def train_and_register(request: RetrainRequest) -> dict[str, Any]:
 
 def _registered(version: int | None, results: Mapping[str, TrainingResult]) -> dict[str, Any]:
     """What the answer says of the version, or of why there is none; a line for each part that was left out."""
-    from storage.registry.registry import CANDIDATE, MODEL_NAME
 
     left_out = {part: f"{part}: {trained.outcome}" for part, trained in results.items() if not trained.kept}
     if version is None:
@@ -77,7 +77,7 @@ def _registered(version: int | None, results: Mapping[str, TrainingResult]) -> d
         say(f"{line}; the model keeps the {part} that it had")
     return {
         "registered": True,
-        "model": f"models:/{MODEL_NAME}/{version}",
+        "model": version_ref(version),
         "version": version,
         "alias": CANDIDATE,
     }

@@ -12,9 +12,6 @@ from pathlib import Path
 from storage.registry.mlflow_access import one_line_errors
 from storage.registry.registry import Registry
 
-SETUP_TAG = "evaluation.setup_digest"
-"""Of a version: the set-up of its last evaluation."""
-
 _FOLDER = "evaluation"
 
 

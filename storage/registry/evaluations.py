@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from storage.registry.mlflow_access import one_line_errors
+from storage.registry.names import MODEL_NAME, PROMOTION, PROPOSAL
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
 
 _VERSIONS_PER_CALL = 200
 _NAME = re.compile(r"(?P<name>.+)\.(?P<protocol>[^.]+)\.n(?P<n>\d+)(?:\.(?P<bound>low|high))?")
-# Which tags hold a decision: the verdict, and beside it its reason, the champion of then, and the time.
-_DECISIONS: tuple[tuple[Literal["promotion", "proposal"], str, str, str], ...] = (
-    ("promotion", "promotion.reason", "promotion.champion_before", "promotion.decided_at"),
-    ("proposal", "proposal.reason", "proposal.champion", "proposal.made_at"),
-)
 
 
 @dataclass(frozen=True)
@@ -84,8 +80,6 @@ def promotion_history(registry: "Registry") -> list[PromotionEvent]:
 
 
 def _versions(registry: "Registry") -> Iterator["ModelVersion"]:
-    from storage.registry.registry import MODEL_NAME
-
     token = None
     while True:
         with one_line_errors(registry.uri):
@@ -101,7 +95,7 @@ def _versions(registry: "Registry") -> Iterator["ModelVersion"]:
 def _points(registry: "Registry", found: "ModelVersion") -> Iterator[EvaluationPoint]:
     bounds: dict[tuple[str, str, int], dict[str, float]] = {}
     figures: list[tuple[str, str, int, float, str]] = []
-    for figure in registry.recorded_figures(int(found.version)):
+    for figure in registry.recorded_metrics(int(found.version)):
         match = _NAME.fullmatch(figure.name)
         if match is None:
             continue
@@ -119,14 +113,13 @@ def _points(registry: "Registry", found: "ModelVersion") -> Iterator[EvaluationP
 
 def _events(found: "ModelVersion") -> Iterator[PromotionEvent]:
     tags = found.tags
-    for kind, reason, champion, made_at in _DECISIONS:
-        if kind in tags and made_at in tags:
-            before = tags.get(champion, "none")
+    for names in (PROMOTION, PROPOSAL):
+        if names.kind in tags and names.decided_at in tags:
             yield PromotionEvent(
                 int(found.version),
-                datetime.fromisoformat(tags[made_at]),
-                kind,
-                tags[kind],
-                tags.get(reason, ""),
-                int(before) if before.isdigit() else None,
+                datetime.fromisoformat(tags[names.decided_at]),
+                names.kind,
+                tags[names.kind],
+                tags.get(names.reason, ""),
+                names.champion_of(tags),
             )

@@ -22,17 +22,21 @@ from storage.errors import StorageError
 from storage.local.addresses import without_secrets
 from storage.local.home import home, mlflow_artifacts, mlflow_uri
 from storage.registry.mlflow_access import first_line, is_missing, mlflow_client, one_line_errors
+from storage.registry.names import (
+    CANDIDATE,
+    CHAMPION,
+    EXPERIMENT_NAME,
+    MODEL_NAME,
+    REF_PREFIX,
+    REFERENCE_TAG,
+    version_ref,
+)
 from storage.registry.runs import Run, check_finite
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-MODEL_NAME = "vidrd"
-EXPERIMENT_NAME = "vidrd"
-CANDIDATE = "candidate"
-CHAMPION = "champion"
 _MADE_BY = {CANDIDATE: "; vidrd retrain makes one", CHAMPION: "; vidrd promote makes one"}
-REFERENCE_TAG = "evaluation.reference"  # of a version: the digest of the real clips of its newest evaluation
 
 _PYFUNC_FILE = Path(__file__).with_name("pyfunc_model.py")
 _SERVING_PACKAGES = ("torch", "diffusers", "transformers")
@@ -54,7 +58,7 @@ class ResolvedModel:
 
 
 @dataclass(frozen=True)
-class RecordedFigure:
+class RecordedMetric:
     """A figure of a version; those that were recorded together share the step, milliseconds since 1970."""
 
     name: str
@@ -195,11 +199,7 @@ class Registry:
             for name, value in _shown(tags).items():
                 self.client.set_model_version_tag(MODEL_NAME, str(version), name, value)
 
-    def version_metrics(self, version: int) -> dict[str, float]:
-        """The figures recorded by `log_version_metrics`, the newest of each name."""
-        return {figure.name: figure.value for figure in self.recorded_figures(version)}
-
-    def recorded_figures(self, version: int) -> list[RecordedFigure]:
+    def recorded_metrics(self, version: int) -> list[RecordedMetric]:
         """Every figure that `log_version_metrics` has recorded of a version, oldest first.
 
         A version that was registered by hand, or whose logged model has been deleted, has none.
@@ -214,7 +214,7 @@ class Registry:
                 return []
             raise StorageError(first_line(self.uri, error)) from error
         return [
-            RecordedFigure(
+            RecordedMetric(
                 metric.key.removeprefix(_VERSION_METRIC),
                 metric.value,
                 metric.step,
@@ -275,8 +275,7 @@ class Registry:
             return self.client.get_model_version(MODEL_NAME, str(version))
         except MlflowException as error:
             if is_missing(error):
-                ref = f"models:/{MODEL_NAME}/{version}"
-                raise StorageError(f"{ref}: no such version at {self.uri}") from error
+                raise StorageError(f"{version_ref(version)}: no such version at {self.uri}") from error
             raise StorageError(first_line(self.uri, error)) from error
 
     def _ensure_registered_model(self) -> None:
@@ -309,7 +308,7 @@ def resolve_model(ref: str | Path) -> ResolvedModel:
     Raises StorageError, one line, when there is no such model.
     """
     text = str(ref)
-    if not text.startswith("models:/"):
+    if not text.startswith(REF_PREFIX):
         folder = Path(text).absolute()
         if not (folder / "model_index.json").is_file():
             raise StorageError(f"{text}: no model folder (it has no model_index.json)")
@@ -340,14 +339,14 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _parse_version(ref: str, registry: Registry) -> int:
-    name, separator, alias = ref.removeprefix("models:/").partition("@")
+    name, separator, alias = ref.removeprefix(REF_PREFIX).partition("@")
     if not separator:
         name, _, number = name.partition("/")
         alias = ""
     else:
         number = ""
     if name != MODEL_NAME or not (alias or number.isdigit()):
-        forms = f"models:/{MODEL_NAME}@ALIAS or models:/{MODEL_NAME}/NUMBER"
+        forms = f"{REF_PREFIX}{MODEL_NAME}@ALIAS or {REF_PREFIX}{MODEL_NAME}/NUMBER"
         raise StorageError(f"{ref}: not a model reference ({forms})")
     if number:
         return int(number)
@@ -372,7 +371,7 @@ def _version_folder(registry: Registry, found: "ModelVersion") -> Path:
         cached.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=cached.parent))
         try:
-            download_artifacts(f"models:/{MODEL_NAME}/{found.version}", dst_path=str(partial))
+            download_artifacts(version_ref(found.version), dst_path=str(partial))
             partial.rename(cached)
         except OSError:
             if not cached.is_dir():  # else another process was faster, and its copy is as good
@@ -384,7 +383,7 @@ def _version_folder(registry: Registry, found: "ModelVersion") -> Path:
 
 def _model_id(found: "ModelVersion") -> str:
     # The id is a field of the version too, but neither store fills it in.
-    return found.source.removeprefix("models:/")
+    return found.source.removeprefix(REF_PREFIX)
 
 
 def _model_artifact(version_root: Path) -> Path:
