@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow mutants lint format bench lock
+.PHONY: help env demo test test-slow gate mutants lint format bench lock
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: env ## the fast tests, real libraries and real media
 
 test-slow: env ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m "slow and not gpu"
+
+gate: env ## those of the slow tests without which nothing lands: doors and kills
+	@$(BIN)/python -m pytest -m "gate and not gpu"
 
 mutants: env ## 200 small faults put into the code, and which of them no fast test notices
 	@$(BIN)/python -m tests.mutants

@@ -46,8 +46,19 @@ echo "installing the pinned packages into $venv (once)"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 export VIRTUAL_ENV=$PWD/$venv UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-300}"
 case $venv in /*) VIRTUAL_ENV=$venv ;; esac
+# A terminal shows uv's bars; whoever reads a log learns now and then that it goes on.
+quiet=
+if [ ! -t 2 ]; then
+  quiet=--quiet
+  used_mb() { df -Pm "$venv" | awk 'NR == 2 { print $3 }'; }
+  before_mb=$(used_mb)
+  exec {idle}<> <(:) # nothing ever comes from it, so that reading it waits without a process of its own
+  (while ! read -rt 15 -u "$idle"; do echo "  still installing: $((SECONDS - started)) s, $(($(used_mb) - before_mb)) MB written"; done) &
+  reporter=$!
+  trap 'kill "$reporter" 2>/dev/null || true' EXIT
+fi
 # Compiled once here: each of the many processes of a run would spend ten seconds on it where none may write it.
-"$venv/bin/uv" pip sync --quiet --compile-bytecode --require-hashes requirements.lock
+"$venv/bin/uv" pip sync $quiet --compile-bytecode --require-hashes requirements.lock
 "$venv/bin/uv" pip install --quiet --offline --no-deps --no-build-isolation --editable .
 stamp >"$venv/vidrd.stamp"
 echo "environment ready in $((SECONDS - started)) s"

@@ -22,7 +22,7 @@ from storage.local.secret_files import secret
 from tests.served_deployments import ROOT, settings_for, vidrd_up
 from tests.server_routes import asgi_routes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.gate]
 EVIL = "http://evil.example"
 STRANGERS = {
     "without the secret": ({}, 401),

@@ -70,6 +70,7 @@ def _arguments(process: psutil.Process) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.gate
 @pytest.mark.parametrize("mode", ["token", "disabled"])
 def test_a_stranger_is_not_let_in(ray_session, mode):
     import ray
@@ -88,6 +89,7 @@ def test_a_stranger_is_not_let_in(ray_session, mode):
 
 
 @pytest.mark.slow
+@pytest.mark.gate
 def test_who_is_not_let_in_is_told_how_to_name_a_token(ray_session):
     import ray
 

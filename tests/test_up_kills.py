@@ -136,6 +136,7 @@ def scheduled(client: Any) -> dict[str, bool]:
 
 
 @pytest.mark.slow
+@pytest.mark.gate
 def test_whatever_is_killed_the_others_go_on_and_no_slot_is_stuck(up, tmp_path):
     up.start()
     (tmp_path / "prefect.yaml").write_text(
