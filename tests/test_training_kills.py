@@ -104,7 +104,10 @@ def check(arguments: dict[str, str], undisturbed, home: Path) -> None:
     assert all(torch.equal(state["ema"][name], weight) for name, weight in done.ema.weights.items())
 
 
-@pytest.mark.parametrize(("function", "n"), [pytest.param("_put", 3, marks=pytest.mark.gate), ("steps", 8), ("wait", 6), ("_log_metrics", 14)])
+@pytest.mark.parametrize(
+    ("function", "n"),
+    [pytest.param("_put", 3, marks=pytest.mark.gate), ("steps", 8), ("wait", 6), ("_log_metrics", 14)],
+)
 def test_a_kill_just_as_a_checkpoint_was_written(arguments, undisturbed, tmp_home, function, n):
     """While its digest is written, when it is and older ones are looked for, at the next one, and between figures."""
     assert run_until(n, function, **arguments) == -signal.SIGKILL
