@@ -41,6 +41,8 @@ def prepare() -> None:
     use_private_temp()
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    # Its index of fonts: a home that cannot be written to would be told of at every chart.
+    os.environ.setdefault("MPLCONFIGDIR", str(home() / "matplotlib"))
     if "PREFECT_HOME" not in os.environ:
         prefect_home = home() / "prefect"
         try:

@@ -27,7 +27,19 @@ COMMANDS = [
     ["up"],
     ["demo"],
 ]
-HEAVY = {"torch", "ray", "mlflow", "lance", "prefect", "av", "cv2", "diffusers", "pandas", "matplotlib"}
+HEAVY = {
+    "torch",
+    "ray",
+    "mlflow",
+    "lance",
+    "prefect",
+    "av",
+    "cv2",
+    "diffusers",
+    "pandas",
+    "matplotlib",
+    "rich",
+}
 
 
 def vidrd(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -20,8 +20,10 @@ from storage.dataset.writer import DatasetWriter, SourceGroup
 from storage.errors import StorageError
 from tasks.clips.video_io import encode_lossless_ish
 from tasks.errors import RequestError
+from tasks.pages.charts import stacked_histogram
 from tasks.pages.dataset_counts import SAMPLES, count_dataset, error_kind
-from tasks.pages.histogram import MAX_BINS, Histogram, stacked_histogram
+from tasks.pages.histogram import MAX_BINS, Histogram
+from tests.chart_shapes import assert_sound, hints
 from tests.dataset_rows import SHAPE, clip_row, commit, quarantine_row, source_row
 
 FILTER = {"clip_threshold": 0.25, "min_motion": None, "max_motion": 9.0, "duplicates": "perceptual"}
@@ -189,10 +191,10 @@ def test_histograms_count_every_number_in_its_bin(batches: list[list[float]]) ->
     assert len(bins) <= MAX_BINS
     assert bins == Counter(int(np.floor(value / histogram.bin_width)) for value in numbers)
     if numbers:
-        svg = str(stacked_histogram(histogram, "values", [0.25]))
-        assert "nan" not in svg and "inf" not in svg
-        drawn = re.findall(r"<title>([\d,]+) kept", svg)
-        assert sum(int(count.replace(",", "")) for count in drawn) == len(numbers)
+        chart = stacked_histogram(histogram, "a histogram", "values", [0.25])
+        assert_sound(chart)
+        drawn = [int(hint.split(" kept")[0].replace(",", "")) for hint in hints(chart)]
+        assert sum(drawn) == len(numbers)
 
 
 def test_errors_that_differ_in_names_and_numbers_only_are_one() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,6 +37,7 @@ from tasks.experiments.trade_off import failures, recommended
 from tasks.generation.settings import SamplingSettings
 from tasks.pages.ablation import write_ablation
 from tasks.pages.experiment_charts import draw_charts, write_charts
+from tests.chart_shapes import words
 from tests.i3d_files import i3d_checkpoint
 from tests.saved_settings import without_saved_settings
 from vidrd_model.metrics.intervals import Estimate
@@ -325,8 +325,7 @@ def test_names_of_curves_do_not_cover_one_another() -> None:
     ways = ("vidrd", "naive", "overlap", "freenoise")
     rows = [Row(way, clips, 4, {"peak_mib": 30.0 + 0.1 * clips}) for clips in (1, 4) for way in ways]
     chart = draw_charts(Result("length", "?", rows))["peak_mib"]
-    places = {label: float(y) for y, label in re.findall(r'y="([0-9.]+)"[^>]*>([a-z]+)</text>', chart)}
-    heights = sorted(places[way] for way in ways)
+    heights = sorted(words(chart)[way][1] for way in ways)
     assert all(below - above >= 12 for above, below in itertools.pairwise(heights))
 
 

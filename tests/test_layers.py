@@ -83,6 +83,18 @@ def test_the_ffmpeg_binary_has_one_user():
     assert users == {name: {path} for name, path in ONLY_IN.items()}
 
 
+def test_charts_and_pages_are_drawn_in_one_folder():
+    """What measures knows nothing of pages and loads no drawing library."""
+    knowing = {
+        path.relative_to(ROOT).parts[:2]
+        for package in MAY_IMPORT
+        for path in _sources(package)
+        if {"matplotlib", "jinja2"} & _imports(path)
+        or (package == "tasks" and "tasks.pages" in path.read_text(encoding="utf-8"))
+    }
+    assert knowing == {("tasks", "pages")}
+
+
 def test_errors_cost_no_import_of_a_library():
     """Every layer and command imports them, refusals that take a second among them."""
     program = (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from tasks.pages.report import duration
+from tasks.units import duration
 from vidrd_model.errors import VidrdError
 
 BOLD, FAINT, PLAIN = "\033[1m", "\033[2m", "\033[0m"

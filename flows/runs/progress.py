@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from flows.terminal import tell
 from storage.local.visible import visible
 from tasks import markdown
-from tasks.pages.report import duration
+from tasks.units import duration
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -1,109 +1,200 @@
-"""Charts as inline SVG; colours come from the page's CSS, so they follow its light and dark theme."""
+"""The charts of a run's report and of a dataset's: histograms, losses by step, and bars."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from markupsafe import Markup
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
-from tasks.pages.svg import line, short, svg, text, ticks
+from tasks.pages.histogram import Histogram
+from tasks.pages.svg import (
+    DASHES,
+    Chart,
+    Drawing,
+    drawing,
+    name_ticks,
+    padded,
+    short,
+    tick_room,
+    ticks,
+    x_axis,
+    y_axis,
+)
+from tasks.pages.theme import LIGHT
 
-WIDTH, PLOT_TOP, PLOT_LEFT, PLOT_RIGHT = 640, 14, 46, 12
+WIDTH = 640
+HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 372, 214
+BARS = 48
+HEADER, LABEL_RISE = 44, 26  # above a histogram: what is counted, and below that the thresholds
+REACH = 0.6  # a threshold that far beyond the values, in parts of their span, still widens the chart
 
 
 def score_histogram(
     right: Sequence[float], wrong: Sequence[float], threshold: float, num_bins: int = 36
-) -> Markup:
+) -> Chart:
     """Draws scores of right captions upwards, of wrong ones downwards; left of the threshold is rejected."""
-    scores = [*right, *wrong, threshold]
-    low, high = min(scores), max(scores)
-    pad = 0.03 * (high - low) or 0.01
-    low, high = low - pad, high + pad
-    counts_up, counts_down = _bins(right, low, high, num_bins), _bins(wrong, low, high, num_bins)
+    low, high = padded([*right, *wrong, threshold], 0.03)
+    edges = np.linspace(low, high, num_bins + 1)
+    counts_up, counts_down = np.histogram(right, edges)[0], np.histogram(wrong, edges)[0]
     # One scale for both: a bar of twice the captions is twice as long, whichever way it points.
-    up, down = max(1, *counts_up), max(1, *counts_down)
-    px_per_caption = 220 / (up + down)
-    middle = PLOT_TOP + 8 + up * px_per_caption
-    plot_bottom = middle + down * px_per_caption + 8
-    height = int(plot_bottom) + 38
-
-    def x_of(value: float) -> float:
-        return PLOT_LEFT + (value - low) / (high - low) * (WIDTH - PLOT_LEFT - PLOT_RIGHT)
-
-    bar_w = (WIDTH - PLOT_LEFT - PLOT_RIGHT) / num_bins
-    line_x = x_of(threshold)
-    parts = [
-        f'<rect class="rejected-zone" x="{PLOT_LEFT}" y="{PLOT_TOP}" '
-        f'width="{line_x - PLOT_LEFT:.1f}" height="{plot_bottom - PLOT_TOP:.1f}"/>'
-    ]
-    for counts, name in ((counts_up, "right"), (counts_down, "wrong")):
-        for i, count in enumerate(counts):
-            bar_h = count * px_per_caption
-            y = middle - bar_h if name == "right" else middle
-            if count:
-                parts.append(
-                    f'<rect class="bar-{name}" x="{PLOT_LEFT + i * bar_w + 0.5:.1f}" y="{y:.1f}" '
-                    f'width="{bar_w - 1:.1f}" height="{bar_h:.1f}"><title>{count} {name}</title></rect>'
-                )
-    parts.append(line(PLOT_LEFT, middle, WIDTH - PLOT_RIGHT, middle, "axis"))
-    for tick in ticks(low, high, 7):
-        parts.append(text(x_of(tick), plot_bottom + 15, short(tick), "tick", "middle"))
-    parts.append(text((PLOT_LEFT + WIDTH - PLOT_RIGHT) / 2, height - 5, "CLIP score", "tick", "middle"))
-    parts.append(line(line_x, PLOT_TOP - 6, line_x, plot_bottom, "threshold"))
-    # The label stays on the side where there is room for it.
-    anchor, shift = ("start", 6) if line_x < WIDTH * 0.7 else ("end", -6)
-    parts.append(text(line_x + shift, PLOT_TOP + 6, f"threshold {short(threshold)}", "label", anchor))
-    for count, y in ((up, PLOT_TOP + 8), (0, middle), (down, plot_bottom - 8)):
-        parts.append(text(PLOT_LEFT - 6, y + 4, str(count), "tick", "end"))
-    return svg(WIDTH, height, "Histogram of CLIP scores, right captions above, wrong captions below", parts)
+    up, down = max(1, int(counts_up.max())), max(1, int(counts_down.max()))
+    named = [-down, 0, up], [str(down), "0", str(up)]
+    label = "Histogram of CLIP scores, right captions above, wrong captions below"
+    with drawing(WIDTH, 330, label) as canvas:
+        axes = canvas.axes(tick_room(named[1]), 12, HEADER, 40)
+        x_axis(axes, low, high, 7, "CLIP score of caption and frames, cosine")
+        told = "captions: right ones upwards, wrong ones downwards"
+        y_axis(axes, (-1.06 * down, 1.06 * up), named, told, LABEL_RISE)
+        axes.axvspan(low, threshold, color=LIGHT["wrong"], alpha=0.08, linewidth=0)
+        _bars(canvas, axes, edges, counts_up, 1, "right")
+        _bars(canvas, axes, edges, counts_down, -1, "wrong")
+        axes.axhline(0, color=LIGHT["soft"], linewidth=1)
+        _threshold(canvas, axes, threshold, f"threshold {short(threshold)}", to_left=False)
+        return canvas.finish()
 
 
-def loss_chart(points: Sequence[tuple[int, float | None]]) -> Markup:
+def _bars(
+    canvas: Drawing, axes: Axes, edges: np.ndarray, counts: np.ndarray, direction: int, name: str
+) -> None:
+    for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
+        if count:
+            gap = 0.05 * (right - left)
+            bar = Rectangle((left + gap, 0), right - left - 2 * gap, direction * count, fc=LIGHT[name])
+            axes.add_patch(bar)
+            canvas.note(bar, f"bar-{name}", f"{count} {name}, {short(left)} to {short(right)}")
+
+
+def _threshold(canvas: Drawing, axes: Axes, value: float, words: str, to_left: bool) -> None:
+    """A dashed line with its value at its upper end, on the side where there is room for it."""
+    low, high = axes.get_xlim()
+    line = axes.axvline(value, 0, 1.08, clip_on=False, color=LIGHT["ink"], linewidth=1.4, linestyle=DASHES)
+    canvas.note(line, "threshold")
+    to_left = to_left or (value - low) / (high - low) > 0.72
+    axes.annotate(
+        words,
+        (value, 1),
+        (-4 if to_left else 4, 9),
+        axes.get_xaxis_transform(),
+        "offset points",
+        ha="right" if to_left else "left",
+        va="center",
+    )
+
+
+def stacked_histogram(
+    histogram: Histogram, label: str, axis: str, thresholds: Sequence[float], least: float | None = None
+) -> Chart:
+    """Draws the groups on top of each other, the first one lowest; `least` is a bound no value goes below.
+
+    `axis` is what was measured, with its unit.
+    """
+    low, high, near = _range_of(histogram, thresholds, least)
+    stacks = histogram.stacks(low, (high - low) / BARS, BARS)
+    tallest = max(sum(stack) for stack in stacks)
+    named = [0, tallest], ["0", _short_count(tallest)]
+    with drawing(HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT, label) as canvas:
+        axes = canvas.axes(tick_room(named[1]), 12, HEADER, 40)
+        x_axis(axes, low, high, 5, axis)
+        y_axis(axes, (0, tallest), named, "clips", LABEL_RISE)
+        for number, stack in enumerate(stacks):
+            _stack(canvas, axes, histogram, number, stack, tallest)
+        for number, value in enumerate(sorted(near)):
+            # The left one of two is written to its left.
+            share = (value - low) / (high - low)
+            _threshold(canvas, axes, value, short(value), number == 0 and len(near) > 1 and share > 0.25)
+        return canvas.finish()
+
+
+def _range_of(
+    histogram: Histogram, thresholds: Sequence[float], least: float | None
+) -> tuple[float, float, list[float]]:
+    """What the chart reaches from and to, and the thresholds that lie in it."""
+    # A single value has no span, however wide its bin is.
+    low, high = histogram.shown() if histogram.low < histogram.high else (histogram.low, histogram.low)
+    span = max(high - low, 0.1 * max(abs(low), abs(high)))
+    near = [value for value in thresholds if low - REACH * span <= value <= high + REACH * span]
+    low, high = min([low, *near]), max([high, *near])
+    # Where all values are zero there is no scale to take: a tenth on either side reads well.
+    pad = 0.04 * max(high - low, 0.02 * max(abs(low), abs(high))) or 0.1
+    # Where values may not be negative, a margin left of zero would say that they are.
+    low, high = low - pad if least is None else max(low - pad, min(least, low)), high + pad
+    return low, high, near
+
+
+def _stack(
+    canvas: Drawing, axes: Axes, histogram: Histogram, number: int, stack: Sequence[int], tallest: int
+) -> None:
+    low, high = axes.get_xlim()
+    width = (high - low) / BARS
+    left, below = low + number * width, 0.0
+    for group, count in zip(histogram.groups, stack, strict=True):
+        if count:
+            # A single clip among millions is still to be seen.
+            height = max(count, tallest / 120)
+            colour = LIGHT["right" if group == histogram.groups[0] else "wrong"]
+            bar = Rectangle((left + 0.05 * width, below), 0.9 * width, height, fc=colour)
+            axes.add_patch(bar)
+            canvas.note(bar, f"bar-{group}", f"{count:,} {group}, {short(left)} to {short(left + width)}")
+            below += height
+
+
+def loss_chart(points: Sequence[tuple[int, float | None]]) -> Chart:
     """Draws a loss by step: the steps as they are, faint, and their mean over a twentieth of the run.
 
     Steps without a finite loss are gaps in the faint curve, and marked below it.
     """
     known = [(step, loss) for step, loss in points if loss is not None and math.isfinite(loss)]
     if not known:
-        return svg(
-            WIDTH,
-            40,
-            "No step had a finite loss",
-            [text(0, 24, "no step had a finite loss", "label", "start")],
-        )
-    height, bottom = 230, 38
+        return _only_words("No step had a finite loss")
     smooth = _smoothed(known)
-    ordered = sorted(loss for _, loss in known)
-    low, high = ordered[0], max(ordered[int(0.99 * (len(ordered) - 1))], max(loss for _, loss in smooth))
+    low, high = _loss_range([loss for _, loss in known], max(loss for _, loss in smooth))
+    named = ticks(low, high, 6)
+    with drawing(WIDTH, 250, "Training loss by step") as canvas:
+        axes = canvas.axes(tick_room(named[1]), 12, 26, 40)
+        x_axis(axes, points[0][0], max(points[-1][0], points[0][0] + 1), 7, "step", whole=True)
+        y_axis(axes, (low, high), named, "loss")
+        _raw_curve(canvas, axes, points, high)
+        (curve,) = axes.plot(*zip(*smooth, strict=True), color=LIGHT["right"], linewidth=2.2)
+        canvas.note(curve, "curve-smooth")
+        for step in sorted({step for step, _ in points} - {step for step, _ in known}):
+            (dot,) = axes.plot(step, low, "o", color=LIGHT["wrong"], markersize=6)
+            canvas.note(dot, "not-finite", f"step {step}: not finite")
+        return canvas.finish()
+
+
+def _raw_curve(canvas: Drawing, axes: Axes, points: Sequence[tuple[int, float | None]], high: float) -> None:
+    """The losses as they are, with gaps; one that stands alone between two gaps is a dot."""
+    steps = np.array([step for step, _ in points], np.float64)
+    losses = np.array([math.nan if loss is None else loss for _, loss in points], np.float64)
+    losses[~np.isfinite(losses)] = math.nan
+    losses = np.minimum(losses, high)
+    (curve,) = axes.plot(steps, losses, color=LIGHT["right"], alpha=0.3, linewidth=1)
+    canvas.note(curve, "curve-raw")
+    gaps = np.isnan(np.concatenate([[math.nan], losses, [math.nan]]))
+    alone = ~gaps[1:-1] & gaps[:-2] & gaps[2:]
+    if alone.any():
+        (dots,) = axes.plot(steps[alone], losses[alone], "o", color=LIGHT["right"], alpha=0.3, markersize=3)
+        canvas.note(dots, "alone")
+
+
+def _loss_range(losses: Sequence[float], largest_mean: float) -> tuple[float, float]:
+    """The range of the axis, without the largest hundredth of the losses."""
+    ordered = sorted(losses)
+    low, high = ordered[0], max(ordered[int(0.99 * (len(ordered) - 1))], largest_mean)
     # The least floats have no twentieth part, which the margins and the ticks need.
     span = max((high - low) or abs(high) or 1.0, 1e-300)
-    low, high = max(0.0, low - 0.05 * span), high + 0.05 * span
-    first, last = points[0][0], max(points[-1][0], points[0][0] + 1)
+    return max(0.0, low - 0.05 * span), high + 0.05 * span
 
-    def place(step: float, loss: float) -> str:
-        x = PLOT_LEFT + (step - first) / (last - first) * (WIDTH - PLOT_LEFT - PLOT_RIGHT)
-        y = PLOT_TOP + (high - min(loss, high)) / (high - low) * (height - PLOT_TOP - bottom)
-        return f"{x:.1f},{y:.1f}"
 
-    parts = []
-    for tick in ticks(low, high, 5):
-        y = float(place(first, tick).split(",")[1])
-        parts.append(line(PLOT_LEFT, y, WIDTH - PLOT_RIGHT, y, "grid"))
-        parts.append(text(PLOT_LEFT - 6, y + 4, short(tick), "tick", "end"))
-    for tick in ticks(first, last, 7):
-        x = float(place(tick, low).split(",")[0])
-        parts.append(text(x, height - 22, short(tick), "tick", "middle"))
-    parts.append(text((PLOT_LEFT + WIDTH - PLOT_RIGHT) / 2, height - 5, "step", "tick", "middle"))
-    for series, name in ((points, "raw"), (smooth, "smooth")):
-        for stretch in _unbroken(series):
-            path = " ".join(place(step, loss) for step, loss in stretch)
-            parts.append(f'<polyline class="curve-{name}" points="{path}"/>')
-    for step in sorted({step for step, _ in points} - {step for step, _ in known}):
-        x, y = map(float, place(step, low).split(","))
-        mark = f"<title>step {step}: not finite</title>"
-        parts.append(f'<circle class="not-finite" cx="{x}" cy="{y}" r="3">{mark}</circle>')
-    return svg(WIDTH, height, "Training loss by step", parts)
+def _only_words(words: str) -> Chart:
+    with drawing(WIDTH, 40, words) as canvas:
+        axes = canvas.axes(0, 0, 0, 0)
+        axes.set_axis_off()
+        axes.text(0, 0.5, words, va="center")
+        return canvas.finish()
 
 
 def _smoothed(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -118,43 +209,33 @@ def _smoothed(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     return smooth
 
 
-def _unbroken(points: Sequence[tuple[int, float | None]]) -> Iterator[list[tuple[int, float]]]:
-    """The stretches of a curve between steps without a finite value."""
-    stretch: list[tuple[int, float]] = []
-    for step, value in points:
-        if value is not None and math.isfinite(value):
-            stretch.append((step, value))
-        elif stretch:
-            yield stretch
-            stretch = []
-    if stretch:
-        yield stretch
-
-
 def bar_chart(
-    rows: Sequence[tuple[str, float, str]], highlight: str | None = None, is_good: bool = True
-) -> Markup:
-    """Draws horizontal bars from (name, value, printed value).
+    rows: Sequence[tuple[str, float, str]], axis: str, highlight: str | None = None, is_good: bool = True
+) -> Chart:
+    """Draws horizontal bars from (name, value, printed value); `axis` is what they measure.
 
     The highlighted one has the accent colour, or that of what is wrong where it is not good.
     """
-    row_h, name_w, value_w = 28, 150, 96
+    names = [name for name, _, _ in rows]
     largest = max((value for _, value, _ in rows), default=0) or 1.0
-    parts = []
-    for i, (name, value, printed) in enumerate(rows):
-        y = PLOT_TOP / 2 + i * row_h
-        w = max(1.5, value / largest * (WIDTH - name_w - value_w))
-        kind = "bar-plain" if name != highlight else "bar-accent" if is_good else "bar-wrong"
-        parts.append(text(name_w - 10, y + 16, name, "name", "end"))
-        parts.append(f'<rect class="{kind}" x="{name_w}" y="{y + 4}" width="{w:.1f}" height="16" rx="1.5"/>')
-        parts.append(text(name_w + w + 8, y + 16, printed, "value", "start"))
-    return svg(
-        WIDTH, int(PLOT_TOP + len(rows) * row_h), "Bars: " + ", ".join(name for name, _, _ in rows), parts
-    )
+    with drawing(WIDTH, 28 * len(rows) + 40, f"{axis}, bars: {', '.join(names)}") as canvas:
+        axes = canvas.axes(150, 96, 4, 36)
+        x_axis(axes, 0, largest, 5, axis)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        name_ticks(axes.yaxis, range(len(rows)), names, "ink")
+        for place, (name, value, printed) in enumerate(rows):
+            kind, colour = "bar-plain", "plain"
+            if name == highlight:
+                kind, colour = ("bar-accent", "right") if is_good else ("bar-worse", "wrong")
+            (bar,) = axes.barh(place, max(value, largest / 250), 0.58, color=LIGHT[colour])
+            canvas.note(bar, kind)
+            axes.annotate(printed, (value, place), (8, 0), "data", "offset points", va="center")
+        return canvas.finish()
 
 
-def _bins(values: Sequence[float], low: float, high: float, num_bins: int) -> list[int]:
-    counts = [0] * num_bins
-    for value in values:
-        counts[min(num_bins - 1, int((value - low) / (high - low) * num_bins))] += 1
-    return counts
+def _short_count(number: int) -> str:
+    """A count in four characters or so."""
+    for unit, factor in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= 10 * factor:
+            return f"{number / factor:.0f}{unit}"
+    return f"{number:,}"

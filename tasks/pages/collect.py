@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.clips.from_source import clips_of
 from tasks.clips.settings import ClipSettings
 from tasks.clips.video_io import decode_bytes
@@ -17,9 +18,6 @@ from tasks.corpora.records import KINDS
 from tasks.pages.report import ReportMedia, SamplePair
 from tasks.pages.thumbnails import Thumbnail, file_data_uri, moving_thumbnail
 from tasks.pages.truth_check import CheckedClip
-
-if TYPE_CHECKING:
-    from storage.dataset.clip_dataset import ClipDataset
 
 THUMBS_PER_GROUP = 10
 SEED = 0

@@ -6,16 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.scan import BATCH_ROWS, batches, count_rows
 from tasks.pages.dataset_signals import MEASURES
 from tasks.pages.histogram import Histogram
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from storage.dataset.clip_dataset import ClipDataset
 
 LABELS = ("corpus", "kind", "licence", "split", "caption_origin", "scorer", "encoder")
 SAMPLES = 5  # of each corpus, each reason and the near-duplicates
@@ -95,8 +94,6 @@ def _clip_batches(dataset: ClipDataset, table: str, batch_rows: int) -> Iterator
 
 
 def _count_labels(batch: pa.Table, table: str, counts: DatasetCounts) -> None:
-    import pyarrow.compute as pc
-
     for row in _groups(batch, ["corpus", "kind"]):
         corpus = counts.corpus(row["corpus"], row["kind"])
         if table == "clips":
@@ -117,8 +114,6 @@ def _count_labels(batch: pa.Table, table: str, counts: DatasetCounts) -> None:
 
 def _pick_samples(batch: pa.Table, table: str, counts: DatasetCounts) -> None:
     """Keeps the clips with the smallest ids: ids are hashes, so these are a random few, the same every time."""
-    import pyarrow.compute as pc
-
     by, groups = ("corpus", counts.kept_samples) if table == "clips" else ("reason", counts.rejected_samples)
     for value in pc.unique(batch[by]).to_pylist():
         if value is not None:
@@ -131,8 +126,6 @@ def _pick_samples(batch: pa.Table, table: str, counts: DatasetCounts) -> None:
 
 def _smallest(samples: list[Sample], batch: pa.Table, table: str) -> list[Sample]:
     if batch.num_rows > SAMPLES:
-        import pyarrow.compute as pc
-
         batch = batch.take(pc.select_k_unstable(batch, SAMPLES, [("clip_id", "ascending")]))
     new = zip(batch["row"].to_pylist(), batch["clip_id"].to_pylist(), strict=True)
     samples = samples + [Sample(table, row, clip_id) for row, clip_id in new]

@@ -6,23 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from markupsafe import Markup
+from typing import Any
 
 from storage.dataset.builds import Build, builds_until, last_with
-from storage.dataset.clip_dataset import bytes_below
+from storage.dataset.clip_dataset import ClipDataset, bytes_below
 from storage.dataset.tables import table_path
 from tasks.captions.cut_captions import cut_lines
 from tasks.ingest.thresholds import thresholds_told
+from tasks.pages.charts import stacked_histogram
 from tasks.pages.dataset_counts import DatasetCounts, count_dataset
 from tasks.pages.dataset_samples import show_samples
 from tasks.pages.dataset_signals import MEASURES, Measure
-from tasks.pages.histogram import Histogram, stacked_histogram
+from tasks.pages.histogram import Histogram
 from tasks.pages.page import write_page
-
-if TYPE_CHECKING:
-    from storage.dataset.clip_dataset import ClipDataset
+from tasks.pages.svg import Chart
 
 SHOWN_BUILDS = 20
 SHOWN_ERRORS = 5  # per stage, the commonest
@@ -36,7 +33,7 @@ class MeasureChart:
     measure: Measure
     values: Histogram
     thresholds: Mapping[str, float]
-    chart: Markup | None
+    chart: Chart | None
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def _charts(counts: DatasetCounts, settings: Mapping[str, Any]) -> list[MeasureC
         chart = None
         if values.total:
             label = f"Histogram of {measure.name}, clips kept below, rejected on top of them"
-            chart = stacked_histogram(values, label, list(thresholds.values()), measure.least)
+            chart = stacked_histogram(values, label, measure.axis, list(thresholds.values()), measure.least)
         charts.append(MeasureChart(measure, values, thresholds, chart))
     return charts
 

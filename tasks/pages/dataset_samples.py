@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.scan import batches, rows_at
 from tasks.clips.video_io import decode_bytes
 from tasks.errors import ItemError
 from tasks.pages.dataset_counts import DatasetCounts, Sample
 from tasks.pages.thumbnails import Thumbnail, moving_thumbnail
-
-if TYPE_CHECKING:
-    from storage.dataset.clip_dataset import ClipDataset
 
 SHOWN_GROUPS = 24
 THUMB_PX = 112
@@ -58,9 +59,6 @@ def _pairs(dataset: ClipDataset, duplicates: Sequence[Sample]) -> list[tuple[Thu
 
 def _find(dataset: ClipDataset, clip_ids: set[str]) -> dict[str, Sample]:
     """Where the kept clips of these ids are."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     found: dict[str, Sample] = {}
     if clip_ids:
         wanted = pa.array(sorted(clip_ids), pa.string())

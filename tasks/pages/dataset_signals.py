@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+import pyarrow as pa
+import pyarrow.compute as pc
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A value per clip: its name, what it says, the columns it is read from and the filter's settings for it."""
+    """A value per clip: its name, what it says, the columns it is read from and the filter's settings for it.
+
+    `unit` is empty where the value has none.
+    """
 
     name: str
     about: str
@@ -23,6 +25,12 @@ class Measure:
     least: float | None = None
     videos_only: bool = False
     combine: Callable[..., np.ndarray] | None = None
+    unit: str = ""
+
+    @property
+    def axis(self) -> str:
+        """What stands along an axis of it."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
 
     def values(self, batch: pa.Table) -> np.ndarray:
         """float64 (rows,), NaN where there is none."""
@@ -38,12 +46,19 @@ class Measure:
 
 
 MEASURES = (
-    Measure("CLIP score", "cosine of frames and caption, mean", ("clip_score",), ("clip_threshold",)),
+    Measure(
+        "CLIP score",
+        "cosine of frames and caption, mean",
+        ("clip_score",),
+        ("clip_threshold",),
+        unit="cosine",
+    ),
     Measure(
         "CLIP score, worst frame",
         "cosine of the caption and the frame that fits it least",
         ("clip_score_min",),
         ("clip_min_threshold",),
+        unit="cosine",
     ),
     Measure(
         "motion",
@@ -52,6 +67,7 @@ MEASURES = (
         ("min_motion", "max_motion"),
         0.0,
         videos_only=True,
+        unit="grey levels",
     ),
     Measure(
         "jump",
@@ -60,6 +76,7 @@ MEASURES = (
         ("max_jump",),
         0.0,
         videos_only=True,
+        unit="over the median change",
     ),
     Measure(
         "frozen",
@@ -68,8 +85,16 @@ MEASURES = (
         ("max_frozen",),
         0.0,
         videos_only=True,
+        unit="share of steps",
     ),
-    Measure("brightness", "luma of the bright parts, 0 to 255", ("brightness",), ("min_brightness",), 0.0),
+    Measure(
+        "brightness",
+        "luma of the bright parts, 0 to 255",
+        ("brightness",),
+        ("min_brightness",),
+        0.0,
+        unit="luma, 0 to 255",
+    ),
     Measure("aesthetic", "score of the aesthetic head", ("aesthetic",), ("min_aesthetic",)),
     Measure(
         "source side",
@@ -78,6 +103,7 @@ MEASURES = (
         ("min_source_side_px",),
         0.0,
         combine=np.minimum,
+        unit="px",
     ),
     Measure(
         "source duration",
@@ -86,19 +112,16 @@ MEASURES = (
         ("min_source_duration_s",),
         0.0,
         videos_only=True,
+        unit="s",
     ),
 )
 
 
 def _floats(batch: pa.Table, column: str) -> np.ndarray:
-    import pyarrow as pa
-
     if column not in batch.column_names:
         return np.full(batch.num_rows, np.nan)
     return batch[column].cast(pa.float64()).to_numpy()
 
 
 def _is_image(batch: pa.Table) -> np.ndarray:
-    import pyarrow.compute as pc
-
     return pc.fill_null(pc.equal(batch["kind"], "images"), False).to_numpy()

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from markupsafe import Markup
-
-from tasks.pages.interval_charts import Mark, difference_chart, values_chart
+from tasks.pages.interval_charts import Kind, Mark, difference_chart, values_chart
 from tasks.pages.metric_names import title
 from tasks.pages.page import write_page
+from tasks.pages.svg import Chart
 
 Meaning = Literal["better", "worse", "unsure"]
 _ROLES = {
@@ -20,7 +19,7 @@ _ROLES = {
     "signature": "a failure that the method is prone to",
     "shown": "decides nothing",
 }
-_SIDES = {"champion": "before", "candidate": "after"}
+_SIDES: dict[str, Kind] = {"champion": "before", "candidate": "after"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class Comparison:
     passes: bool
     says: str
     meaning: Meaning | None
-    values: Markup
-    difference: Markup | None
+    values: Chart
+    difference: Chart | None
 
 
 def write_decision(decision: Mapping[str, Any], path: Path) -> Path:
@@ -77,7 +76,9 @@ def _comparison(item: Mapping[str, Any], decision: Mapping[str, Any]) -> Compari
     if difference is not None:
         verdict = meaning(difference, item["better"])
         mark = Mark("difference", difference["value"], difference["low"], difference["high"], verdict)
-        chart = difference_chart(f"{name}: candidate minus champion", mark)
+        chart = difference_chart(
+            f"{name}: candidate minus champion", f"{name}, candidate minus champion", mark
+        )
     return Comparison(
         item["name"],
         item["better"],
@@ -85,6 +86,6 @@ def _comparison(item: Mapping[str, Any], decision: Mapping[str, Any]) -> Compari
         item["passes"],
         item["says"],
         verdict,
-        values_chart(f"{name} of champion and candidate", marks),
+        values_chart(f"{name} of champion and candidate", name, marks),
         chart,
     )

@@ -1,20 +1,22 @@
-"""The figures of an experiment as SVG: values with intervals, a trade-off, curves over the length."""
+"""The charts of an experiment: values with their intervals, a trade-off, curves over the length."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from markupsafe import Markup
+from matplotlib.axes import Axes
 
 from tasks.experiments.results import Result, Row, value_of
-from tasks.pages.interval_charts import Mark, values_chart
-from tasks.pages.svg import line, short, svg, text, ticks
+from tasks.pages.interval_charts import Kind, Mark, values_chart
+from tasks.pages.metric_names import title
+from tasks.pages.svg import Chart, drawing, name_ticks, padded, tick_room, ticks, x_axis, y_axis
+from tasks.pages.theme import LIGHT
 from vidrd_model.metrics.intervals import Estimate
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 320, 56, 120, 16, 42
-LABEL_HEIGHT = 13.0
+WIDTH, HEIGHT, RIGHT, TOP, BOTTOM = 372, 260, 84, 28, 42
+LABEL_HEIGHT = 14.0
 CHARTED = (
     "fvd_end",
     "text_score_end",
@@ -27,25 +29,18 @@ CHARTED = (
     "repeated",
 )
 OVER_LENGTH = ("seconds_per_frame", "first_frames_s", "peak_mib", "text_score_end", "motion_end", "cycling")
-
-# A file of its own has no page around it that gives colours to the classes.
-_STYLE = """<style>
-text { font: 12px system-ui, sans-serif; fill: #333; } .grid { stroke: #e2dfd8; } .axis { stroke: #777; }
-.whisker { stroke: #8a97ad; stroke-width: 2.4; stroke-linecap: round; } .dot { fill: #8a97ad; }
-.dot.champion, .dot.series-0 { fill: #2f67b8; } .dot.series-1 { fill: #c9642c; } .dot.series-2 { fill: #147a68; }
-.dot.series-3 { fill: #8a4a9e; } polyline { fill: none; stroke-width: 2; } .series-0 { stroke: #2f67b8; }
-.series-1 { stroke: #c9642c; } .series-2 { stroke: #147a68; } .series-3 { stroke: #8a4a9e; }
-</style>"""
+SERIES = ("right", "wrong", "third", "fourth")
 
 
-def draw_charts(result: Result) -> dict[str, Markup]:
+def draw_charts(result: Result) -> dict[str, Chart]:
     """All charts of a result by name."""
     if any("peak_mib" in row.figures for row in result.rows):
         return {name: _curves(result, name) for name in OVER_LENGTH if name in result.columns}
     charts = {}
     for name in result.columns:
         if name in CHARTED or " on " in name:
-            charts[name.replace(" ", "-")] = values_chart(f"{result.name}: {name}", _marks(result.rows, name))
+            marks = _marks(result.rows, name)
+            charts[name.replace(" ", "-")] = values_chart(f"{result.name}: {name}", title(name), marks)
     if {"between_clips", "cycling"} <= set(result.columns):
         charts["trade-off"] = _scatter(result, "between_clips", "cycling")
     return charts
@@ -56,8 +51,7 @@ def write_charts(result: Result, folder: Path) -> dict[str, Path]:
     paths = {}
     for name, chart in draw_charts(result).items():
         paths[name] = folder / f"{result.name}-{name}.svg"
-        alone = str(chart).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-        paths[name].write_text(alone.replace(">", f">{_STYLE}", 1), encoding="utf-8")
+        paths[name].write_text(chart.file_text(), encoding="utf-8")
     return paths
 
 
@@ -66,81 +60,69 @@ def _marks(rows: Sequence[Row], name: str) -> list[Mark]:
     for row in rows:
         if (figure := row.figures.get(name)) is not None:
             low, high = (figure.low, figure.high) if isinstance(figure, Estimate) else (None, None)
-            css = "champion" if row.remark == "recommended" else "plain"
-            marks.append(Mark(row.label, value_of(figure), low, high, css, row.remark))
+            kind: Kind = "champion" if _is_best(row) else "plain"
+            marks.append(Mark(row.label, value_of(figure), low, high, kind, row.remark))
     return marks
 
 
-def _scatter(result: Result, x_name: str, y_name: str) -> Markup:
+def _is_best(row: Row) -> bool:
+    return row.remark == "recommended"
+
+
+def _scatter(result: Result, x_name: str, y_name: str) -> Chart:
     """A dot for each variant, the recommended ones named and in the accent colour."""
     rows = [row for row in result.rows if {x_name, y_name} <= row.figures.keys()]
-    points = [(value_of(row.figures[x_name]), value_of(row.figures[y_name])) for row in rows]
-    x_of, y_of, parts = _axes([x for x, _ in points], [y for _, y in points], x_name, y_name)
-    for row, (x, y) in zip(rows, points, strict=True):
-        best = row.remark == "recommended"
-        css = "dot champion" if best else "dot plain"
-        title = f"<title>{row.label}</title>"
-        parts.append(f'<circle class="{css}" cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="5">{title}</circle>')
-        if best:
-            parts.append(text(x_of(x) + 8, y_of(y) + 4, row.label, "label", "start"))
-    return svg(WIDTH, HEIGHT, f"{result.name}: {y_name} against {x_name}", parts)
+    xs, ys = ([value_of(row.figures[name]) for row in rows] for name in (x_name, y_name))
+    x_span, y_span = padded(xs, 0.06), padded(ys, 0.06)
+    named = ticks(*y_span, 6)
+    with drawing(WIDTH, HEIGHT, f"{result.name}: {title(y_name)} against {title(x_name)}") as canvas:
+        axes = canvas.axes(tick_room(named[1]), 14, TOP, BOTTOM)
+        x_axis(axes, *x_span, 6, title(x_name))
+        y_axis(axes, y_span, named, title(y_name))
+        for row, x, y in zip(rows, xs, ys, strict=True):
+            kind, colour = ("champion", "right") if _is_best(row) else ("plain", "plain")
+            (dot,) = axes.plot(x, y, "o", color=LIGHT[colour], markeredgecolor=LIGHT["paper"], markersize=10)
+            canvas.note(dot, f"dot {kind}", row.label)
+            if _is_best(row):
+                # On the side where there is room for it.
+                side, shift = ("left", 9) if x < sum(x_span) / 2 else ("right", -9)
+                axes.annotate(row.label, (x, y), (shift, 0), "data", "offset points", ha=side, va="center")
+        return canvas.finish()
 
 
-def _curves(result: Result, name: str) -> Markup:
-    """A figure against the length in clips, a curve for each method."""
+def _curves(result: Result, name: str) -> Chart:
+    """A metric against the length in clips, a curve for each method."""
     rows = [row for row in result.rows if name in row.figures]
-    values = [value_of(row.figures[name]) for row in rows]
-    x_of, y_of, parts = _axes([row.num_clips for row in rows], [0.0, *values], "clips", name)
-    ends: dict[str, tuple[float, float]] = {}
-    for series, label in enumerate(dict.fromkeys(row.label for row in rows)):
-        points = [
-            (x_of(row.num_clips), y_of(value))
-            for row, value in zip(rows, values, strict=True)
-            if row.label == label
-        ]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline class="series-{series}" points="{path}"/>')
-        parts += [f'<circle class="dot series-{series}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points]
-        ends[label] = points[-1]
-    for (label, (x, _)), y in zip(ends.items(), _apart([y for _, y in ends.values()]), strict=True):
-        parts.append(text(x + 8, y + 4, label, "label", "start"))
-    return svg(WIDTH, HEIGHT, f"{result.name}: {name} against the length", parts)
+    span = padded([0.0, *(value_of(row.figures[name]) for row in rows)], 0.06)
+    named = ticks(*span, 6)
+    lengths = sorted({row.num_clips for row in rows})
+    with drawing(WIDTH, HEIGHT, f"{result.name}: {title(name)} against the length") as canvas:
+        axes = canvas.axes(tick_room(named[1]), RIGHT, TOP, BOTTOM)
+        x_axis(axes, *padded(lengths, 0.06), 6, "length, clips")
+        name_ticks(axes.xaxis, lengths, [str(length) for length in lengths])
+        y_axis(axes, span, named, title(name))
+        ends = {}
+        for series, label in enumerate(dict.fromkeys(row.label for row in rows)):
+            mine = [(row.num_clips, value_of(row.figures[name])) for row in rows if row.label == label]
+            colour = LIGHT[SERIES[series % len(SERIES)]]
+            (curve,) = axes.plot(*zip(*mine, strict=True), "o-", color=colour, linewidth=2, markersize=6)
+            canvas.note(curve, f"series-{series}", label)
+            ends[label] = mine[-1]
+        _name_ends(axes, ends)
+        return canvas.finish()
+
+
+def _name_ends(axes: Axes, ends: dict[str, tuple[int, float]]) -> None:
+    """Writes the name of each curve beside its end, where no other name covers it."""
+    heights = [axes.transData.transform(end)[1] for end in ends.values()]
+    for (label, end), height, moved in zip(ends.items(), heights, _apart(heights), strict=True):
+        axes.annotate(label, end, (9, moved - height), "data", "offset points", va="center")
 
 
 def _apart(heights: Sequence[float]) -> list[float]:
-    """The heights of labels moved down as far as they would cover one another."""
+    """Heights of labels above the bottom, moved down as far as they would cover one another."""
     moved = list(heights)
-    order = sorted(range(len(heights)), key=lambda index: heights[index])
+    order = sorted(range(len(heights)), key=lambda index: -heights[index])
     for above, below in pairwise(order):
-        moved[below] = max(moved[below], moved[above] + LABEL_HEIGHT)
+        moved[below] = min(moved[below], moved[above] - LABEL_HEIGHT)
     return moved
-
-
-def _axes(
-    xs: Sequence[float], ys: Sequence[float], x_name: str, y_name: str
-) -> tuple[Callable[[float], float], Callable[[float], float], list[str]]:
-    (x_low, x_high), (y_low, y_high) = _span(xs), _span(ys)
-    bottom = HEIGHT - BOTTOM
-
-    def x_of(value: float) -> float:
-        return LEFT + (value - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
-
-    def y_of(value: float) -> float:
-        return TOP + (y_high - value) / (y_high - y_low) * (bottom - TOP)
-
-    parts = []
-    for tick in ticks(y_low, y_high, 5):
-        parts.append(line(LEFT, y_of(tick), WIDTH - RIGHT, y_of(tick), "grid"))
-        parts.append(text(LEFT - 6, y_of(tick) + 4, short(tick), "tick", "end"))
-    for tick in ticks(x_low, x_high, 6):
-        parts.append(text(x_of(tick), bottom + 16, short(tick), "tick", "middle"))
-    parts.append(line(LEFT, bottom, WIDTH - RIGHT, bottom, "axis"))
-    parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_name, "tick", "middle"))
-    parts.append(text(LEFT + 6, TOP + 4, y_name, "label", "start"))
-    return x_of, y_of, parts
-
-
-def _span(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.1
-    return low - pad, high + pad

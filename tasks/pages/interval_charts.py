@@ -1,32 +1,60 @@
-"""Charts of figures with their intervals: one figure over the versions, two versions beside each other, a difference.
+"""Charts of metrics with their intervals: one metric over the versions, several versions of it, a difference.
 
 All are as narrow as a phone, so that their text stays readable there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from markupsafe import Markup, escape
+from matplotlib.axes import Axes
 
-from tasks.pages.svg import line, short, svg, text, ticks
+from tasks.pages.svg import (
+    DASHES,
+    Chart,
+    Drawing,
+    drawing,
+    name_ticks,
+    padded,
+    short,
+    tick_room,
+    ticks,
+    x_axis,
+    y_axis,
+)
+from tasks.pages.theme import LIGHT
 
-WIDTH, LEFT, RIGHT = 372, 46, 14
-TREND_HEIGHT, TOP, BOTTOM = 210, 16, 36
+WIDTH, RIGHT = 372, 14
+TREND_HEIGHT = 230
+MARGIN = 0.08  # of the values' span, on either side
 LABELS = 8  # versions named below a trend, at most
-ROW, NAME_W = 34, 112
+ROW, NAME_W, AXIS_H = 36, 118, 38
+
+Kind = Literal["champion", "plain", "before", "after", "better", "worse", "unsure"]
+"""What a mark is, from which its colour follows; the name of its CSS class."""
+
+_COLOURS: dict[Kind, str] = {
+    "champion": "right",
+    "plain": "plain",
+    "before": "soft",
+    "after": "ink",
+    "better": "right",
+    "worse": "wrong",
+    "unsure": "plain",
+}
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A value with its interval (None: none was taken), what it is called, and the CSS class of its dot."""
+    """A value with its interval (None: none was taken), what it is called, and what kind of value it is."""
 
     label: str
     value: float
     low: float | None
     high: float | None
-    css: str
+    kind: Kind
     hint: str = ""
 
     @property
@@ -38,85 +66,65 @@ class Mark:
         )
 
 
-def trend_chart(label: str, marks: Sequence[Mark], level: float | None = None) -> Markup:
+def trend_chart(label: str, axis: str, marks: Sequence[Mark], level: float | None = None) -> Chart:
     """Draws marks from left to right, evenly spaced, with a dashed line at `level` (what the real clips give)."""
-    low, high = _range([end for mark in marks for end in mark.ends] + ([] if level is None else [level]))
-    plot_bottom = TREND_HEIGHT - BOTTOM
-    step = (WIDTH - LEFT - RIGHT) / len(marks)
-
-    def y_of(value: float) -> float:
-        return TOP + (high - value) / (high - low) * (plot_bottom - TOP)
-
-    parts = []
-    for tick in ticks(low, high, 4):
-        parts.append(line(LEFT, y_of(tick), WIDTH - RIGHT, y_of(tick), "grid"))
-        parts.append(text(LEFT - 6, y_of(tick) + 4, short(tick), "tick", "end"))
-    if level is not None:
-        parts.append(line(LEFT, y_of(level), WIDTH - RIGHT, y_of(level), "threshold"))
-    xs = [LEFT + (place + 0.5) * step for place in range(len(marks))]
-    path = " ".join(f"{x:.1f},{y_of(mark.value):.1f}" for x, mark in zip(xs, marks, strict=True))
-    parts.append(f'<polyline class="curve-raw" points="{path}"/>')
-    every = -(-len(marks) // LABELS)
-    for place, (x, mark) in enumerate(zip(xs, marks, strict=True)):
-        bottom, top = (y_of(end) for end in mark.ends)
-        parts.append(line(x, bottom, x, top, "whisker"))
-        parts.append(_dot(x, y_of(mark.value), mark))
+    ends = [end for mark in marks for end in mark.ends]
+    low, high = padded(ends if level is None else [*ends, level], MARGIN)
+    named = ticks(low, high, 5)
+    with drawing(WIDTH, TREND_HEIGHT, label) as canvas:
+        axes = canvas.axes(tick_room(named[1]), RIGHT, 26, 40)
+        y_axis(axes, (low, high), named, axis)
+        axes.set_xlim(-0.5, len(marks) - 0.5)
+        every = -(-len(marks) // LABELS)
         # From the right: the newest is always named.
-        if (len(marks) - 1 - place) % every == 0:
-            parts.append(text(x, plot_bottom + 17, mark.label, "tick", "middle"))
-    return svg(WIDTH, TREND_HEIGHT, label, parts)
+        shown = range(len(marks) - 1, -1, -every)
+        name_ticks(axes.xaxis, shown, [marks[place].label for place in shown])
+        axes.set_xlabel("version", labelpad=3)
+        if level is not None:
+            line = axes.axhline(level, color=LIGHT["ink"], linewidth=1.4, linestyle=DASHES)
+            canvas.note(line, "threshold")
+        axes.plot([mark.value for mark in marks], color=LIGHT["right"], alpha=0.3, linewidth=1)
+        for place, mark in enumerate(marks):
+            axes.plot([place, place], mark.ends, color=LIGHT["plain"], linewidth=2.4)
+            _dot(canvas, axes, place, mark.value, mark)
+        return canvas.finish()
 
 
-def values_chart(label: str, marks: Sequence[Mark]) -> Markup:
-    """Draws each mark on a row of its own, all on one scale, the value printed beside its name."""
-    low, high = _range([end for mark in marks for end in mark.ends])
-    height = ROW * len(marks) + 24
-    x_of = _x_scale(low, high, NAME_W)
-    parts = _x_axis(low, high, x_of, height)
-    for row, mark in enumerate(marks):
-        parts += _row(mark, x_of, ROW * row + 18)
-    return svg(WIDTH, height, label, parts)
+def values_chart(label: str, axis: str, marks: Sequence[Mark]) -> Chart:
+    """Draws each mark on a row of its own, all on one scale, the value printed below its name."""
+    return _rows_chart(label, axis, marks, padded([end for mark in marks for end in mark.ends], MARGIN))
 
 
-def difference_chart(label: str, mark: Mark) -> Markup:
+def difference_chart(label: str, axis: str, mark: Mark) -> Chart:
     """Draws one difference and its interval against zero."""
-    low, high = _range([*mark.ends, 0.0])
-    height = ROW + 24
-    x_of = _x_scale(low, high, NAME_W)
-    parts = _x_axis(low, high, x_of, height)
-    parts.append(line(x_of(0), 2, x_of(0), height - 20, "zero"))
-    return svg(WIDTH, height, label, parts + _row(mark, x_of, 18))
+    return _rows_chart(label, axis, [mark], padded([*mark.ends, 0.0], MARGIN), with_zero=True)
 
 
-def _row(mark: Mark, x_of: Callable[[float], float], y: float) -> list[str]:
-    left, right = (x_of(end) for end in mark.ends)
-    return [
-        text(0, y - 2, mark.label, "name", "start"),
-        text(0, y + 12, short(mark.value), "value", "start"),
-        line(left, y, right, y, f"whisker {mark.css}"),
-        _dot(x_of(mark.value), y, mark),
-    ]
+def _rows_chart(
+    label: str, axis: str, marks: Sequence[Mark], span: tuple[float, float], with_zero: bool = False
+) -> Chart:
+    with drawing(WIDTH, ROW * len(marks) + AXIS_H, label) as canvas:
+        axes = canvas.axes(NAME_W, RIGHT, 2, AXIS_H)
+        x_axis(axes, *span, 4, axis)
+        axes.set_ylim(len(marks) - 0.5, -0.5)
+        axes.set_yticks([])
+        if with_zero:
+            axes.axvline(0, color=LIGHT["ink"], linewidth=1.2)
+        for row, mark in enumerate(marks):
+            for words, shift, weight in ((mark.label, 7, "normal"), (short(mark.value), -8, "bold")):
+                axes.annotate(
+                    words, (0, row), (-NAME_W, shift), axes.get_yaxis_transform(), "offset points",
+                    va="center", weight=weight, annotation_clip=False,
+                )  # fmt: skip
+            (whisker,) = axes.plot(mark.ends, [row, row], color=LIGHT[_COLOURS[mark.kind]], linewidth=2.4)
+            canvas.note(whisker, f"whisker {mark.kind}")
+            _dot(canvas, axes, mark.value, row, mark)
+        return canvas.finish()
 
 
-def _dot(x: float, y: float, mark: Mark) -> str:
-    radius = 5 if "champion" in mark.css else 4
-    hint = f"<title>{escape(mark.hint)}</title>" if mark.hint else ""
-    return f'<circle class="dot {mark.css}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{hint}</circle>'
-
-
-def _x_scale(low: float, high: float, left: float) -> Callable[[float], float]:
-    return lambda value: left + (value - low) / (high - low) * (WIDTH - left - RIGHT)
-
-
-def _x_axis(low: float, high: float, x_of: Callable[[float], float], height: int) -> list[str]:
-    parts = [line(x_of(low), height - 20, x_of(high), height - 20, "axis")]
-    return parts + [
-        text(x_of(tick), height - 6, short(tick), "tick", "middle") for tick in ticks(low, high, 4)
-    ]
-
-
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    """The span of the values with a margin, never empty."""
-    low, high = min(values), max(values)
-    pad = 0.08 * (high - low) or 0.05 * abs(high) or 0.1
-    return low - pad, high + pad
+def _dot(canvas: Drawing, axes: Axes, x: float, y: float, mark: Mark) -> None:
+    size = 10 if mark.kind == "champion" else 8
+    (dot,) = axes.plot(
+        x, y, "o", color=LIGHT[_COLOURS[mark.kind]], markeredgecolor=LIGHT["paper"], markersize=size
+    )
+    canvas.note(dot, f"dot {mark.kind}", mark.hint)

@@ -20,6 +20,9 @@ _TITLES = {
     "is_i3d": "IS over I3D",
     "text_score": "text score",
     "text_contrast": "text contrast",
+    "seconds_per_frame": "seconds per frame",
+    "first_frames_s": "time to the first frames, s",
+    "peak_mib": "peak memory, MiB",
 }
 _BETTER: dict[str, Direction] = {
     "fvd": "lower",

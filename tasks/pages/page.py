@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from storage.local.visible import visible
 from tasks.errors import RequestError
+from tasks.pages.theme import DARK, LIGHT
+from tasks.units import duration, size
 
 _VERDICTS = {"promote": "Promoted", "refuse": "Not promoted", "cannot-judge": "Cannot be judged"}
 
@@ -18,8 +22,6 @@ def write_page(template: str, path: Path, **values: Any) -> Path:
 
     RequestError when it cannot be written.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     # StrictUndefined: a figure that is missing must break the page, not leave a blank in it.
     environment = Environment(
         loader=PackageLoader("tasks.pages"),
@@ -35,7 +37,7 @@ def write_page(template: str, path: Path, **values: Any) -> Path:
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["size"] = size
     environment.filters["verdict"] = lambda name: _VERDICTS.get(name, name)
-    page = environment.get_template(template).render(**values)
+    page = environment.get_template(template).render(light=LIGHT, dark=DARK, **values)
     # A name of its own: two flows may write the same page at once, and the last one to end counts.
     partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
@@ -51,26 +53,3 @@ def write_page(template: str, path: Path, **values: Any) -> Path:
 def _shown(value: Any) -> Any:
     """Text of others as it reads; numbers and the page's own parts as they are."""
     return visible(value, keep="\n") if isinstance(value, str) and not hasattr(value, "__html__") else value
-
-
-def duration(seconds: float) -> str:
-    """Returns seconds as a person says them: 8.2 s, 3 min 05 s, 7 h 02 min, 3 d 04 h."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if hours < 24:
-        return f"{hours} h {minutes:02d} min"
-    days, hours = divmod(round(seconds / 3600), 24)
-    return f"{days:,} d {hours:02d} h"
-
-
-def size(num_bytes: float) -> str:
-    """Returns bytes in three figures and a decimal unit: 512 B, 1.23 MB."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if num_bytes < 999.5:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:,.3g} PB" if num_bytes < 1000 else f"{num_bytes:,.0f} PB"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.pages.charts import bar_chart, loss_chart, score_histogram
-from tasks.pages.page import duration, write_page
+from tasks.pages.page import write_page
 from tasks.pages.thumbnails import Thumbnail
+from tasks.units import duration
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,13 @@ def _charts(summary: Mapping[str, Any], media: ReportMedia) -> dict[str, Any]:
         "held_out": {
             part: bar_chart(
                 [(name, loss, f"{loss:.4g}") for name, loss in losses.items()],
+                "held-out loss",
                 "candidate",
                 is_good=losses["candidate"] < losses["base"],
             )
             for part, losses in held_out.items()
         },
-        "seconds": bar_chart([(name, seconds, duration(seconds)) for name, seconds in stages.items()]),
+        "seconds": bar_chart(
+            [(name, seconds, duration(seconds)) for name, seconds in stages.items()], "seconds"
+        ),
     }

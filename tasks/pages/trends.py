@@ -6,12 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup
-
 from storage.registry.evaluations import EvaluationPoint, PromotionEvent
 from tasks.pages.interval_charts import Mark, trend_chart
 from tasks.pages.metric_names import REFERENCE, Direction, column_order, direction, title
 from tasks.pages.page import write_page
+from tasks.pages.svg import Chart
 
 _WORDS = {"promote": "proposed", "refuse": "not proposed", "cannot-judge": "cannot be judged"}
 
@@ -22,7 +21,7 @@ class Trend:
 
     name: str
     better: Direction | None
-    chart: Markup
+    chart: Chart
     newest: EvaluationPoint
     real: float | None
     num_points: int
@@ -91,7 +90,7 @@ def _trend(
         )
         for point in points
     ]
-    chart = trend_chart(f"{title(name)} by version, {points[0].setup}", marks, level)
+    chart = trend_chart(f"{title(name)} by version, {points[0].setup}", title(name), marks, level)
     return Trend(name, direction(name), chart, points[-1], level, len(points))
 
 

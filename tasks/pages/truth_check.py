@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from storage.dataset.clip_dataset import ClipDataset
-    from tasks.tiny.world.truth import Truth
+from storage.dataset.clip_dataset import ClipDataset
+from tasks.tiny.world.truth import Truth
 
 CLIP_COLUMNS = ("row", "clip_id", "source_id", "source_uri", "corpus", "kind", "start_s", "fps", "num_frames")
 SHOWN_COLUMNS = (*CLIP_COLUMNS, "caption", "clip_score")

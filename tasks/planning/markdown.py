@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tasks import markdown
-from tasks.pages.page import duration, size
+from tasks.units import duration, size
 
 HOUR_S = 3600
 _CORPUS_HEAD = (
