@@ -1,7 +1,10 @@
 """Words of others stay words: in Markdown's cells and paragraphs, in code spans, on pages, in the terminal."""
 
 import ast
+import io
 import json
+import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from hypothesis import settings as checks
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from flows.terminal import tell
+from flows.terminal import FAINT, PLAIN, STRONG, tell, tell_styled
 from storage.errors import StorageError
 from storage.local.visible import visible
 from tasks import markdown
@@ -146,6 +149,28 @@ def test_the_terminal_obeys_nothing(text: str, capsys: pytest.CaptureFixture[str
     assert not any((ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 or c == "\u202e" for c in shown)
 
 
+class _Terminal(io.StringIO):
+    """A stream that says of itself that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+MARKUP = ["[bold]x[/bold] [link=http://127.0.0.1:9/]y[/] :warning:", "[/]", "x" * 300]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, *MARKUP])
+def test_a_styled_line_is_its_words(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for stream in (io.StringIO(), _Terminal()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        tell_styled([("[stage] ", STRONG), (text, PLAIN), ("  left", FAINT)])
+        shown = stream.getvalue()
+        assert ("\x1b[1m[stage]" in shown) == stream.isatty()
+        assert re.sub(r"\x1b\[\d+m", "", shown) == f"[stage] {visible(text)}  left\n"
+
+
 def test_errors_are_one_printable_line() -> None:
     name = "a\x1b[2J\n\u202ename.png"
     for error in (RequestError(name), StorageError(name), ItemError(name, stage="read")):
@@ -153,12 +178,12 @@ def test_errors_are_one_printable_line() -> None:
 
 
 def test_commands_print_through_the_one_writer() -> None:
-    """`flows.terminal.tell` makes words visible; what else prints has none of others: paths, fixed lines, colours."""
+    """`flows.terminal` makes words visible; what else prints has none of others: paths, fixed lines, processes."""
     flows = Path(__file__).resolve().parents[1] / "flows"
-    allowed = {"terminal.py", "cli.py", "stages.py"}
+    allowed = {"terminal.py", "cli/app.py", "up/supervisor.py", "up/guard.py", "up/stuck_runs.py"}
     printing = {
-        path.name
-        for path in flows.glob("*.py")
+        path.relative_to(flows).as_posix()
+        for path in flows.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and ast.unparse(node.func) in ("print", "typer.echo", "sys.stderr.write")

@@ -1,17 +1,17 @@
-"""Stages of a long job as a person at the terminal sees them: which of how many, how long, what came out."""
+"""Shows the stages of a long job to a person at the terminal: which of how many, how long, what came out."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
+import psutil
+
+from flows.terminal import FAINT, PLAIN, STRONG, tell_styled
 from tasks.units import duration
 from vidrd_model.errors import VidrdError
-
-BOLD, FAINT, PLAIN = "\033[1m", "\033[2m", "\033[0m"
 
 
 class StageFailed(VidrdError):
@@ -32,7 +32,7 @@ class StageLog:
     def stage(self, name: str, about: str) -> Iterator[list[str]]:
         """Gives a list for the lines that say what came out; what goes wrong becomes StageFailed."""
         number = len(self.seconds) + 1
-        self.say(f"{BOLD}[{number}/{self.total}] {name}{PLAIN}  {about}")
+        self._print((f"[{number}/{self.total}] {name}", STRONG), (f"  {about}", PLAIN))
         before_s, outcome = time.monotonic(), list[str]()
         if self._memory is not None:
             self._memory.take_peak()
@@ -49,7 +49,7 @@ class StageLog:
         if self._memory is not None:
             self.peak_bytes[name] = self._memory.take_peak()
             held = f", at most {self.peak_bytes[name] / 1e9:.2f} GB"
-        self.say(f"      {FAINT}{took}{held}, {so_far} since the start{PLAIN}")
+        self._print((f"      {took}{held}, {so_far} since the start", FAINT))
 
     @property
     def elapsed_s(self) -> float:
@@ -57,11 +57,11 @@ class StageLog:
         return time.monotonic() - self._started_s
 
     def say(self, line: str) -> None:
-        """Prints a line; the colours only where a terminal shows them."""
-        if not sys.stdout.isatty():
-            for code in (BOLD, FAINT, PLAIN):
-                line = line.replace(code, "")
-        print(line, flush=True)
+        """Prints a line to standard output."""
+        self._print((line, PLAIN))
+
+    def _print(self, *parts: tuple[str, str]) -> None:
+        tell_styled(parts, error=False)
 
 
 class MemoryWatch:
@@ -99,8 +99,6 @@ class MemoryWatch:
 
 def memory_of_family() -> int:
     """Returns the bytes that this process and its children hold, shared pages counted once where known."""
-    import psutil
-
     this = psutil.Process()
     total = 0
     for process in [this, *this.children(recursive=True)]:

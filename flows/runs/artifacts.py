@@ -4,11 +4,14 @@ A command runs without Prefect where no server is set up to record it, so these 
 only where a run has brought it.
 """
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flows.terminal import tell
 from storage.local.visible import visible
+from tasks import markdown
 
 
 def is_recorded() -> bool:
@@ -42,3 +45,33 @@ def show_table(rows: Sequence[Mapping[str, Any]], key: str, description: str) ->
         from prefect.artifacts import create_table_artifact
 
         create_table_artifact([dict(row) for row in rows], key=key, description=description)
+
+
+class ProgressArtifact:
+    """The progress of one stage, as a bar on the run's page."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._id: Any = None
+        if is_recorded():
+            from prefect.artifacts import create_progress_artifact
+
+            key = re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")
+            self._id = create_progress_artifact(
+                progress=0.0, key=f"progress-{key}", description=markdown.text(stage)
+            )
+
+    def update(self, percent: float, words: str) -> None:
+        """Moves the bar, until the server that shows it is away."""
+        if self._id is None:
+            return
+        import httpx
+        from prefect.artifacts import update_progress_artifact
+        from prefect.exceptions import PrefectException
+
+        try:
+            update_progress_artifact(self._id, progress=percent, description=markdown.text(words))
+        except (httpx.HTTPError, PrefectException) as error:
+            # Hours of work do not end because of it.
+            self._id = None
+            tell(f"[{self._stage}] progress is no longer shown in Prefect: {error}")

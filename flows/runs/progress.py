@@ -1,18 +1,12 @@
-"""Progress of long work: lines in the terminal and, inside a Prefect run, a progress artifact."""
+"""Shows the progress of long work: lines in the terminal and, inside a Prefect run, its log and an artifact."""
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
 
-from flows.terminal import tell
-from storage.local.visible import visible
-from tasks import markdown
+from flows.runs.artifacts import ProgressArtifact, log_line
+from flows.terminal import FAINT, PLAIN, STRONG, tell_styled
 from tasks.units import duration
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 MIN_INTERVAL_S = 2.0
 LOG_INTERVAL_S = 30.0
@@ -30,16 +24,15 @@ class StageProgress:
         self._shown_s = self._logged_s = float("-inf")
         self._first: tuple[float, int] | None = None
         self._said = self._left = ""
-        self._pending: str | None = None
         self._percent = 0.0
-        self._artifact_id = self._create_artifact()
+        self._artifact = ProgressArtifact(name)
 
     def __call__(self, done: int, total: int | None, note: str = "") -> None:
         """`total` is None while it is unknown; `note` is a few words on what is going on."""
         of = f"/{total}" if total else ""
         share = f" {100 * done // total:3d} %" if total else ""
         self._percent = 100.0 * min(done, total) / total if total else self._percent
-        self._pending = self._said = f"{done}{of}{share}{'  ' + note if note else ''}"
+        self._said = f"{done}{of}{share}{'  ' + note if note else ''}"
         self._left = self._time_left(done, total)
         if time.monotonic() - self._shown_s >= MIN_INTERVAL_S:
             self._show()
@@ -50,19 +43,18 @@ class StageProgress:
             self._percent = 100.0
         took = f"{time.monotonic() - self._started_s:.1f} s"
         last = f"{self._said}  " if self._said else ""
-        self._pending = f"{last}{'failed after' if failed else 'done in'} {took}"
+        self._said = f"{last}{'failed after' if failed else 'done in'} {took}"
         self._left, self._logged_s = "", float("-inf")
         self._show()
 
     def _show(self) -> None:
         self._shown_s = time.monotonic()
-        line = f"{self._pending}{'  ' + self._left if self._left else ''}"
-        tell(f"[{self.name}] {line}")
-        self._update_artifact(line)
+        left = f"  {self._left}" if self._left else ""
+        tell_styled(((f"[{self.name}] ", STRONG), (self._said, PLAIN), (left, FAINT)))
+        self._artifact.update(self._percent, f"{self._said}{left}")
         if self._shown_s - self._logged_s >= LOG_INTERVAL_S:
             self._logged_s = self._shown_s
-            self._log(f"[{self.name}] {line}")
-        self._pending = None
+            log_line(f"[{self.name}] {self._said}{left}")
 
     def _time_left(self, done: int, total: int | None) -> str:
         """How long the rest takes at the pace since the first call: work that goes on starts in its middle."""
@@ -74,43 +66,6 @@ class StageProgress:
             return ""
         left_s = (now_s - since_s) / (done - before) * (total - done)
         return f"about {duration(left_s)} left"
-
-    def _log(self, line: str) -> None:
-        if self._artifact_id is not None:  # inside a run
-            from prefect import get_run_logger
-
-            get_run_logger().info(visible(line))
-
-    def _create_artifact(self) -> "UUID | None":
-        from prefect.context import get_run_context
-        from prefect.exceptions import MissingContextError
-
-        try:
-            get_run_context()
-        except MissingContextError:
-            return None
-        from prefect.artifacts import create_progress_artifact
-
-        key = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
-        created = create_progress_artifact(
-            progress=0.0, key=f"progress-{key}", description=markdown.text(self.name)
-        )
-        return cast("UUID", created)  # outside an event loop it is no coroutine
-
-    def _update_artifact(self, description: str) -> None:
-        if self._artifact_id is None:
-            return
-        import httpx
-        from prefect.artifacts import update_progress_artifact
-        from prefect.exceptions import PrefectException
-
-        try:
-            words = markdown.text(description)
-            update_progress_artifact(self._artifact_id, progress=self._percent, description=words)
-        except (httpx.HTTPError, PrefectException) as error:
-            # Hours of work do not end because the server that shows them is away.
-            self._artifact_id = None
-            tell(f"[{self.name}] progress is no longer shown in Prefect: {error}")
 
 
 @contextmanager
