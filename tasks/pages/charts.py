@@ -117,8 +117,8 @@ def _range_of(
     span = max(high - low, 0.1 * max(abs(low), abs(high)))
     near = [value for value in thresholds if low - REACH * span <= value <= high + REACH * span]
     low, high = min([low, *near]), max([high, *near])
-    # Where all values are zero there is no scale to take: a tenth on either side reads well.
-    pad = 0.04 * max(high - low, 0.02 * max(abs(low), abs(high))) or 0.1
+    # A tenth on either side of a single value reads well.
+    pad = 0.04 * (high - low) or 0.1 * abs(high) or 0.1
     # Where values may not be negative, a margin left of zero would say that they are.
     low, high = low - pad if least is None else max(low - pad, min(least, low)), high + pad
     return low, high, near
