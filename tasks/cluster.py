@@ -18,14 +18,6 @@ from tasks.guard import guard_children
 
 _PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
-# Read by Ray when it starts. The first two keep it from calling home and from a warning about hidden GPUs;
-# the third lets `_node_ip_address` decide the address that everything binds, which it alone does not.
-_QUIET_LOOPBACK_ENV = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-}
-
 _STARTS = 3
 _ANSWER_S = 5.0
 _TEMP_DIR_BYTES = 107 - len("/ray/session_2026-11-28_20-43-37_123456_1234567/sockets/plasma_store")
@@ -38,8 +30,6 @@ def ensure_ray(num_cpus: int | None = None) -> None:
     `num_cpus` is the number of CPU slots of a local session (default: the machine's cores); it is ignored
     when `$RAY_ADDRESS` names a cluster, which has sizes of its own.
     """
-    for name, value in _QUIET_LOOPBACK_ENV.items():
-        os.environ.setdefault(name, value)
     check_cluster()
     import ray
 

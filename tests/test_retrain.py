@@ -24,7 +24,9 @@ from tasks.training.model_card import CARD_FILE
 from tasks.training.progress import SkippedStep
 from tasks.training.record import TrainingRecord, config_digest
 from tasks.training.result import TrainingResult
+from tasks.training.run import TrainingJob
 from tasks.training.settings import TemporalSettings
+from tasks.training.train import train_part
 from tests.saved_settings import without_saved_settings
 from tests.training_dataset import write_training_dataset
 from vidrd_model import VidRDPipeline
@@ -301,22 +303,14 @@ def test_requests_that_cannot_work_are_refused_in_one_line(tmp_home, tiny_profil
 @pytest.mark.slow
 def test_fresh_temporal_layers_learn(tmp_path, tiny_profile, ray_session):
     """From the image model with fresh temporal layers, 60 steps lower the held-out loss clearly."""
-    from tasks.training.train import train_temporal
-
     pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
     pipe.unet.reset_temporal_layers(0)
     pipe.save_pretrained(tmp_path / "image-model")
     dataset = write_training_dataset(tmp_path / "d", Path(tiny_profile.model), train=96, val=32)
     settings = TemporalSettings(steps=60, lr=5e-4, warmup_steps=10, ema_decay=0.95, heldout_samples=64)
     reports: list[int] = []
-    result = train_temporal(
-        str(dataset),
-        tmp_path / "image-model",
-        tmp_path / "out",
-        settings,
-        tiny_profile.sampling,
-        on_progress=lambda done, *_: reports.append(done),
-    )
+    job = TrainingJob(str(dataset), str(tmp_path / "image-model"), settings, tiny_profile.sampling)
+    result = train_part(job, tmp_path / "out", on_progress=lambda done, *_: reports.append(done))
     heldout = {whose: figures["loss"] for whose, figures in result.heldout.items()}
     assert heldout["base"] == pytest.approx(heldout["fresh"], 1e-5)  # the base has fresh layers here
     assert heldout["candidate"] < 0.97 * heldout["fresh"], heldout

@@ -10,15 +10,16 @@ import torch
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.clips.video_io import decode_bytes
 from tasks.training.base_model import load_base_vae
-from tasks.training.decoder import train_decoder
+from tasks.training.run import TrainingJob
 from tasks.training.splits import split_clips
+from tasks.training.train import train_part
 from tests.training_dataset import write_training_dataset
 from vidrd_model import TemporalVAE
 from vidrd_model.metrics import edge_sharpness, flicker, psnr_db
 
 
 @dataclass(frozen=True)
-class Judged:
+class Fidelity:
     """Means over held-out clips, of frames in grey levels."""
 
     flicker: float
@@ -26,16 +27,16 @@ class Judged:
     sharpness: float
 
     @classmethod
-    def of(cls, decoded_bnhwc: np.ndarray, true_bnhwc: np.ndarray) -> "Judged":
+    def of(cls, decoded_bnhwc: np.ndarray, true_bnhwc: np.ndarray) -> "Fidelity":
         pairs = list(zip(decoded_bnhwc, true_bnhwc, strict=True))
         return cls(
             *(
-                float(np.mean([judge(*pair) for pair in pairs]))
-                for judge in (flicker, psnr_db, edge_sharpness)
+                float(np.mean([figure(*pair) for pair in pairs]))
+                for figure in (flicker, psnr_db, edge_sharpness)
             )
         )
 
-    def is_no_worse_than(self, other: "Judged") -> bool:
+    def is_no_worse_than(self, other: "Fidelity") -> bool:
         return self.psnr_db >= other.psnr_db and self.sharpness >= 0.99 * other.sharpness
 
 
@@ -65,15 +66,18 @@ def test_a_fine_tune_lowers_flicker_and_blur_does_not_win(tiny_profile, tmp_path
     longer = {"steps": 120, "lr": 1.5e-3, "warmup_steps": 5}
     changes = longer | {"num_workers": 1, "threads": 1, "heldout_samples": 4}
     settings = tiny_profile.decoder.model_copy(update=changes)
-    result = train_decoder(str(folder), tiny_profile.model, tmp_path / "w", settings)
+    result = train_part(TrainingJob(str(folder), tiny_profile.model, settings), tmp_path / "w")
 
     before_vae, after_vae = load_base_vae(tiny_profile.model), load_base_vae(result.folder)
     before_frames = decoded_frames(before_vae, latents_bnchw)
-    before, after = Judged.of(before_frames, true), Judged.of(decoded_frames(after_vae, latents_bnchw), true)
+    before, after = (
+        Fidelity.of(before_frames, true),
+        Fidelity.of(decoded_frames(after_vae, latents_bnchw), true),
+    )
     assert after.flicker < 0.97 * before.flicker, (before, after)
     assert after.is_no_worse_than(before), (before, after)
     with torch.no_grad():
         single = [vae.decode(latents_bnchw[0]).sample for vae in (before_vae, after_vae)]
     assert torch.equal(*single)
     # A mean over neighbouring frames, the cheap way to less flicker, does not pass.
-    assert not Judged.of(blurred_over_time(before_frames), true).is_no_worse_than(before)
+    assert not Fidelity.of(blurred_over_time(before_frames), true).is_no_worse_than(before)

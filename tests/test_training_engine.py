@@ -11,11 +11,12 @@ import torch
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 from tasks.training.checkpoints import CheckpointStore
-from tasks.training.decoder_part import DecoderTrainee
+from tasks.training.decoder_part import DecoderPart
 from tasks.training.devices import Group
 from tasks.training.engine import Training
 from tasks.training.settings import DecoderSettings, TemporalSettings
-from tasks.training.temporal_part import TemporalTrainee
+from tasks.training.snapshot import snapshot
+from tasks.training.temporal_part import TemporalPart
 from tests.training_dataset import write_training_dataset
 from vidrd_model import VidRDPipeline
 
@@ -52,7 +53,7 @@ def settings(**changes) -> TemporalSettings:
 
 def training(dataset: Path, model: Path, **changes) -> Training:
     chosen = settings(**changes)
-    return Training(TemporalTrainee(str(dataset), str(model), chosen, SAMPLING), chosen, Group())
+    return Training(TemporalPart(str(dataset), str(model), chosen, SAMPLING), chosen, Group())
 
 
 def run(dataset: Path, model: Path, store: Path, told: Told | None = None, **changes) -> Training:
@@ -121,8 +122,8 @@ def test_frozen_weights_stay_bit_for_bit_and_the_average_follows_the_trained(
     training_clips, small_model, undisturbed
 ):
     before = training(training_clips, small_model)
-    for name, parameter in before.trainee.model.named_parameters():
-        after = dict(undisturbed.trainee.model.named_parameters())[name]
+    for name, parameter in before.part.model.named_parameters():
+        after = dict(undisturbed.part.model.named_parameters())[name]
         assert torch.equal(parameter, after) is (name not in undisturbed.trained), name
     moved = {name: (p - before.trained[name]).norm() for name, p in undisturbed.trained.items()}
     behind = {name: (p - undisturbed.ema.weights[name]).norm() for name, p in undisturbed.trained.items()}
@@ -240,11 +241,11 @@ def test_a_model_that_is_broken_already_is_not_trained(training_clips, small_mod
 
 def test_the_figures_after_a_skipped_step_are_of_one_batch(training_clips, tiny_profile):
     chosen = DecoderSettings(steps=4, batch_size=2, num_workers=1, threads=1, heldout_samples=1)
-    going = Training(DecoderTrainee(str(training_clips), tiny_profile.model, chosen), chosen, Group())
+    going = Training(DecoderPart(str(training_clips), tiny_profile.model, chosen), chosen, Group())
     (good,) = next(iter(going.steps(0)))
     bad = replace(good, latents_bcnhw=torch.full_like(good.latents_bcnhw, torch.nan))
     for batch in (bad, good, good):
-        going.step(going.trainee.model, [batch])
+        going.step(going.part.model, [batch])
     progress = going.progress
     assert [step["step"] for step in progress.skipped] == [0]
     for step in (1, 2):
@@ -259,14 +260,12 @@ def test_stored_text_states_are_asked_for_where_there_are_none(training_clips, s
 
 
 def test_the_state_in_a_checkpoint_does_not_change_while_it_is_written(training_clips, small_model, tmp_path):
-    from tasks.training.snapshot import snapshot
-
     going = training(training_clips, small_model)
     batches = iter(going.steps(0))
-    going.step(going.trainee.model, next(batches))
-    taken = snapshot(going.trained, going.ema, going.optimizer, going.trainee, going.group)
+    going.step(going.part.model, next(batches))
+    taken = snapshot(going.trained, going.ema, going.optimizer, going.part.state(), going.group)
     before = copy.deepcopy(taken)
-    going.step(going.trainee.model, next(batches))
+    going.step(going.part.model, next(batches))
     for name, weight in before["trained"].items():
         assert torch.equal(weight, taken["trained"][name])
     for number, state in before["optimizer"]["state"].items():

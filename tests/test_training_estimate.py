@@ -8,34 +8,38 @@ from typer.testing import CliRunner
 from flows.cli.app import app
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
-from tasks.training.estimate import measure_fit
+from tasks.training.estimate import estimate_training
+from tasks.training.run import TrainingJob
 from tasks.training.settings import TemporalSettings
-from tasks.training.train import temporal_config
 from vidrd_model import VidRDPipeline
 
 
-def config(dataset: Path, model: Path, **changes) -> dict:
+def job(dataset: Path, model: Path, **changes) -> TrainingJob:
     fixed = {"steps": 100, "batch_size": 8, "num_workers": 2, "threads": 1, "heldout_samples": 4}
-    return temporal_config(str(dataset), model, TemporalSettings(**(fixed | changes)), SamplingSettings())
+    return TrainingJob(str(dataset), str(model), TemporalSettings(**(fixed | changes)), SamplingSettings())
 
 
 def test_a_plan_counts_what_a_training_holds(training_clips, small_model, ray_session):
-    fit = measure_fit(config(training_clips, small_model))
+    estimate = estimate_training(job(training_clips, small_model))
     pipe = VidRDPipeline.from_pretrained(small_model)
     trained = sum(p.numel() for name, p in pipe.unet.named_parameters() if "temp_" in name)
     both = sum(p.numel() for part in (pipe.unet, pipe.text_encoder) for p in part.parameters())
-    assert (fit.trained_parameters, fit.frozen_parameters) == (trained, both - trained)
-    assert (fit.weights_bytes, fit.gradients_bytes, fit.average_bytes) == (4 * both, 4 * trained, 4 * trained)
-    assert fit.optimizer_bytes == pytest.approx(8 * trained, rel=0.01)
-    assert 10e6 < fit.activations_bytes < 2e9 < fit.capacity_bytes  # type: ignore[operator]
-    assert fit.train_clips == 13 and fit.steps_per_epoch == pytest.approx(13 / 8)
-    assert fit.seconds == pytest.approx(100 * fit.seconds_per_step)  # type: ignore[operator]
-    assert fit.problem is None
+    assert (estimate.trained_parameters, estimate.frozen_parameters) == (trained, both - trained)
+    assert (estimate.weights_bytes, estimate.gradients_bytes, estimate.average_bytes) == (
+        4 * both,
+        4 * trained,
+        4 * trained,
+    )
+    assert estimate.optimizer_bytes == pytest.approx(8 * trained, rel=0.01)
+    assert 10e6 < estimate.activations_bytes < 2e9 < estimate.capacity_bytes  # type: ignore[operator]
+    assert estimate.train_clips == 13 and estimate.steps_per_epoch == pytest.approx(13 / 8)
+    assert estimate.seconds == pytest.approx(100 * estimate.seconds_per_step)  # type: ignore[operator]
+    assert estimate.problem is None
 
 
 def test_a_smaller_share_takes_less_memory(training_clips, small_model, ray_session):
     whole, parted = (
-        measure_fit(config(training_clips, small_model, num_workers=1, micro_batch=n)) for n in (8, 1)
+        estimate_training(job(training_clips, small_model, num_workers=1, micro_batch=n)) for n in (8, 1)
     )
     assert parted.activations_bytes < 0.5 * whole.activations_bytes  # type: ignore[operator]
     assert parted.weights_bytes == whole.weights_bytes
@@ -43,7 +47,7 @@ def test_a_smaller_share_takes_less_memory(training_clips, small_model, ray_sess
 
 def test_what_cannot_be_trained_cannot_be_planned(training_clips, small_model, ray_session):
     with pytest.raises(RequestError, match="no clips of long-videos") as caught:
-        measure_fit(config(training_clips, small_model, mix={"long-videos": 1}))
+        estimate_training(job(training_clips, small_model, mix={"long-videos": 1}))
     assert "\n" not in str(caught.value)
 
 

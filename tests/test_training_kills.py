@@ -21,7 +21,7 @@ from tests.test_registry import stored_metrics
 from tests.test_training_engine import Told, training
 
 PROJECT = Path(__file__).parents[1]
-WRITERS = ("engine.py", "progress.py", "checkpoints.py", "training_watcher.py", "runs.py")
+WRITERS = ("engine.py", "progress.py", "checkpoints.py", "mlflow_watcher.py", "runs.py")
 CHANGES = {"steps": 40, "log_every": 10, "checkpoint_every": 4, "heldout_samples": 2, "validate_every": 13}
 RANDOM_KILLS = 5
 

@@ -7,12 +7,10 @@ import pytest
 import torch
 
 from storage.dataset.clip_dataset import ClipDataset
-from tasks.training.decoder_batches import DecoderReader
-from tasks.training.loading import BatchLoader
+from tasks.training.batches import BatchLoader, DecoderReader, TemporalBatch, TemporalReader
 from tasks.training.sampler import ClipSampler
 from tasks.training.settings import DecoderSettings, TemporalSettings
 from tasks.training.splits import split_clips
-from tasks.training.temporal_batches import TemporalBatch, TemporalReader
 from tests.training_dataset import write_training_dataset
 
 STEPS, BATCH = 37, 4  # more steps than are read at once

@@ -5,8 +5,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from tasks.training.not_finite import in_one_line, what_was_bad
-from tasks.training.progress import Progress
+from tasks.training.progress import Progress, name_skipped, why_it_ends
 from tasks.training.settings import DecoderSettings, TemporalSettings
 
 SETTINGS = TemporalSettings(batch_size=4, num_workers=1, lr=0.5)
@@ -44,14 +43,14 @@ def skipped(*steps) -> Progress:
     ],
 )
 def test_the_line_that_ends_a_training_names_what_it_was_and_no_innocent_clip(steps, said):
-    line = what_was_bad(skipped(*steps), SETTINGS)
+    line = why_it_ends(skipped(*steps), SETTINGS)
     assert line.startswith(said) and "lower lr (it is 0.5)" in line and "\n" not in line
     half = SETTINGS.model_copy(update={"precision": "bfloat16"})
-    assert 'precision = "float32"' in what_was_bad(skipped(*steps), half)
+    assert 'precision = "float32"' in why_it_ends(skipped(*steps), half)
 
 
 def test_many_skipped_steps_are_told_in_one_line():
-    line = in_one_line(skipped(*[("gradient", [f"clip-{i}" for i in range(100)])] * 50).skipped)
+    line = name_skipped(skipped(*[("gradient", [f"clip-{i}" for i in range(100)])] * 50).skipped)
     assert line.startswith("step 0 (gradient): clip-0, ") and line.endswith("; 34 more")
     assert "and 84 more" in line and len(line) < 5000
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
-from tasks.training.ema import Ema
+from tasks.training.optimizers import Ema
 from tasks.training.sampler import MIX_BLOCK, ClipSampler, seeded_generator
 from tasks.training.settings import DecoderSettings, TemporalSettings
 from tasks.training.splits import ClipRow, ClipRows, pick_heldout, split_clips

@@ -11,8 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
-from tasks.training.splits import split_clips
-from tasks.training.unusable import _not_finite, unusable_clips
+from tasks.training.splits import _not_finite, split_clips, unusable_clips
 from tests.training_dataset import write_training_dataset
 
 BROKEN = ["clip-0003", "clip-0012"]  # one of those to train on, one of the held-out

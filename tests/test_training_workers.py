@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
-from tasks.training.decoder import train_decoder
 from tasks.training.result import TrainingResult
+from tasks.training.run import TrainingJob
 from tasks.training.settings import DecoderSettings, TemporalSettings
-from tasks.training.train import train_temporal
+from tasks.training.train import train_part
 from tests.training_dataset import write_training_dataset
 
 PROJECT = Path(__file__).parents[1]
@@ -46,7 +46,8 @@ def train(
     fixed = {"steps": STEPS, "batch_size": 4, "num_workers": 2, "threads": 1, "warmup_steps": 3, "lr": 1e-3}
     quick = {"heldout_samples": 4, "log_every": 1, "checkpoint_every": 4, "ema_decay": 0.9}
     settings = TemporalSettings(**(fixed | quick | changes))
-    return train_temporal(str(dataset), model, work_dir, settings, SamplingSettings(), watcher, on_progress)
+    job = TrainingJob(str(dataset), str(model), settings, SamplingSettings())
+    return train_part(job, work_dir, watcher, on_progress)
 
 
 def started(dataset: Path, model: Path, work_dir: Path, **changes) -> subprocess.Popen[str]:
@@ -243,8 +244,9 @@ def test_the_decoder_goes_on_as_well(training_clips, tiny_profile, tmp_path, ray
         lr=1e-3,
         warmup_steps=1,
     )
-    undisturbed = train_decoder(str(training_clips), tiny_profile.model, tmp_path / "a", settings)
+    job = TrainingJob(str(training_clips), tiny_profile.model, settings)
+    undisturbed = train_part(job, tmp_path / "a")
     killer = Killer(at_step=3)
-    killed = train_decoder(str(training_clips), tiny_profile.model, tmp_path / "b", settings, killer)
+    killed = train_part(job, tmp_path / "b", killer)
     assert killer.killed is not None and killer.begun[1] >= 2
     assert killed.curves == undisturbed.curves and killed.heldout == undisturbed.heldout

@@ -14,13 +14,14 @@ from flows.terminal import tell
 from storage.local.home import home
 from storage.local.visible import visible
 from storage.registry.names import CANDIDATE, version_ref
-from tasks.training.not_finite import in_one_line
+from tasks.training.progress import name_skipped
 from tasks.training.record import TrainingRecord
 from tasks.training.result import TrainingResult
 
 if TYPE_CHECKING:
     from storage.registry.registry import Registry
     from storage.registry.runs import Run
+    from tasks.training.run import TrainingJob
 
 
 def train_and_register(request: RetrainRequest) -> dict[str, Any]:
@@ -67,7 +68,6 @@ def train_and_register(request: RetrainRequest) -> dict[str, Any]:
 
 def _registered(version: int | None, results: Mapping[str, TrainingResult]) -> dict[str, Any]:
     """What the answer says of the version, or of why there is none; a line for each part that was left out."""
-
     left_out = {part: f"{part}: {trained.outcome}" for part, trained in results.items() if not trained.kept}
     if version is None:
         reason = f"{'; '.join(left_out.values())}; nothing is registered"
@@ -113,23 +113,23 @@ def _train_parts(request: RetrainRequest, folder: Path, run: Run) -> dict[str, T
     return results
 
 
+def training_job(request: RetrainRequest, part: str, model: str) -> TrainingJob:
+    """Returns the job of one part of a retraining, which starts from a model folder or hub id."""
+    from tasks.training.run import TrainingJob
+
+    if part == "decoder":
+        return TrainingJob(request.dataset_ref, model, request.decoder)
+    return TrainingJob(request.dataset_ref, model, request.temporal, request.profile.sampling)
+
+
 def _train(part: str, request: RetrainRequest, model: str, work_dir: Path, run: Run) -> TrainingResult:
     """Train one part, or go on with it; its figures reach the run under the part's name while it goes on."""
-    from tasks.training.decoder import train_decoder
-    from tasks.training.train import train_temporal
+    from tasks.training.train import train_part
 
     work_dir.mkdir(exist_ok=True)
     watcher = MlflowWatcher(run, part)
     with stage_progress(f"retrain {part}") as on_progress:
-        if part == "temporal":
-            sampling = request.profile.sampling
-            result = train_temporal(
-                request.dataset_ref, model, work_dir, request.temporal, sampling, watcher, on_progress
-            )
-        else:
-            result = train_decoder(
-                request.dataset_ref, model, work_dir, request.decoder, watcher, on_progress
-            )
+        result = train_part(training_job(request, part, model), work_dir, watcher, on_progress)
     # What the run has of it already is left out; what a crash has kept from it comes now.
     watcher.figures(result.points())
     watcher.close()
@@ -143,7 +143,7 @@ def _train(part: str, request: RetrainRequest, model: str, work_dir: Path, run: 
         "outcome": result.outcome if result.kept else f"{result.outcome}; left out of the model",
     }
     if result.skipped:
-        tags["skipped"] = in_one_line(result.skipped)
+        tags["skipped"] = name_skipped(result.skipped)
         say(f"{part}: {len(result.skipped)} steps changed nothing; not finite were {tags['skipped']}")
     run.set_tags({f"{part}.{name}": value for name, value in tags.items()})
     return result

@@ -1,26 +1,32 @@
-"""The model a training starts from: a VidRD folder, or an image model that gets fresh temporal layers."""
+"""The model folder that a training starts from, and the one that it writes.
+
+It starts from a VidRD folder, or from an image model, which gets fresh temporal layers.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import diffusers
+import diffusers.utils.logging
+import torch
+import transformers
+import transformers.utils.logging
+
+from tasks.training.optimizers import load_weights
+from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
 from vidrd_model.errors import ModelError
-
-if TYPE_CHECKING:
-    from vidrd_model import TemporalVAE, VidRDPipeline
+from vidrd_model.image_models import split_revision
 
 
 def load_base(model: str | Path) -> VidRDPipeline:
     """Load a model folder or hub id (`id@revision` pins it) in float32; an image model becomes a video model."""
-    from diffusers import DiffusionPipeline
-
-    from vidrd_model import TemporalUNet, VidRDPipeline
-    from vidrd_model.image_models import split_revision
-
     _hide_progress_bars()
     name, revision = split_revision(model)
-    parts = DiffusionPipeline.load_config(name, revision=revision)
+    parts = diffusers.DiffusionPipeline.load_config(name, revision=revision)
     if parts["unet"][1] != "UNet2DConditionModel":
         return VidRDPipeline.from_pretrained(name, revision=revision)
     others = {
@@ -32,22 +38,29 @@ def load_base(model: str | Path) -> VidRDPipeline:
 
 def load_base_vae(model: str | Path) -> TemporalVAE:
     """Load the VAE alone, with fresh temporal layers when it is an image model's."""
-    from diffusers import DiffusionPipeline
-
-    from vidrd_model import TemporalVAE
-    from vidrd_model.image_models import split_revision
-
     name, revision = split_revision(model)
-    parts = DiffusionPipeline.load_config(name, revision=revision)
+    parts = diffusers.DiffusionPipeline.load_config(name, revision=revision)
     if parts["vae"][1] == "AutoencoderKL":
         return TemporalVAE.from_image_vae(model)
     return TemporalVAE.from_pretrained(name, subfolder="vae", revision=revision)
 
 
-def _load_part(model: str, revision: str | None, named: tuple[str, str], part: str) -> Any:
-    import diffusers
-    import transformers
+def save_trained(
+    base_model_dir: str | Path, out_dir: Path, part: str, weights: Mapping[str, torch.Tensor], **settings: Any
+) -> None:
+    """Write the base model with trained weights and `settings` in its `part`, "unet" or "vae", as a model folder."""
+    pipe = load_base(base_model_dir)
+    trained = getattr(pipe, part)
+    load_weights(dict(trained.named_parameters()), weights)
+    trained.register_to_config(**settings)
+    partial = out_dir.with_name(f".{out_dir.name}.partial")
+    for folder in (partial, out_dir):  # of a call that was cut off
+        shutil.rmtree(folder, ignore_errors=True)
+    pipe.save_pretrained(partial)
+    partial.rename(out_dir)
 
+
+def _load_part(model: str, revision: str | None, named: tuple[str, str], part: str) -> Any:
     library, class_name = named
     # The folder may come from anybody: the name of a library in it must not import what it likes.
     part_class = getattr(
@@ -61,8 +74,5 @@ def _load_part(model: str, revision: str | None, named: tuple[str, str], part: s
 
 def _hide_progress_bars() -> None:
     """Our own progress lines are what the terminal is for."""
-    import diffusers.utils.logging
-    import transformers.utils.logging
-
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()

@@ -15,6 +15,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import torch
+from fsspec.core import url_to_fs
+
 from tasks.errors import RequestError
 
 _PREFIX = "step-"
@@ -29,8 +32,6 @@ class CheckpointStore:
     """
 
     def __init__(self, place: str, config_digest: str, keep: int) -> None:
-        from fsspec.core import url_to_fs
-
         self._fs, self._root = url_to_fs(place, use_listings_cache=False)
         self.place, self.config_digest, self._keep = place, config_digest, keep
         self._is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else ())
@@ -97,8 +98,6 @@ class CheckpointStore:
             self._fs.rm(self._root, recursive=True)
 
     def _write(self, step: int, state: Mapping[str, Any]) -> None:
-        import torch
-
         folder = self._root if self._is_local else None
         handle, partial = tempfile.mkstemp(prefix=".partial-", dir=folder)
         try:
@@ -133,8 +132,6 @@ class CheckpointStore:
         os.replace(partial, path)
 
     def _read(self, step: int, digest: str) -> dict[str, Any] | None:
-        import torch
-
         with tempfile.TemporaryDirectory() as folder:
             path = Path(self._path(step, "pt"))
             try:

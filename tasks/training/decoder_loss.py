@@ -6,19 +6,16 @@ mean over a batch is the mean over the workers' shares of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import nn
 
 from tasks.errors import RequestError
 from tasks.training.adversary import Adversary, adaptive_weight
 from tasks.training.perceptual import Perceptual, load_perceptual
 from tasks.training.settings import DecoderSettings
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from vidrd_model import TemporalVAE
+from vidrd_model import TemporalVAE
 
 DISCRIMINATOR_LR = 1e-4
 

@@ -1,4 +1,4 @@
-"""The decoder as a trainee: stored latents in, the pixels of real clips to compare with."""
+"""The decoder as a part that is trained: stored latents in, the pixels of real clips to compare with."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from torch import nn
 
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.training.base_model import load_base_vae
-from tasks.training.decoder_batches import DecoderBatch, DecoderReader
+from tasks.training.batches import DecoderBatch, DecoderReader
 from tasks.training.decoder_loss import DecoderLoss, last_trained_layer
-from tasks.training.devices import Group
-from tasks.training.precision import computing_in, place
+from tasks.training.devices import Group, computing_in, place
+from tasks.training.engine import TrainingPart
 from tasks.training.progress import Figures
 from tasks.training.sampler import EpochClip
 from tasks.training.settings import DecoderSettings
 from tasks.training.splits import pick_heldout, split_clips
-from tasks.training.trainee import Trainee
 from vidrd_model import TemporalVAE
 from vidrd_model.temporal_layers import TempConv
 
@@ -38,7 +37,7 @@ class FrameDecoder(nn.Module):
         return self.vae.decode(folded, num_frames=n).sample.unflatten(0, (b, n))
 
 
-class DecoderTrainee(Trainee):
+class DecoderPart(TrainingPart):
     """The decoder, the stored latents and pixels of real clips, and its loss; `left_out` are rows not to use."""
 
     blocks = (ResnetBlock2D, TempConv)

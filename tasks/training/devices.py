@@ -1,14 +1,17 @@
-"""What several workers of a training do together; one worker alone needs no process group."""
+"""How a model lies on the devices of a training: the group of workers, precision, memory layout and sharding."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.fsdp import fully_shard
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -49,3 +52,44 @@ def synchronized(model: nn.Module, is_last: bool) -> AbstractContextManager[None
     if is_last or not isinstance(model, nn.parallel.DistributedDataParallel):
         return nullcontext()
     return model.no_sync()
+
+
+def shard(model: nn.Module, block_classes: tuple[type[nn.Module], ...], mesh: Any = None) -> None:
+    """Shards a model in place over the ranks of `mesh` (a DeviceMesh; None: all of them), frozen weights too.
+
+    Each module of `block_classes` gathers its weights for its own pass; what lies outside goes together. Make the
+    optimizer afterwards: parameters become DTensors, and so do gradients, averaged over the ranks. Call the model
+    itself, not its parts. Every rank has to hold the same weights.
+    """
+    for module in model.modules():
+        if module is not model and isinstance(module, block_classes):
+            fully_shard(module, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def place(model: nn.Module, device: torch.device, precision: Precision) -> None:
+    """Move a model to a device; parameters that are not trained are kept in the precision.
+
+    Trained ones stay in float32, which small steps need.
+    """
+    if precision == "bfloat16":
+        for parameter in model.parameters():
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.bfloat16)
+    model.to(device)
+
+
+def channels_last(model: nn.Module) -> None:
+    """Lay the weights of convolutions out as cuDNN's fast kernels want them, which else turns them in every call."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+        elif isinstance(module, nn.Conv3d):
+            module.to(memory_format=torch.channels_last_3d)
+
+
+def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Within the block matrix products are computed in a precision."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)

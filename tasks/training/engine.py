@@ -5,28 +5,25 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
 from tasks.errors import RequestError
-from tasks.training.batches import Batch
+from tasks.training.batches import Batch, BatchLoader, Reader
 from tasks.training.checkpoints import CheckpointStore
-from tasks.training.devices import Group, synchronized
-from tasks.training.ema import Ema, restored
-from tasks.training.loading import BatchLoader
-from tasks.training.not_finite import or_precision, what_was_bad
-from tasks.training.optimizers import make_optimizer, set_lr
-from tasks.training.precision import channels_last
-from tasks.training.progress import Figures, Points, Progress
+from tasks.training.devices import Group, channels_last, shard, synchronized
+from tasks.training.optimizers import Ema, make_optimizer, restored, set_lr
+from tasks.training.progress import Figures, Progress, or_float32, why_it_ends
 from tasks.training.sampler import ClipSampler
-from tasks.training.settings import TrainingSettings
-from tasks.training.sharding import shard, whole
-from tasks.training.snapshot import restore, snapshot
-from tasks.training.trainee import Trainee
+from tasks.training.settings import TemporalSettings, TrainingSettings
+from tasks.training.snapshot import restore, snapshot, whole
+from tasks.training.splits import ClipRows
+from tasks.training.watcher import TrainingWatcher
 from vidrd_model.compiling import compile_blocks
 from vidrd_model.dropout import dropout_keys
 from vidrd_model.temporal_layers import TEMPORAL_MARK
@@ -34,20 +31,54 @@ from vidrd_model.temporal_layers import TEMPORAL_MARK
 _STEPS_TOLD_AT_ONCE = 1000
 
 
-class Reports(Protocol):
-    """Where a worker tells how it goes; only the first one is heard."""
+class TrainingPart(ABC):
+    """What the engine trains: a model whose frozen parameters want no gradient, its data, loss and held-out figures."""
 
-    def started(self, step: int) -> None:
-        """The first step that is done now."""
-        ...
+    model: nn.Module
+    """The module whose parameters are trained; calling it is what several workers do together."""
+    blocks: tuple[type[nn.Module], ...]
+    """Kinds of modules that are compiled one by one, and whose weights a sharded model gathers one by one."""
+    train_clips: ClipRows
+    heldout_size: int
+    reader: Reader
+    notes: Sequence[str] = ()
+    """Lines that a user has to read, such as what a loss has to go without."""
 
-    def figures(self, points: Points) -> None:
-        """Figures of steps, ascending; those of steps before a restart come again."""
-        ...
+    def modules(self) -> Sequence[nn.Module]:
+        """All models that a worker holds."""
+        return [self.model]
 
-    def video(self, step: int, name: str, mp4: bytes) -> None:
-        """A sample video after so many steps."""
-        ...
+    @abstractmethod
+    def prepare(self, device: torch.device) -> None:
+        """Move everything to a device, in the precision of the settings."""
+
+    @abstractmethod
+    def losses(self, model: nn.Module, batch: Any, step: int) -> torch.Tensor:
+        """The loss of each clip, (b,); `model` is `self.model`, wrapped for several workers."""
+
+    @abstractmethod
+    def heldout_figures(self, samples: Sequence[int]) -> Sequence[Figures]:
+        """The figures, `loss` among them, of each of the given held-out samples."""
+
+    @abstractmethod
+    def reset_temporal_layers(self) -> None:
+        """Give the model fresh temporal layers, which change nothing."""
+
+    def after_step(self, group: Group, step: int) -> Figures:
+        """What is left to do after a step, one that changed nothing too, and figures to log with it."""
+        return {}
+
+    def sample_videos(self) -> dict[str, bytes]:
+        """An mp4 for each of a few fixed prompts and seeds, made with the weights as they are."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What has been learned beside the model's parameters."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        assert not state
 
 
 class Training:
@@ -57,23 +88,23 @@ class Training:
     of `fresh`, `base` (the weights at the start) and `candidate` (the average at the end).
     """
 
-    def __init__(self, trainee: Trainee, settings: TrainingSettings, group: Group) -> None:
-        self.trainee, self.settings, self.group = trainee, settings, group
-        trainee.prepare(group.device)
+    def __init__(self, part: TrainingPart, settings: TrainingSettings, group: Group) -> None:
+        self.part, self.settings, self.group = part, settings, group
+        part.prepare(group.device)
         self.is_sharded = settings.sharding == "fsdp" and group.size > 1
         if self.is_sharded:
-            shard(trainee.model, trainee.blocks)
+            shard(part.model, part.blocks)
         elif group.device.type == "cuda":  # FSDP takes no such weights
-            channels_last(trainee.model)
-        self.trained = {name: p for name, p in trainee.model.named_parameters() if p.requires_grad}
+            channels_last(part.model)
+        self.trained = {name: p for name, p in part.model.named_parameters() if p.requires_grad}
         self.optimizer = make_optimizer(self.trained.values(), settings)
         self.ema = Ema(self.trained, settings.ema_decay)
         self.progress = Progress()
         if settings.compile:
-            compile_blocks(trainee.model, trainee.blocks)
-        self.sampler = ClipSampler(trainee.train_clips, settings.seed, settings.mix)
+            compile_blocks(part.model, part.blocks)
+        self.sampler = ClipSampler(part.train_clips, settings.seed, settings.mix)
 
-    def run(self, store: CheckpointStore, reports: Reports) -> None:
+    def run(self, store: CheckpointStore, watcher: TrainingWatcher) -> None:
         """Train to the end, after telling all figures that the checkpoint brings: a crash may have kept them back.
 
         RequestError, on every worker, when too many steps in a row came to nothing, or a held-out figure is not finite.
@@ -81,11 +112,11 @@ class Training:
         saved = store.load_newest()
         if saved is not None:
             self.progress = Progress(**saved.pop("progress"))
-            restore(saved, self.trained, self.ema, self.optimizer, self.trainee, self.group)
-        reports.started(self.progress.step)
+            self.part.load_state(restore(saved, self.trained, self.ema, self.optimizer, self.group))
+        watcher.started(self.progress.step)
         for start in range(0, self.progress.step, _STEPS_TOLD_AT_ONCE):
-            reports.figures(self.progress.points(start, start + _STEPS_TOLD_AT_ONCE))
-        self.progress.notes = list(self.trainee.notes)
+            watcher.figures(self.progress.points(start, start + _STEPS_TOLD_AT_ONCE))
+        self.progress.notes = list(self.part.notes)
         if not self.progress.heldout:
             fresh, base = self._heldout_of_image_model(), self._heldout()
             self._check_heldout(fresh, "the model with fresh temporal layers", "look at its weights")
@@ -93,24 +124,24 @@ class Training:
             self.progress.heldout = {"fresh": fresh, "base": base}
         if "candidate" in self.progress.heldout:
             return
-        self._train(store, reports)
+        self._train(store, watcher)
         candidate = self._average_heldout()
         self._check_heldout(candidate, "the trained model", f"lower lr (it is {self.settings.lr:g})")
         self.progress.heldout["candidate"] = candidate
-        self.progress.notes = list(self.trainee.notes)
+        self.progress.notes = list(self.part.notes)
         self._save(store)
         store.wait()
 
     def steps(self, first_step: int) -> BatchLoader:
         """The batches of this worker from a step on."""
         return BatchLoader(
-            self.trainee.reader, self.sampler, self.settings, first_step, self.group.rank, self.group.size
+            self.part.reader, self.sampler, self.settings, first_step, self.group.rank, self.group.size
         )
 
     def step(self, model: nn.Module, micro_batches: Sequence[Batch]) -> None:
         """One step over a worker's share of a batch; a loss or gradient that is not finite leaves the weights alone."""
         settings, progress = self.settings, self.progress
-        self.trainee.model.train()
+        self.part.model.train()
         lr = set_lr(self.optimizer, settings, progress.step)
         self.optimizer.zero_grad(set_to_none=True)
         losses = [self._backward(model, batch, batch is micro_batches[-1]) for batch in micro_batches]
@@ -123,17 +154,17 @@ class Training:
             progress.bad_steps = 0
         else:
             self._note_bad_step(micro_batches, losses)
-        # After a bad step too: what the trainee has gathered of it must not go into the figures of the next.
-        more = self.trainee.after_step(self.group, progress.step)
+        # After a bad step too: what the part has gathered of it must not go into the figures of the next.
+        more = self.part.after_step(self.group, progress.step)
         progress.end_step({"loss": loss, "lr": lr, "gradient_norm": norm}, more)
 
-    def _train(self, store: CheckpointStore, reports: Reports) -> None:
+    def _train(self, store: CheckpointStore, watcher: TrainingWatcher) -> None:
         settings, progress = self.settings, self.progress
-        model = self.trainee.model if self.is_sharded else self.group.wrap(self.trainee.model)
+        model = self.part.model if self.is_sharded else self.group.wrap(self.part.model)
         loader = self.steps(progress.step)
         clock = _Clock(loader)
         told = progress.step
-        self._sample(reports)
+        self._sample(watcher)
         for micro_batches in loader:
             self.step(model, [batch.to(self.group.device) for batch in micro_batches])
             clock.tick()
@@ -143,14 +174,14 @@ class Training:
             if settings.validate_every and progress.step % settings.validate_every == 0 and not done:
                 progress.add({f"heldout.{name}": value for name, value in self._average_heldout().items()})
             if done or progress.step % settings.log_every == 0:
-                reports.figures(progress.points(told, progress.step))
+                watcher.figures(progress.points(told, progress.step))
                 told = progress.step
             if progress.step % settings.checkpoint_every == 0 and not done:
                 self._save(store)
-            self._sample(reports)
+            self._sample(watcher)
             if progress.bad_steps >= settings.max_bad_steps or (done and progress.all_were_skipped):
-                reports.figures(progress.points(told, progress.step))
-                raise RequestError(what_was_bad(progress, settings))
+                watcher.figures(progress.points(told, progress.step))
+                raise RequestError(why_it_ends(progress, settings))
 
     def _average_heldout(self) -> Figures:
         with self.ema.applied():
@@ -160,7 +191,7 @@ class Training:
         # Ranks have equally many clips, so the mean of their means is the batch's.
         share = self.settings.batch_size // self.group.size
         with synchronized(model, is_last), dropout_keys(batch.keys_b):
-            losses_b = self.trainee.losses(model, batch, self.progress.step)
+            losses_b = self.part.losses(model, batch, self.progress.step)
             (losses_b.sum() / share).backward()
         return losses_b.detach().float()
 
@@ -180,39 +211,39 @@ class Training:
         """RequestError for figures that are not finite: every worker has the same ones."""
         bad = ", ".join(name for name, value in figures.items() if not math.isfinite(value))
         if bad:
-            advice += or_precision(self.settings)
+            advice += or_float32(self.settings)
             raise RequestError(f"the held-out figures ({bad}) of {whose} are not finite; {advice}")
 
     @torch.no_grad()
     def _heldout(self) -> Figures:
         """Mean held-out figures over all samples; every rank computes its share."""
-        self.trainee.model.eval()
-        everyone = range(self.trainee.heldout_size)
+        self.part.model.eval()
+        everyone = range(self.part.heldout_size)
         # All workers together can run a sharded model, and only as often as each other.
         mine = everyone if self.is_sharded else everyone[self.group.rank :: self.group.size]
-        share = self.trainee.heldout_figures(mine)
+        share = self.part.heldout_figures(mine)
         everything = [sample for figures in self.group.gather(list(share)) for sample in figures]
         return {name: sum(sample[name] for sample in everything) / len(everything) for name in everything[0]}
 
     def _heldout_of_image_model(self) -> Figures:
-        temporal = {name: p for name, p in self.trainee.model.named_parameters() if TEMPORAL_MARK in name}
+        temporal = {name: p for name, p in self.part.model.named_parameters() if TEMPORAL_MARK in name}
         with restored(temporal):
-            self.trainee.reset_temporal_layers()
+            self.part.reset_temporal_layers()
             return self._heldout()
 
     @torch.no_grad()
-    def _sample(self, reports: Reports) -> None:
-        every = getattr(self.settings, "sample_every", None)
+    def _sample(self, watcher: TrainingWatcher) -> None:
+        every = self.settings.sample_every if isinstance(self.settings, TemporalSettings) else None
         if not every or self.progress.step % every:
             return
-        self.trainee.model.eval()
+        self.part.model.eval()
         with self.ema.applied():
-            videos = self.trainee.sample_videos() if self.is_sharded or self.group.rank == 0 else {}
+            videos = self.part.sample_videos() if self.is_sharded or self.group.rank == 0 else {}
         for name, mp4 in videos.items():
-            reports.video(self.progress.step, name, mp4)
+            watcher.video(self.progress.step, name, mp4)
 
     def _save(self, store: CheckpointStore) -> None:
-        state = snapshot(self.trained, self.ema, self.optimizer, self.trainee, self.group)
+        state = snapshot(self.trained, self.ema, self.optimizer, self.part.state(), self.group)
         if self.group.rank == 0:
             store.save(self.progress.step, state | {"progress": asdict(self.progress)})
 

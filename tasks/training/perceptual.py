@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torchmetrics.functional.image.lpips import _NoTrainLpips
+from torchvision.models import VGG16_Weights
 
 from vidrd_model.errors import ModelError
 from vidrd_model.weights_file import read_weights
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,6 @@ class Perceptual:
 
 def backbone_file() -> Path:
     """Where torch keeps the backbone's weights; it need not be there."""
-    from torchvision.models import VGG16_Weights
-
     return Path(torch.hub.get_dir(), "checkpoints", Path(VGG16_Weights.DEFAULT.url).name)
 
 
@@ -65,8 +62,6 @@ def load_perceptual(device: torch.device) -> tuple[Perceptual | None, str]:
 def _load(file: Path, device: torch.device) -> nn.Module:
     # torchmetrics' metric would read the file through torch.hub, which unpickles it freely; besides, it refuses
     # pixels below -1, which a decoder in training has.
-    from torchmetrics.functional.image.lpips import _NoTrainLpips
-
     state = read_weights(file)
     if not isinstance(state, dict):
         raise ModelError(f"{file}: holds no state dict")

@@ -1,9 +1,17 @@
-"""How far a training has come, with all its figures: what a checkpoint keeps beside weights and optimizer."""
+"""How far a training has come, with all its figures, and what it says of steps that were not finite.
+
+A checkpoint keeps it beside weights and optimizer.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
+
+from tasks.training.settings import TrainingSettings
+from tasks.training.splits import name_clips
+
+_SHOWN_STEPS = 16
 
 Figures = dict[str, float]
 Points = list[tuple[int, Figures]]
@@ -75,3 +83,42 @@ def points(curves: dict[str, list[float]], figures: dict[str, dict[int, float]],
         )
         for step in steps
     ]
+
+
+def or_float32(settings: TrainingSettings) -> str:
+    """Returns the end of an advice: a higher precision, where the settings do not have it yet."""
+    return "" if settings.precision == "float32" else ', or set precision = "float32"'
+
+
+def why_it_ends(progress: Progress, settings: TrainingSettings) -> str:
+    """Says in one line which skipped steps end a training: losses or gradients, of which clips, and what helps.
+
+    Clips are named where some of a step's have losses that are not finite; where all have, or only the gradient is
+    not finite, it is not the clips.
+    """
+    advice = f"lower lr (it is {settings.lr:g}){or_float32(settings)}"
+    last = progress.skipped[-progress.bad_steps :]
+    steps = f"{len(last)} steps in a row, up to step {last[-1]['step']}"
+    gradients = [step for step in last if step["not_finite"] == "gradient"]
+    if len(gradients) == len(last):
+        return f"the gradient was not finite in {steps}, though every loss was; {advice}"
+    what = "the loss" if not gradients else f"the loss, in {len(gradients)} of them only the gradient,"
+    suspects = dict.fromkeys(
+        clip_id
+        for step in last
+        if step["not_finite"] == "loss" and len(step["clips"]) < settings.batch_size
+        for clip_id in step["clips"]
+    )
+    if not suspects:
+        return f"{what} was not finite in {steps}, for every clip; {advice}"
+    return f"{what} was not finite in {steps} (clips {name_clips(list(suspects))}); look at these clips, or {advice}"
+
+
+def name_skipped(skipped: list[SkippedStep]) -> str:
+    """Names skipped steps in one line, with what was not finite and their clips; of many, the first."""
+    first = [
+        f"step {step['step']} ({step['not_finite']}): {name_clips(step['clips'])}"
+        for step in skipped[:_SHOWN_STEPS]
+    ]
+    more = [f"{len(skipped) - _SHOWN_STEPS} more"] if len(skipped) > _SHOWN_STEPS else []
+    return "; ".join(first + more)

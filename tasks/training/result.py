@@ -1,25 +1,19 @@
-"""What a training hands back, and how its weights become a model folder."""
+"""What a finished training hands back: where its model lies, its figures, and whether it came out better."""
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from storage.local.json_files import write_json
 from tasks.training.progress import Points, SkippedStep, points
-from tasks.training.splits import ClipSplit
-from tasks.training.unusable import Unusable
-
-if TYPE_CHECKING:
-    import torch
-
-    from tasks.training.run import Outcome
+from tasks.training.run import Outcome
+from tasks.training.splits import ClipSplit, UnusableClips
 
 RESULT_FILE = "result.json"
 
@@ -52,25 +46,22 @@ class TrainingResult:
 
     @classmethod
     def from_outcome(
-        cls, outcome: Outcome, folder: Path, split: ClipSplit, left_out: Unusable, kept: bool = True
+        cls, outcome: Outcome, folder: Path, split: ClipSplit, left_out: UnusableClips, kept: bool = True
     ) -> Self:
         """The result of a run on Ray; `folder` has the model with what was trained, or, not `kept`, without."""
-        notes = outcome.progress["notes"]
+        progress = outcome.progress
         return cls(
             folder=folder,
-            steps=outcome.progress["step"],
+            steps=progress.step,
             seconds=round(outcome.seconds, 2),
-            curves={
-                name: [_finite(value) for value in values]
-                for name, values in outcome.progress["curves"].items()
-            },
+            curves={name: [_finite(value) for value in values] for name, values in progress.curves.items()},
             figures={
                 name: {step: _finite(value) for step, value in by_step.items()}
-                for name, by_step in outcome.progress.get("figures", {}).items()
+                for name, by_step in progress.figures.items()
             },
-            heldout=outcome.progress["heldout"],
-            skipped=outcome.progress["skipped"],
-            notes=notes if left_out.note is None else [left_out.note, *notes],
+            heldout=progress.heldout,
+            skipped=progress.skipped,
+            notes=progress.notes if left_out.note is None else [left_out.note, *progress.notes],
             left_out=left_out.clip_ids,
             kept=kept,
             heldout_source=split.heldout_source,
@@ -139,21 +130,3 @@ def heldout_outcome(heldout: Mapping[str, Mapping[str, float]]) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def save_trained(
-    base_model_dir: str | Path, out_dir: Path, part: str, weights: Mapping[str, torch.Tensor], **settings: Any
-) -> None:
-    """Write the base model with trained weights and `settings` in its `part`, "unet" or "vae", as a model folder."""
-    from tasks.training.base_model import load_base
-    from tasks.training.ema import load_weights
-
-    pipe = load_base(base_model_dir)
-    trained = getattr(pipe, part)
-    load_weights(dict(trained.named_parameters()), weights)
-    trained.register_to_config(**settings)
-    partial = out_dir.with_name(f".{out_dir.name}.partial")
-    for folder in (partial, out_dir):  # of a call that was cut off
-        shutil.rmtree(folder, ignore_errors=True)
-    pipe.save_pretrained(partial)
-    partial.rename(out_dir)

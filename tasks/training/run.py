@@ -1,4 +1,4 @@
-"""One training as a run of Ray Train: workers, restarts, and what it ends with."""
+"""One training as a run of Ray Train: the job, its restarts and its end, and what each of its workers does."""
 
 from __future__ import annotations
 
@@ -8,100 +8,149 @@ import shutil
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
+
+import ray.train
+import torch
+from ray.exceptions import RayActorError
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, get_device
+from ray.train.v2.api.config import LoggingConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util.queue import Queue
 
 from tasks.cluster import check_room, ensure_ray
 from tasks.errors import RequestError
+from tasks.generation.settings import SamplingSettings
 from tasks.progress import OnProgress
-from tasks.training.advice import to_need_less_memory
+from tasks.training.checkpoints import CheckpointStore
+from tasks.training.decoder_part import DecoderPart
+from tasks.training.devices import Group
+from tasks.training.engine import Training, TrainingPart
+from tasks.training.progress import Progress
 from tasks.training.record import config_digest
-from tasks.training.settings import TrainingSettings
-
-if TYPE_CHECKING:
-    import torch
-
-    from tasks.training.checkpoints import CheckpointStore
-    from tasks.training.watcher import TrainingWatcher
-
+from tasks.training.settings import DecoderSettings, TemporalSettings, TrainingSettings, less_memory_advice
+from tasks.training.temporal_part import TemporalPart
+from tasks.training.watcher import QueuedWatcher, TrainingWatcher, forwarded
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """The training of one part, as every worker is told of it.
+
+    `dataset` is `DIR[@TAG]`, `model` the folder or hub id to start from, `sampling` says how the UNet's sample videos
+    are made, `left_out` are the rows of `unusable_clips`.
+    """
+
+    dataset: str
+    model: str
+    settings: TemporalSettings | DecoderSettings
+    sampling: SamplingSettings | None = None
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def part(self) -> Literal["temporal", "decoder"]:
+        """The name of the part, as `--part` takes it."""
+        return "temporal" if isinstance(self.settings, TemporalSettings) else "decoder"
+
+    @property
+    def reads_text_states(self) -> bool:
+        """Whether stored states of the captions are trained on, not those that the text encoder computes."""
+        return isinstance(self.settings, TemporalSettings) and self.settings.text_states == "stored"
+
+    @property
+    def digest(self) -> str:
+        """Names the job: a checkpoint with another one is another training's.
+
+        It is taken of what earlier versions told their workers, so that their trainings go on.
+        """
+        config: dict[str, Any] = {
+            "part": self.part,
+            "dataset": self.dataset,
+            "model": self.model,
+            "settings": self.settings.model_dump(),
+        }
+        if self.sampling is not None:
+            config["sampling"] = self.sampling.model_dump()
+        if self.left_out:  # versions that knew of none named none
+            config["left_out"] = list(self.left_out)
+        return config_digest(config)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended: its progress, the averaged weights, and how long this part of it took."""
 
-    progress: dict[str, Any]
+    progress: Progress
     weights: dict[str, torch.Tensor]
     seconds: float
 
 
 def run_training(
-    config: dict[str, Any],
-    settings: TrainingSettings,
+    job: TrainingJob,
     folder: Path,
     watcher: TrainingWatcher | None = None,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
-    """Train what `config` says (see `worker.work`) on Ray; a run that was cut off goes on from its checkpoints.
+    """Trains on Ray; a run that was cut off goes on from its checkpoints.
 
     On several machines they have to lie where all of them see them. Raises RequestError when the cluster is too small
     or the training cannot go on.
     """
     started_s = time.monotonic()
     _prepare_ray_train()
-    ensure_ray()  # before Ray is imported: it reads its settings then
-    check_workers_fit(settings, config["part"])
-    store = checkpoint_store(config, settings, folder)
+    ensure_ray()
+    _check_workers_fit(job)
+    store = checkpoint_store(job, folder)
     store.take_failure()
-    told = {"digest": store.config_digest, "checkpoints": store.place}
-    problem = _fit(config | told, settings, folder, watcher, on_progress)
+    problem = _run_workers(job, store.place, folder, watcher, on_progress)
     reason = store.take_failure() or problem
     if reason is not None:
-        raise RequestError(f"{config['part']}: {reason}")
+        raise RequestError(f"{job.part}: {reason}")
     saved = store.load_newest()
-    assert saved is not None and "candidate" in saved["progress"]["heldout"]
-    return Outcome(saved["progress"], saved["ema"], time.monotonic() - started_s)
+    assert saved is not None
+    progress = Progress(**saved["progress"])
+    assert "candidate" in progress.heldout
+    return Outcome(progress, saved["ema"], time.monotonic() - started_s)
 
 
-def checkpoint_store(config: dict[str, Any], settings: TrainingSettings, folder: Path) -> CheckpointStore:
-    """Where the checkpoints of a training lie: in its folder, or at the address that the settings name."""
-    from tasks.training.checkpoints import CheckpointStore
-
-    digest = config_digest(config)
+def checkpoint_store(job: TrainingJob, folder: Path) -> CheckpointStore:
+    """The checkpoints of a training: in its folder, or at the address that the settings name."""
     place = str(folder.absolute() / "checkpoints")
-    if settings.checkpoints:
-        place = f"{settings.checkpoints.rstrip('/')}/{digest[:12]}-{config['part']}"
-    return CheckpointStore(place, digest, settings.keep_checkpoints)
+    if job.settings.checkpoints:
+        place = f"{job.settings.checkpoints.rstrip('/')}/{job.digest[:12]}-{job.part}"
+    return CheckpointStore(place, job.digest, job.settings.keep_checkpoints)
 
 
-def _fit(
-    config: dict[str, Any],
-    settings: TrainingSettings,
+class _Trainer(TorchTrainer):
+    """Ray Train's trainer that an interrupt ends like any other Python; the workers end with it."""
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Nothing: Ray's handler goes on as if nothing had happened and ends with exit code 0."""
+
+
+def _run_workers(
+    job: TrainingJob,
+    checkpoints: str,
     folder: Path,
     watcher: TrainingWatcher | None,
     on_progress: OnProgress | None,
 ) -> str | None:
-    """Run the workers to their end; a line if they died too often.
+    """Runs the workers to their end; returns a line if they died too often.
 
     Ray's own checkpoints are not used: a crash while Ray writes the list of them would lose all.
     """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.v2.api.config import LoggingConfig
-    from ray.train.v2.api.exceptions import TrainingFailedError
-
-    from tasks.training.reports import heard_by
-    from tasks.training.trainer import Trainer
-    from tasks.training.worker import work
-
     # Ray Train silently continues a run whose name it has seen.
-    run_name = f"{config['part']}-{uuid.uuid4().hex[:8]}"
+    run_name = f"{job.part}-{uuid.uuid4().hex[:8]}"
     storage = folder.absolute() / "ray-train"
-    with heard_by(watcher, on_progress, settings.steps) as queue:
-        trainer = Trainer(
-            work,
-            train_loop_config=config | {"queue": queue},
+    settings = job.settings
+    with forwarded(watcher, on_progress, settings.steps) as queue:
+        trainer = _Trainer(
+            partial(work, job, checkpoints, queue),
             scaling_config=ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
             run_config=RunConfig(
                 name=run_name,
@@ -114,22 +163,65 @@ def _fit(
             trainer.fit()
         except TrainingFailedError as error:
             _log.warning("the training failed", exc_info=True)
-            return _in_one_line(error, settings)
+            return _failure_line(error, settings)
         finally:
             shutil.rmtree(storage, ignore_errors=True)
     return None
 
 
-def _in_one_line(error: Exception, settings: TrainingSettings) -> str:
-    """Which worker died of what; the first failure is the cause of the others'."""
-    from ray.exceptions import RayActorError
+def work(job: TrainingJob, checkpoints: str, queue: Queue) -> None:
+    """Does a worker's share of a training, from the newest checkpoint on.
 
+    Why a training cannot go on is left in the store of checkpoints.
+    """
+    settings = job.settings
+    context = ray.train.get_context()
+    group = Group(context.get_world_rank(), context.get_world_size(), get_device())
+    store = CheckpointStore(checkpoints, job.digest, settings.keep_checkpoints)
+    if store.failure() is not None:
+        return
+    set_threads(settings, context.get_local_world_size())
+    watcher = QueuedWatcher(queue if group.rank == 0 else None)
+    try:
+        Training(part_of(job), settings, group).run(store, watcher)
+    except RequestError as error:  # every worker comes to it in the same step
+        if group.rank == 0:
+            store.fail(str(error))
+    except torch.OutOfMemoryError as error:
+        # One worker alone: the others wait for it until Ray ends them all.
+        store.fail(out_of_memory(settings, error))
+        raise
+
+
+def part_of(job: TrainingJob) -> TrainingPart:
+    """Loads what a job trains; RequestError when its dataset lacks what the settings ask for."""
+    if isinstance(job.settings, TemporalSettings):
+        assert job.sampling is not None
+        return TemporalPart(job.dataset, job.model, job.settings, job.sampling, job.left_out)
+    return DecoderPart(job.dataset, job.model, job.settings, job.left_out)
+
+
+def set_threads(settings: TrainingSettings, workers_here: int) -> None:
+    """Lets a worker compute with its share of the cores: Ray gives it one thread, whatever the machine has."""
+    if not settings.use_gpu:
+        cores = len(os.sched_getaffinity(0))
+        torch.set_num_threads(settings.threads or max(1, cores // workers_here))
+
+
+def out_of_memory(settings: TrainingSettings, error: torch.OutOfMemoryError) -> str:
+    """Says in one line what helps a model that is too large for a GPU."""
+    first_line = str(error).strip().splitlines()[0]
+    return f"out of memory ({first_line}); try {less_memory_advice(settings)}"
+
+
+def _failure_line(error: Exception, settings: TrainingSettings) -> str:
+    """Says which worker died of what; the first failure is the cause of the others'."""
     failures = getattr(error, "worker_failures", None) or {0: error}
     rank, failure = next(iter(failures.items()))
     failure = getattr(failure, "health_check_failure", failure)
     last_line = str(failure).strip().splitlines()[-1].strip()
     if isinstance(failure, RayActorError):  # it did not raise, it was gone
-        last_line += f" (if it was for want of memory, try {to_need_less_memory(settings)})"
+        last_line += f" (if it was for want of memory, try {less_memory_advice(settings)})"
     return (
         f"worker {rank} failed {settings.max_failures + 1} times, at last with {last_line or type(failure).__name__}; "
         "the same command goes on from the last checkpoint"
@@ -144,7 +236,7 @@ def _prepare_ray_train() -> None:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 
-def check_workers_fit(settings: TrainingSettings, part: str) -> None:
-    """RequestError when Ray Train would wait for ever for processors that the cluster does not have."""
-    kind = "GPU" if settings.use_gpu else "CPU"
-    check_room(f"{part}.num_workers", settings.num_workers, {kind: 1})
+def _check_workers_fit(job: TrainingJob) -> None:
+    """Raises RequestError when Ray Train would wait for ever for processors that the cluster does not have."""
+    kind = "GPU" if job.settings.use_gpu else "CPU"
+    check_room(f"{job.part}.num_workers", job.settings.num_workers, {kind: 1})

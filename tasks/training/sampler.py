@@ -10,17 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from tasks.errors import RequestError
+from tasks.training.settings import Mix
 from tasks.training.splits import ClipRow, ClipRows
-
-if TYPE_CHECKING:
-    import torch
-
-    from tasks.training.settings import Mix
 
 MIX_BLOCK = 1000
 """So many clips in a row hold exactly the shares of a mix."""
@@ -121,6 +117,4 @@ def clip_key(*key: object) -> int:
 
 def seeded_generator(*key: object) -> torch.Generator:
     """A random generator that belongs to a key, such as (seed, epoch, clip id)."""
-    import torch
-
     return torch.Generator().manual_seed(clip_key(*key))

@@ -129,3 +129,15 @@ class DecoderSettings(TrainingSettings):
         0.0, ge=0, description="pull of the 3-D discriminator over that of the other losses; 0 is off"
     )
     adversarial_from_step: int = Field(0, ge=0, description="the step in which the discriminator joins")
+
+
+def less_memory_advice(settings: TrainingSettings) -> str:
+    """Says in one line which settings are left that need less memory, the cheapest first."""
+    share = settings.batch_size // settings.num_workers
+    here = min(settings.micro_batch or share, share)
+    advice = [f"micro_batch below {here}"] if here > 1 else []
+    advice += [] if settings.precision == "bfloat16" else ['precision = "bfloat16"']
+    advice += [] if settings.gradient_checkpointing else ["gradient_checkpointing = true"]
+    advice += [] if settings.optimizer == "adamw8bit" else ['optimizer = "adamw8bit"']
+    advice += [] if settings.sharding == "fsdp" else ['sharding = "fsdp"']
+    return ", then ".join(advice) or "smaller clips or a larger device"

@@ -1,35 +1,37 @@
-"""What of a training lies in a checkpoint, taken from its parts and put back into them."""
+"""What of a training lies in a checkpoint, taken from its parts and put back into them, sharded or not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 
-from tasks.training.ema import Ema, load_weights
-from tasks.training.sharding import part_like, whole
+from tasks.training.devices import Group
+from tasks.training.optimizers import Ema, load_weights
 
-if TYPE_CHECKING:
-    from tasks.training.devices import Group
-    from tasks.training.trainee import Trainee
+_PART = "trainee"  # the name that it has in the checkpoints of earlier versions
 
 
 def snapshot(
     trained: Mapping[str, nn.Parameter],
     ema: Ema,
     optimizer: torch.optim.Optimizer,
-    trainee: Trainee,
+    part_state: Mapping[str, Any],
     group: Group,
 ) -> dict[str, Any]:
-    """Copies, in main memory, of all that changes in a training; every worker takes part, the first gets it."""
+    """Returns copies, in main memory, of all that changes in a training; every worker calls it, the first gets them.
+
+    `part_state` is what the part has learned beside its parameters.
+    """
     changing = {
         "trained": {name: parameter.detach() for name, parameter in trained.items()},
         "ema": ema.weights,
         "optimizer": optimizer.state_dict(),
-        "trainee": trainee.state(),
+        _PART: part_state,
     }
 
     def copy(tensor: torch.Tensor) -> torch.Tensor:
@@ -44,20 +46,32 @@ def restore(
     trained: Mapping[str, nn.Parameter],
     ema: Ema,
     optimizer: torch.optim.Optimizer,
-    trainee: Trainee,
     group: Group,
-) -> None:
-    """Put what `snapshot` gave back into the parts of a training, on any number of workers."""
+) -> Mapping[str, Any]:
+    """Puts what `snapshot` gave back, on any number of workers; returns its `part_state`."""
     for place, values in ((trained, saved["trained"]), (ema.weights, saved["ema"])):
         load_weights(place, {name: part_like(value, place[name]) for name, value in values.items()})
     optimizer.load_state_dict(_parts_of(saved["optimizer"], list(trained.values())))
-    trainee.load_state(saved["trainee"])
     if len(saved["rng"]) == group.size:
         _set_rng_state(saved["rng"][group.rank])
+    part_state: Mapping[str, Any] = saved[_PART]
+    return part_state
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns a tensor as it is on all ranks together, on every one of them; every rank has to call it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part_like(full: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Returns this rank's part of a whole tensor, sharded as another one is, if it is; every rank has to call it."""
+    if not isinstance(tensor, DTensor):
+        return full
+    return distribute_tensor(full.to(tensor.device), tensor.device_mesh, tensor.placements)
 
 
 def _parts_of(state: Mapping[str, Any], parameters: Sequence[nn.Parameter]) -> dict[str, Any]:
-    """An optimizer's state with what it holds per element sharded as the parameters are."""
+    """Returns an optimizer's state with what it holds per element sharded as the parameters are."""
     parts = {
         number: {
             name: part_like(value, parameters[number]) if value.shape == parameters[number].shape else value

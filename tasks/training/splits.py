@@ -1,25 +1,36 @@
-"""Which clips of a dataset are trained on and which are held out: by the column `split`, nothing else."""
+"""Which clips of a dataset are trained on, which are held out, and which can be used for neither.
+
+The column `split` decides between the first two, nothing else. Left out of both are clips whose stored numbers are not
+all finite.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.scan import batches
+from storage.dataset.schema import TEXTS
 from tasks.errors import RequestError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from storage.dataset.clip_dataset import ClipDataset
 
 HELDOUT_SPLITS = ("val", "test")
 MIN_HELDOUT_CLIPS = 8
 _HELDOUT_SEED = 20230907  # fixed, so that trainings with different seeds are measured on the same clips
 _VIDEO_KINDS = ("short-videos", "long-videos")
 _COLUMNS = ("row", "clip_id", "caption", "kind")
+
+MAX_UNUSABLE_SHARE = 0.1
+"""If more clips than this are not finite, the encoder is broken; fewer are single faults."""
+
+_SHOWN_CLIPS = 16
+_ROWS_AT_ONCE = 256
+_EXPONENT_OF_FLOAT16 = 0x7C00
 
 
 @dataclass(frozen=True)
@@ -55,15 +66,11 @@ class ClipRows(Sequence[ClipRow]):
 
     def without(self, rows: Collection[int]) -> ClipRows:
         """All but the clips of these rows."""
-        import pyarrow as pa
-
         left = ~np.isin(self._table["row"].to_numpy(), np.asarray(list(rows), np.int64))
         return ClipRows(self._table.filter(pa.array(left)))
 
     def of_kind(self, kind: str) -> np.ndarray:
         """Where the clips of a kind are among these."""
-        import pyarrow.compute as pc
-
         return np.flatnonzero(pc.equal(self._table["kind"], kind).to_numpy(zero_copy_only=False))
 
 
@@ -106,3 +113,75 @@ def _non_empty(dataset: ClipDataset, split: ClipSplit) -> ClipSplit:
         ref = f"{dataset.folder}@{dataset.tag}"
         raise RequestError(f"dataset: {ref} has too few clips of split train to train this part on")
     return split
+
+
+@dataclass(frozen=True)
+class UnusableClips:
+    """The clips that a training leaves out, by their rows in the table and by their ids."""
+
+    rows: list[int]
+    clip_ids: list[str]
+
+    @property
+    def note(self) -> str | None:
+        """One line that names them; None where there are none."""
+        if not self.rows:
+            return None
+        return f"left out, since their stored numbers are not finite: {name_clips(self.clip_ids)}"
+
+
+def name_clips(clip_ids: list[str]) -> str:
+    """The first few ids, and how many more there are."""
+    more = f" and {len(clip_ids) - _SHOWN_CLIPS} more" if len(clip_ids) > _SHOWN_CLIPS else ""
+    return f"{', '.join(clip_ids[:_SHOWN_CLIPS])}{more}"
+
+
+def unusable_clips(dataset: ClipDataset, text_states: bool = False) -> UnusableClips:
+    """The clips whose latents, their deviations or, with `text_states`, their caption's states are not finite.
+
+    One pass over these columns of the whole build. Raises RequestError when they are more than `MAX_UNUSABLE_SHARE` of
+    all.
+    """
+    columns = ["latents", "latents_std"] if dataset.has_latents_std else ["latents"]
+    found: list[int] = []
+    for table in batches(dataset, "clips", columns, _ROWS_AT_ONCE):
+        bad = np.zeros(table.num_rows, bool)
+        for name in columns:
+            bad |= _not_finite(table[name])
+        found += table["row"].to_numpy()[bad].tolist()
+    clips = dataset.clips_table(["clip_id", "caption"])
+    if text_states:
+        captions = _captions_without_states(dataset)
+        found = sorted(
+            {*found, *(i for i, text in enumerate(clips["caption"].to_pylist()) if text in captions)}
+        )
+    all_ids = clips["clip_id"]
+    ids = [all_ids[row].as_py() for row in found]
+    if len(found) > MAX_UNUSABLE_SHARE * clips.num_rows:
+        raise RequestError(
+            f"dataset: {dataset.folder}@{dataset.tag}: the stored numbers of {len(found)} of {clips.num_rows} clips "
+            f"are not finite ({name_clips(ids)}); build it again, or take these clips out with vidrd dataset remove"
+        )
+    return UnusableClips(found, ids)
+
+
+def _captions_without_states(dataset: ClipDataset) -> set[str]:
+    return {
+        caption
+        for table in batches(dataset, TEXTS, ["caption", "states"], _ROWS_AT_ONCE)
+        for caption, bad in zip(table["caption"].to_pylist(), _not_finite(table["states"]), strict=True)
+        if bad
+    }
+
+
+def _not_finite(column: pa.ChunkedArray) -> np.ndarray:
+    """Which tensors (float16) of a column are missing or hold an infinity or a NaN, bool (rows,)."""
+    tensors = column.combine_chunks()
+    bad = tensors.is_null().to_numpy(zero_copy_only=False)
+    there = np.flatnonzero(~bad)
+    if len(there):
+        values = tensors.storage.flatten().to_numpy(zero_copy_only=False).reshape(len(there), -1)
+        # Five times as fast as isfinite, which knows no vectors of float16.
+        exponents = values.view(np.uint16) & _EXPONENT_OF_FLOAT16
+        bad[there] = (exponents == _EXPONENT_OF_FLOAT16).any(axis=1)
+    return bad

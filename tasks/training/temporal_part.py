@@ -1,4 +1,4 @@
-"""The UNet as a trainee: its loss, its held-out samples and its sample videos."""
+"""The UNet as a part that is trained: its loss, its held-out samples and its sample videos."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tasks.clips.video_io import encode
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 from tasks.training.base_model import load_base
+from tasks.training.batches import TemporalBatch, TemporalReader
+from tasks.training.devices import computing_in, place
+from tasks.training.engine import TrainingPart
 from tasks.training.objective import clip_losses, compose_noise, noisy_and_target, snr_weight
-from tasks.training.precision import computing_in, place
 from tasks.training.progress import Figures
 from tasks.training.sampler import seeded_generator
 from tasks.training.settings import TemporalSettings
 from tasks.training.splits import ClipRow, pick_heldout, split_clips
-from tasks.training.temporal_batches import TemporalBatch, TemporalReader
-from tasks.training.trainee import Trainee
 from vidrd_model.blocks import BLOCKS
 from vidrd_model.errors import ModelError
 
@@ -30,7 +30,7 @@ SAMPLE_PROMPTS = 2
 _SAMPLE_SEED = 7
 
 
-class TemporalTrainee(Trainee):
+class TemporalPart(TrainingPart):
     """The UNet, what feeds it, and its loss (epsilon or v, as the model's scheduler says).
 
     `sampling` says how sample videos are made, `left_out` which rows count as not there. Raises RequestError when the

@@ -1,72 +1,57 @@
-"""Training of the UNet on latents and captions, started on Ray.
-
-torch and Ray are imported where they are used: Ray has to be set up before anything imports it.
-"""
+"""One training, from a dataset and a model folder to a trained model folder: `train_part`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import torch
 
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.progress import OnProgress
-from tasks.training.result import TrainingResult, save_trained
-from tasks.training.run import checkpoint_store, run_training
-from tasks.training.settings import TemporalSettings
-from tasks.training.splits import split_clips
-from tasks.training.unusable import unusable_clips
-
-if TYPE_CHECKING:
-    from tasks.generation.settings import SamplingSettings
-    from tasks.training.watcher import TrainingWatcher
+from tasks.training.base_model import save_trained
+from tasks.training.result import TrainingResult, is_improved
+from tasks.training.run import TrainingJob, checkpoint_store, run_training
+from tasks.training.splits import split_clips, unusable_clips
+from tasks.training.watcher import TrainingWatcher
 
 
-def train_temporal(
-    dataset_ref: str,
-    base_model_dir: str | Path,
+def train_part(
+    job: TrainingJob,
     work_dir: Path,
-    settings: TemporalSettings,
-    sampling: SamplingSettings,
     watcher: TrainingWatcher | None = None,
     on_progress: OnProgress | None = None,
 ) -> TrainingResult:
-    """Fine-tune the UNet of a model folder on a dataset, `DIR[@TAG]`, and write the whole model to `work_dir/model`.
+    """Fine-tunes the UNet or the decoder of a model on a dataset, and writes the whole model to `work_dir/model`.
 
-    Called again on the same work folder it goes on where it was cut off. Raises
-    RequestError when the dataset has too few clips, Ray too few processors, or the training cannot go on.
+    A decoder whose held-out loss is no lower than before is not kept: the result then names the model that it began
+    with. Clips whose stored numbers are not finite are left out. Called again on the same work folder it goes on where
+    it was cut off. Raises RequestError when the dataset has too few clips for the part, Ray too few processors, or the
+    training cannot go on.
     """
     finished = TrainingResult.read(work_dir)
     if finished is not None:
         return finished
-    dataset = ClipDataset.open(dataset_ref)
-    left_out = unusable_clips(dataset, text_states=settings.text_states == "stored")
-    split = split_clips(dataset, left_out=left_out.rows)
-    config = temporal_config(dataset_ref, base_model_dir, settings, sampling, left_out.rows)
-    if on_progress is not None and left_out.note is not None:
-        on_progress(0, settings.steps, left_out.note)
-    outcome = run_training(config, settings, work_dir, watcher, on_progress)
-    save_trained(base_model_dir, work_dir / "model", "unet", outcome.weights)
-    result = TrainingResult.from_outcome(outcome, work_dir / "model", split, left_out)
+    dataset = ClipDataset.open(job.dataset)
+    unusable = unusable_clips(dataset, text_states=job.reads_text_states)
+    split = split_clips(dataset, videos_only=job.part == "decoder", left_out=unusable.rows)
+    if on_progress is not None and unusable.note is not None:
+        on_progress(0, job.settings.steps, unusable.note)
+    job = replace(job, left_out=tuple(unusable.rows))
+    outcome = run_training(job, work_dir, watcher, on_progress)
+    kept = job.part == "temporal" or is_improved(outcome.progress.heldout)
+    folder = work_dir / "model" if kept else Path(job.model)
+    if kept:
+        _save(job, folder, outcome.weights, dataset)
+    result = TrainingResult.from_outcome(outcome, folder, split, unusable, kept)
     result.write(work_dir)
-    checkpoint_store(config, settings, work_dir).remove()
+    checkpoint_store(job, work_dir).remove()
     return result
 
 
-def temporal_config(
-    dataset_ref: str,
-    base_model_dir: str | Path,
-    settings: TemporalSettings,
-    sampling: SamplingSettings,
-    left_out: Sequence[int] = (),
-) -> dict[str, Any]:
-    """What a worker is told; `left_out` are the rows of `unusable_clips`."""
-    told = {
-        "part": "temporal",
-        "dataset": str(dataset_ref),
-        "model": str(base_model_dir),
-        "settings": settings.model_dump(),
-        "sampling": sampling.model_dump(),
-    }
-    # Named only where there are some: a training that was begun before this was known still fits its checkpoints.
-    return told | ({"left_out": list(left_out)} if left_out else {})
+def _save(job: TrainingJob, folder: Path, weights: dict[str, torch.Tensor], dataset: ClipDataset) -> None:
+    if job.part == "temporal":
+        save_trained(job.model, folder, "unet", weights)
+        return
+    weights = {name.removeprefix("vae."): weight for name, weight in weights.items()}
+    save_trained(job.model, folder, "vae", weights, decode_window=dataset.latent_shape[0])

@@ -10,33 +10,28 @@ import math
 import tempfile
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
+from flows.profile import load_profile
+from tasks.training.checkpoints import CheckpointStore
+from tasks.training.decoder_part import DecoderPart
+from tasks.training.devices import Group
+from tasks.training.engine import Training
 from tests.bench.training import Listener
-
-if TYPE_CHECKING:
-    from tasks.training.decoder_part import DecoderTrainee
+from tests.training_dataset import write_training_dataset
 
 CHANGES = {"steps": 300, "batch_size": 1, "lr": 2e-3, "warmup_steps": 10, "num_workers": 1, "threads": 1}
 SEEDS = (0, 1, 2)
 STUDENT_T = 4.303  # for 95 % of a mean over three
 TRAIN, HELDOUT = 640, 64
-PARTS = ("loss", "l1", "temporal_l1")
+FIGURES = ("loss", "l1", "temporal_l1")
 GROUND_IS_WITHIN, GROUND_IS_AWAY_PX = 0.06, 4
 
 
 def main() -> None:
     """Prints what the held-out loss is made of before the training, then a row per seed."""
-    from flows.profile import load_profile
-    from tasks.training.checkpoints import CheckpointStore
-    from tasks.training.decoder_part import DecoderTrainee
-    from tasks.training.devices import Group
-    from tasks.training.engine import Training
-    from tests.training_dataset import write_training_dataset
-
     torch.set_num_threads(1)
     profile = load_profile("tiny")
     gains: list[dict[str, float]] = []
@@ -45,20 +40,21 @@ def main() -> None:
         for seed in SEEDS:
             changes = CHANGES | {"seed": seed, "heldout_samples": HELDOUT}
             settings = profile.decoder.model_copy(update=changes)
-            trainee = DecoderTrainee(dataset, profile.model, settings)
-            training = Training(trainee, settings, Group())
+            decoder = DecoderPart(dataset, profile.model, settings)
+            training = Training(decoder, settings, Group())
             if not gains:
-                _print_loss(trainee)
+                _print_loss(decoder)
                 print("\n| seed | loss | L1 | L1 of the changes |\n|---|---:|---:|---:|", flush=True)
             training.run(CheckpointStore(str(Path(folder, str(seed))), "bench", 1), Listener())
             heldout = training.progress.heldout
             gains.append(
-                {part: 100 * (heldout["candidate"][part] / heldout["base"][part] - 1) for part in PARTS}
+                {name: 100 * (heldout["candidate"][name] / heldout["base"][name] - 1) for name in FIGURES}
             )
             print(
-                f"| {seed} | " + " | ".join(f"{gains[-1][part]:+.2f} %" for part in PARTS) + " |", flush=True
+                f"| {seed} | " + " | ".join(f"{gains[-1][name]:+.2f} %" for name in FIGURES) + " |",
+                flush=True,
             )
-    print("| mean | " + " | ".join(_mean([gain[part] for gain in gains]) for part in PARTS) + " |")
+    print("| mean | " + " | ".join(_mean([gain[name] for gain in gains]) for name in FIGURES) + " |")
 
 
 def _mean(values: list[float]) -> str:
@@ -66,13 +62,13 @@ def _mean(values: list[float]) -> str:
 
 
 @torch.no_grad()
-def _print_loss(trainee: DecoderTrainee) -> None:
+def _print_loss(part: DecoderPart) -> None:
     """Prints how the held-out loss is shared out: a row each for the pictures and their changes."""
-    trainee.model.eval()
+    part.model.eval()
     pictures, changes = torch.zeros(3), torch.zeros(3)
-    for clip in trainee._heldout_clips:
-        (batch,) = trainee.reader.read([[clip]])
-        decoded_nchw, true_nchw = (clips[0] for clips in trainee._decode(trainee.model, batch))
+    for clip in part._heldout_clips:
+        (batch,) = part.reader.read([[clip]])
+        decoded_nchw, true_nchw = (clips[0] for clips in part._decode(part.model, batch))
         errors_nchw, ground_n1hw = decoded_nchw - true_nchw, _ground(true_nchw)
         still_nchw = errors_nchw - errors_nchw.median(dim=0, keepdim=True).values
         pictures += _shares(errors_nchw, ground_n1hw, still_nchw)

@@ -11,22 +11,21 @@ import torch
 from diffusers import DDPMScheduler
 from torch.utils.flop_counter import FlopCounterMode
 
-from tasks.training.devices import Group
+from tasks.training.batches import TemporalBatch
+from tasks.training.devices import Group, place
 from tasks.training.engine import Training
-from tasks.training.precision import place
 from tasks.training.sampler import EpochClip
 from tasks.training.settings import TemporalSettings, Trainable
 from tasks.training.splits import ClipRow
-from tasks.training.temporal_batches import TemporalBatch
-from tasks.training.temporal_part import TemporalTrainee
+from tasks.training.temporal_part import TemporalPart
 from vidrd_model import TemporalUNet
 
 FRAMES, LATENT_SIZE, TEXT_TOKENS = 8, 32, 77
 WARM_UP_STEPS, TIMED_STEPS = 3, 7
 
 
-class RandomTrainee(TemporalTrainee):
-    """The UNet's trainee with random latents and text states in the place of a dataset and a text encoder."""
+class RandomPart(TemporalPart):
+    """The UNet's part with random latents and text states in the place of a dataset and a text encoder."""
 
     def __init__(self, unet: TemporalUNet, settings: TemporalSettings) -> None:
         self.settings = settings
@@ -130,7 +129,7 @@ def _measure(unet: TemporalUNet, way: Way) -> tuple[float, float, int]:
     for _ in range(WARM_UP_STEPS + TIMED_STEPS):
         torch.cuda.synchronize()
         started_s = perf_counter()
-        training.step(training.trainee.model, [batch])
+        training.step(training.part.model, [batch])
         torch.cuda.synchronize()
         times_s.append(perf_counter() - started_s)
     return times_s[0], median(times_s[WARM_UP_STEPS:]), torch.cuda.max_memory_allocated()
@@ -139,11 +138,11 @@ def _measure(unet: TemporalUNet, way: Way) -> tuple[float, float, int]:
 def _counted_flops(unet: TemporalUNet, way: Way) -> float:
     training, batch = _training(unet, way)
     with FlopCounterMode(display=False) as counter:
-        training.step(training.trainee.model, [batch])
+        training.step(training.part.model, [batch])
     return float(counter.get_total_flops())
 
 
 def _training(unet: TemporalUNet, way: Way) -> tuple[Training, TemporalBatch]:
-    trainee = RandomTrainee(unet, way.settings())
-    training = Training(trainee, trainee.settings, Group(device=torch.device("cuda")))
-    return training, trainee.random_batch()
+    part = RandomPart(unet, way.settings())
+    training = Training(part, part.settings, Group(device=torch.device("cuda")))
+    return training, part.random_batch()

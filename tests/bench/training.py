@@ -7,6 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from flows.profile import load_profile
+from tasks.cluster import ensure_ray
+from tasks.training.run import TrainingJob
+from tasks.training.train import train_part
+from tests.training_dataset import write_training_dataset
+
 STEPS, LOG_EVERY, BATCH = 40, 10, 8
 ROUNDS = 2
 
@@ -27,10 +33,6 @@ class Listener:
 
 def main() -> None:
     """Prints a row per way to train, all in turn, one thread per worker."""
-    from flows.profile import load_profile
-    from tasks.cluster import ensure_ray
-    from tests.training_dataset import write_training_dataset
-
     model = load_profile("tiny").model
     ways: dict[tuple[int, int], list[dict[str, float]]] = {(1, 0): [], (2, 0): [], (2, 1): []}
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
@@ -51,9 +53,6 @@ def main() -> None:
 
 
 def _train(dataset: Path, model: str, work_dir: Path, workers: int, readers: int) -> list[dict[str, float]]:
-    from flows.profile import load_profile
-    from tasks.training.train import train_temporal
-
     profile = load_profile("tiny")
     changes = {
         "steps": STEPS,
@@ -68,7 +67,7 @@ def _train(dataset: Path, model: str, work_dir: Path, workers: int, readers: int
     }
     listener = Listener()
     settings = profile.temporal.model_copy(update=changes)
-    train_temporal(str(dataset), model, work_dir, settings, profile.sampling, listener)
+    train_part(TrainingJob(str(dataset), model, settings, profile.sampling), work_dir, listener)
     return listener.told[1:]  # the first steps pay for what is set up lazily
 
 
