@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from flows.dataset.info import dataset_info
 from flows.dataset.report import report
-from flows.retrain.flow import RetrainParams, cut_captions
-from flows.retrain.request import read_request
+from flows.retrain.request import RetrainParams, read_request
+from flows.retrain.training import cut_captions
 from storage.dataset.builds import finished_builds, write_index
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.removal import remove

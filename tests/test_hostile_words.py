@@ -13,8 +13,8 @@ from flows.build_dataset.flow import _as_markdown as build_markdown
 from flows.evaluate.report import as_markdown as evaluation_markdown
 from flows.generate.flow import _as_markdown as generate_markdown
 from flows.promote.flow import decision_markdown
-from flows.retrain.flow import _as_markdown as retrain_markdown
 from flows.retrain.proposal import as_markdown as proposal_markdown
+from flows.retrain.report import as_markdown as retrain_markdown
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.evaluation.gate import Decision
 from tasks.experiments.results import Result, Row

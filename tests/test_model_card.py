@@ -11,6 +11,7 @@ import yaml
 from flows.profile import Profile, load_profile
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.training.model_card import CARD_FILE, Lineage, TrainedPart, write_model_card
+from tasks.training.result import TrainingResult
 from tasks.training.settings import DecoderSettings, TemporalSettings
 from tests.training_dataset import write_training_dataset
 from vidrd_model import VidRDPipeline
@@ -28,16 +29,6 @@ def model(tmp_path: Path, tiny_profile: Profile) -> Path:
 
 
 def lineage(profile: Profile, base_licence: str | None = None, start: str | None = None) -> Lineage:
-    summary = {
-        "steps": 40,
-        "trained_parameters": 12345,
-        "train_clips": 16,
-        "heldout_clips": 8,
-        "heldout_source": "split val",
-        "left_out": [],
-        "skipped": [],
-        "kept": True,
-    }
     temporal = {"fresh": {"loss": 0.5}, "base": {"loss": 0.4}, "candidate": {"loss": 0.3125}}
     decoder = {who: loss | {"psnr_db": 30.5} for who, loss in temporal.items()}
     return Lineage(
@@ -48,13 +39,26 @@ def lineage(profile: Profile, base_licence: str | None = None, start: str | None
         git_commit="abc123",
         parts={
             "temporal": TrainedPart(
-                TemporalSettings(steps=40, seed=11, trainable="paper").model_dump(),
-                summary | {"heldout": temporal},
+                TemporalSettings(steps=40, seed=11, trainable="paper"), training_result(temporal)
             ),
-            "decoder": TrainedPart(
-                DecoderSettings(steps=40, seed=12).model_dump(), summary | {"heldout": decoder}
-            ),
+            "decoder": TrainedPart(DecoderSettings(steps=40, seed=12), training_result(decoder)),
         },
+    )
+
+
+def training_result(heldout: dict[str, dict[str, float]]) -> TrainingResult:
+    return TrainingResult(
+        folder=Path("nowhere"),
+        steps=40,
+        seconds=1.0,
+        curves={},
+        heldout=heldout,
+        skipped=[],
+        notes=[],
+        heldout_source="split val",
+        train_clips=16,
+        heldout_clips=8,
+        trained_parameters=12345,
     )
 
 

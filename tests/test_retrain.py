@@ -20,11 +20,11 @@ from storage.registry.names import CANDIDATE
 from storage.registry.registry import Registry, resolve_model
 from tasks.errors import RequestError
 from tasks.generation.resolve import saved_sampling
+from tasks.training.job import TrainingJob
 from tasks.training.model_card import CARD_FILE
 from tasks.training.progress import SkippedStep
 from tasks.training.record import TrainingRecord, config_digest
 from tasks.training.result import TrainingResult
-from tasks.training.run import TrainingJob
 from tasks.training.settings import TemporalSettings
 from tasks.training.train import train_part
 from tests.saved_settings import without_saved_settings

@@ -10,7 +10,7 @@ import torch
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.clips.video_io import decode_bytes
 from tasks.training.base_model import load_base_vae
-from tasks.training.run import TrainingJob
+from tasks.training.job import TrainingJob
 from tasks.training.splits import split_clips
 from tasks.training.train import train_part
 from tests.training_dataset import write_training_dataset

@@ -10,12 +10,11 @@ import torch
 
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
-from tasks.training.checkpoints import CheckpointStore
+from tasks.training.checkpoints import CheckpointStore, snapshot
 from tasks.training.decoder_part import DecoderPart
 from tasks.training.devices import Group
 from tasks.training.engine import Training
 from tasks.training.settings import DecoderSettings, TemporalSettings
-from tasks.training.snapshot import snapshot
 from tasks.training.temporal_part import TemporalPart
 from tests.training_dataset import write_training_dataset
 from vidrd_model import VidRDPipeline

@@ -9,7 +9,7 @@ from flows.cli.app import app
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 from tasks.training.estimate import estimate_training
-from tasks.training.run import TrainingJob
+from tasks.training.job import TrainingJob
 from tasks.training.settings import TemporalSettings
 from vidrd_model import VidRDPipeline
 

@@ -11,8 +11,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
+from tasks.training.checkpoints import part_like, whole
 from tasks.training.devices import shard
-from tasks.training.snapshot import part_like, whole
 from tests.test_dropout import tiny_unet
 from vidrd_model import TemporalUNet
 from vidrd_model.blocks import BLOCKS

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
+from tasks.training.job import TrainingJob
 from tasks.training.result import TrainingResult
-from tasks.training.run import TrainingJob
 from tasks.training.settings import DecoderSettings, TemporalSettings
 from tasks.training.train import train_part
 from tests.training_dataset import write_training_dataset

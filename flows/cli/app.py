@@ -166,10 +166,11 @@ def _show_retrain_plan(values: dict[str, Any]) -> None:
     check_surroundings()
     from flows.retrain.plan import as_markdown
     from flows.retrain.plan import plan as make_plan
-    from flows.retrain.request import RetrainParams
+    from flows.retrain.request import RetrainParams, read_request
 
     params = RetrainParams(**{name: value for name, value in values.items() if value is not None})
-    tell(as_markdown(make_plan(params), params).rstrip("\n"), error=False)
+    request = read_request(params, only_plan=True)
+    tell(as_markdown(make_plan(request), request).rstrip("\n"), error=False)
 
 
 @app.command()

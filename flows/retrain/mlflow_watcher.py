@@ -1,16 +1,14 @@
-"""Writes what happens in a training into its MLflow run, as it happens."""
+"""Writes the course of a training into its MLflow run while it goes on."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from flows.terminal import tell
 from storage.errors import StorageError
-
-if TYPE_CHECKING:
-    from storage.registry.runs import Run
+from storage.registry.runs import Run
+from tasks.training.progress import Points
 
 _KEPT_POINTS = 100_000  # of a server that is away for days: some ten megabytes
 
@@ -24,29 +22,29 @@ class MlflowWatcher:
 
     def __init__(self, run: Run, part: str) -> None:
         self._run, self._part = run, part
-        self._waiting: list[tuple[int, dict[str, float]]] = []
+        self._waiting: Points = []
         self._is_away = False
 
     def started(self, step: int) -> None:
-        """Note on the run where a part went on after an interruption."""
+        """Notes on the run where a part went on after an interruption."""
         if step:
             self._try(lambda: self._run.set_tags({f"{self._part}.resumed_at_step": str(step)}))
 
-    def figures(self, points: Sequence[tuple[int, dict[str, float]]]) -> None:
-        """Log the figures of some steps, and what could not be logged before."""
+    def figures(self, points: Points) -> None:
+        """Logs the figures of some steps, and what could not be logged before."""
         named = ((step, {f"{self._part}.{name}": v for name, v in values.items()}) for step, values in points)
         self._waiting += named
         self._try(self.close)
         self._waiting = self._waiting[-_KEPT_POINTS:]
 
     def video(self, step: int, name: str, mp4: bytes) -> None:
-        """Keep a sample video as `samples/PART/step-000200/NAME.mp4` of the run."""
+        """Keeps a sample video as `samples/PART/step-000200/NAME.mp4` of the run."""
         file = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:100] or "sample"
         path = f"samples/{self._part}/step-{step:06d}/{file}.mp4"
         self._try(lambda: self._run.log_bytes(path, mp4))
 
     def close(self) -> None:
-        """Log what waits; StorageError when MLflow is still away."""
+        """Logs what waits; StorageError when MLflow is still away."""
         self._run.log_figures(self._waiting)
         self._waiting = []
 

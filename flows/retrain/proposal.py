@@ -5,30 +5,22 @@ Nothing is promoted here. The verdict is written on the version and into an arti
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from prefect.artifacts import create_markdown_artifact
-
 from flows.evaluate.flow import evaluate
 from flows.evaluate.request import EvaluateParams
-from flows.profile import load_profile
 from flows.promote.flow import decision_markdown, verdict
+from flows.retrain.request import RetrainRequest
+from flows.runs.artifacts import show_markdown
 from storage.registry.names import CHAMPION, PROPOSAL, version_ref
-
-if TYPE_CHECKING:
-    from storage.registry.registry import Registry
-    from tasks.evaluation.verdict import Decision
+from storage.registry.registry import Registry
+from tasks.evaluation.verdict import Decision
 
 
-def propose(version: int, profile: str, reference: Path | None) -> dict:
-    """Evaluate a version, and the champion alike; what to do with the version."""
-    from storage.registry.registry import Registry
-    from tasks.evaluation.verdict import Decision
-
+def propose(version: int, request: RetrainRequest) -> dict:
+    """Evaluates a version that a retraining has made, and the champion alike; returns what to do with the version."""
+    profile, reference = request.params.profile, request.params.reference
     registry = Registry()
     champion = registry.alias_version(CHAMPION)
-    comparable = champion is None or _of_profile(registry, champion, profile)
+    comparable = champion is None or _is_of_profile(registry, champion, request.profile.name)
     evaluate(
         EvaluateParams(
             model=version_ref(version), reference=reference, profile=profile, beside_champion=comparable
@@ -42,7 +34,7 @@ def propose(version: int, profile: str, reference: Path | None) -> dict:
         )
     command = f"vidrd promote --model {version_ref(version)} --profile {profile}"
     _record(registry, version, champion, decision)
-    create_markdown_artifact(
+    show_markdown(
         as_markdown(version, champion, decision, command),
         key="proposal",
         description="what the gate would decide",
@@ -68,6 +60,5 @@ def _record(registry: Registry, version: int, champion: int | None, decision: De
     registry.set_version_tags(version, PROPOSAL.values(decision.verdict, decision.reason, champion))
 
 
-def _of_profile(registry: Registry, version: int, profile: str) -> bool:
-    name = load_profile(profile).name
+def _is_of_profile(registry: Registry, version: int, name: str) -> bool:
     return registry.version_tags(version).get("profile", name) == name

@@ -1,9 +1,12 @@
-"""What a retraining is asked to do, read and checked before anything long starts."""
+"""What a retraining is asked to do, read and checked before anything long starts.
+
+Every deployment and command imports this file: what is slow to import is so only where it is asked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +17,8 @@ from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.names import CHAMPION_REF, version_ref
 from tasks.errors import RequestError
-from tasks.training.settings import DecoderSettings, TemporalSettings, Trainable
+from tasks.training.job import TrainingJob
+from tasks.training.settings import PARTS, DecoderSettings, Part, TemporalSettings, Trainable
 
 if TYPE_CHECKING:
     from storage.dataset.clip_dataset import ClipDataset
@@ -47,10 +51,11 @@ class RetrainParams(BaseModel):
 
 @dataclass(frozen=True)
 class RetrainRequest:
-    """A request that can be carried out.
+    """A retraining that can be carried out, with all that was looked up for it.
 
     `start` is the folder or hub id to start from, `start_ref` the same as a registry reference where it has one,
-    `encoder` the digest of the VAE encoder whose latents it understands.
+    `encoder` the digest of the VAE encoder whose latents it understands. `nothing_new` is a line that says why there is
+    nothing to train; it is asked for with `only_if_new` alone.
     """
 
     params: RetrainParams
@@ -59,11 +64,12 @@ class RetrainRequest:
     start: str
     start_ref: str
     encoder: str
+    nothing_new: str | None = None
 
     @property
-    def parts(self) -> list[str]:
+    def parts(self) -> list[Part]:
         """The decoder comes last: its training starts from whatever the UNet's has written."""
-        return ["temporal", "decoder"] if self.params.part == "both" else [self.params.part]
+        return _parts(self.params)
 
     @property
     def dataset_folder(self) -> str:
@@ -87,14 +93,22 @@ class RetrainRequest:
         steps = self.params.decoder_steps or self.profile.decoder.steps
         return self.profile.decoder.model_copy(update={"steps": steps})
 
+    def part_settings(self, part: Part) -> TemporalSettings | DecoderSettings:
+        """Returns the settings of one part."""
+        return self.temporal if part == "temporal" else self.decoder
+
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of every part that is trained, as plain JSON."""
-        both = {"temporal": self.temporal, "decoder": self.decoder}
-        return {part: both[part].model_dump(mode="json") for part in self.parts}
+        return {part: self.part_settings(part).model_dump(mode="json") for part in self.parts}
+
+    def job(self, part: Part, model: str) -> TrainingJob:
+        """Returns the training of one part, which starts from a model folder or hub id."""
+        sampling = self.profile.sampling if part == "temporal" else None  # of its sample videos
+        return TrainingJob(self.dataset_ref, model, self.part_settings(part), sampling)
 
     def tags(self) -> dict[str, str]:
-        """Where a training comes from: the tags of its run and of its version."""
+        """Returns where a training comes from: the tags of its run and of its version."""
         return {
             "dataset": self.dataset_folder,
             "dataset_tag": self.dataset.tag,
@@ -106,18 +120,23 @@ class RetrainRequest:
         }
 
     def config(self) -> dict[str, Any]:
-        """All that the result depends on, and nothing that changes while the training is interrupted."""
+        """Returns all that the result depends on, and nothing that changes while the training is interrupted."""
         return {**self.tags(), "start_digest": _model_digest(self.start), "settings": self.settings}
 
 
-def read_request(params: RetrainParams) -> RetrainRequest:
-    """The request behind the parameters; RequestError or StorageError, one line, when it cannot be carried out."""
+def read_request(params: RetrainParams, only_plan: bool = False) -> RetrainRequest:
+    """Returns the request behind the parameters; RequestError or StorageError, one line, when it cannot be carried out.
+
+    With `only_plan` nothing will be registered, and MLflow is not asked whether it could be.
+    """
+    profile = load_profile(params.profile)
+
     from storage.dataset.clip_dataset import ClipDataset
+    from storage.registry.registry import Registry
     from tasks.cluster import check_gpus_here
     from tasks.training.splits import split_clips
 
-    profile = load_profile(params.profile)
-    for part in ("temporal", "decoder") if params.part == "both" else (params.part,):
+    for part in _parts(params):
         settings = profile.temporal if part == "temporal" else profile.decoder
         check_gpus_here(f"{part}.num_workers", settings.num_workers if settings.use_gpu else 0)
     dataset = ClipDataset.open(params.dataset or str(home() / "datasets" / "tiny"))
@@ -135,11 +154,18 @@ def read_request(params: RetrainParams) -> RetrainRequest:
         from flows.evaluate.request import EvaluateParams, check_reference
 
         check_reference(EvaluateParams(reference=params.reference, profile=params.profile))
+    if only_plan:
+        return request
+    registry = Registry()
+    registry.check_artifacts()
+    if params.only_if_new:
+        finished = registry.finished_trainings(request.dataset_folder, profile.name)
+        request = replace(request, nothing_new=nothing_new(request, finished))
     return request
 
 
 def nothing_new(request: RetrainRequest, finished: Sequence[Mapping[str, str]]) -> str | None:
-    """Why there is nothing to train: one line when a finished training has used the dataset's tag, else None.
+    """Says in one line that a finished training has used the dataset's tag; None where there is something to train.
 
     `finished` are the tags of the dataset's trainings in the profile, refused ones included; one of the decoder alone
     does not count for the UNet, nor the other way round.
@@ -157,8 +183,12 @@ def nothing_new(request: RetrainRequest, finished: Sequence[Mapping[str, str]]) 
     return None
 
 
+def _parts(params: RetrainParams) -> list[Part]:
+    return list(PARTS) if params.part == "both" else [params.part]
+
+
 def _start(params: RetrainParams, profile: Profile) -> tuple[str, str, str]:
-    """Folder or hub id of the model to start from, its reference, and the digest of its encoder."""
+    """Returns the folder or hub id of the model to start from, its reference, and the digest of its encoder."""
     from storage.registry.registry import resolve_model
     from tasks.latents.encoder import encoder_digest
 
@@ -172,7 +202,7 @@ def _start(params: RetrainParams, profile: Profile) -> tuple[str, str, str]:
 
 
 def _model_digest(model: str) -> str:
-    """What tells a model from another at the same place: a folder's bytes; a hub id stands for itself."""
+    """Tells a model from another at the same place: by a folder's bytes; a hub id stands for itself."""
     from tasks.model_files import folder_digest
 
     folder = Path(model)

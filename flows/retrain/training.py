@@ -1,45 +1,76 @@
-"""One training from its record to its version: parts trained, everything logged, a card written, registered."""
+"""A retraining without Prefect, from its request to its version: what runs, is logged, registered and proposed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from flows.cut_captions import say_what_is_cut
 from flows.retrain.mlflow_watcher import MlflowWatcher
+from flows.retrain.proposal import propose
+from flows.retrain.report import as_markdown
 from flows.retrain.request import RetrainRequest
+from flows.runs.artifacts import log_line, show_markdown
 from flows.runs.progress import stage_progress
 from flows.terminal import tell
 from storage.local.home import home
-from storage.local.visible import visible
 from storage.registry.names import CANDIDATE, version_ref
+from storage.registry.registry import Registry
+from storage.registry.runs import Run
+from tasks import markdown
+from tasks.captions.cut_captions import CONDITIONING, count_cut
+from tasks.generation.resolve import save_sampling
+from tasks.training.model_card import Lineage, TrainedPart, clip_size, write_model_card
 from tasks.training.progress import name_skipped
 from tasks.training.record import TrainingRecord
 from tasks.training.result import TrainingResult
+from tasks.training.settings import Part
+from tasks.training.train import train_part
 
-if TYPE_CHECKING:
-    from storage.registry.registry import Registry
-    from storage.registry.runs import Run
-    from tasks.training.run import TrainingJob
+
+def run(request: RetrainRequest) -> dict[str, Any]:
+    """Trains and registers, unless the request says that there is nothing new; evaluates the result where asked.
+
+    Returns what there is to tell. Raises RequestError when the same training goes on in another process.
+    """
+    if request.nothing_new is not None:
+        announce(request.nothing_new)
+        reason = f"{markdown.text(request.nothing_new)}\n"
+        show_markdown(reason, key="retrain", description="nothing to train")
+        return {"trained": False, "reason": request.nothing_new, **request.tags()}
+    cut = cut_captions(request)
+    say_what_is_cut("retrain", cut)
+    result = train_and_register(request) | {"cut_captions": cut}
+    about = "a new candidate" if result["registered"] else "no new candidate"
+    show_markdown(as_markdown(result), key="retrain", description=about)
+    if request.params.then_evaluate and result["registered"]:
+        result["proposal"] = propose(result["version"], request)
+    return result
+
+
+def cut_captions(request: RetrainRequest) -> dict[str, Any]:
+    """Counts the captions to be trained on that the text encoder reads in part; a decoder is trained on none."""
+    if "temporal" not in request.parts:
+        return {}
+    texts = request.dataset.clips_table(["caption"])["caption"].to_pylist()
+    return count_cut(request.start, request.profile.clip, {CONDITIONING: texts})
 
 
 def train_and_register(request: RetrainRequest) -> dict[str, Any]:
-    """Train what is asked for, or go on with it, and register the result as `candidate`; what there is to tell.
+    """Trains what is asked for, or goes on with it, and registers the result as `candidate`.
 
     A part that came out no better and is left out (the decoder) is no reason not to register the other; where nothing
     else was trained, nothing is registered, and `reason` says so. Raises RequestError when the same training goes on
     in another process.
     """
-    from storage.registry.registry import Registry
-
     started_s = time.monotonic()
     registry = Registry()
-    registry.check_artifacts()
     with TrainingRecord.open(home() / "training", request.config(), request.params.fresh) as record:
-        _settle_earlier_run(registry, record)
+        _reconcile_earlier_run(registry, record)
         if record.resumed:
-            say(
+            announce(
                 f"resumes the training of {request.dataset_ref} begun at {record.started_at}; --fresh begins anew"
             )
         tags = {**request.tags(), "training": record.folder.name}
@@ -66,15 +97,15 @@ def train_and_register(request: RetrainRequest) -> dict[str, Any]:
     }
 
 
-def _registered(version: int | None, results: Mapping[str, TrainingResult]) -> dict[str, Any]:
-    """What the answer says of the version, or of why there is none; a line for each part that was left out."""
+def _registered(version: int | None, results: Mapping[Part, TrainingResult]) -> dict[str, Any]:
+    """Returns what the answer says of the version, or why there is none; announces each part that was left out."""
     left_out = {part: f"{part}: {trained.outcome}" for part, trained in results.items() if not trained.kept}
     if version is None:
         reason = f"{'; '.join(left_out.values())}; nothing is registered"
-        say(reason)
+        announce(reason)
         return {"registered": False, "reason": reason}
     for part, line in left_out.items():
-        say(f"{line}; the model keeps the {part} that it had")
+        announce(f"{line}; the model keeps the {part} that it had")
     return {
         "registered": True,
         "model": version_ref(version),
@@ -83,16 +114,14 @@ def _registered(version: int | None, results: Mapping[str, TrainingResult]) -> d
     }
 
 
-def say(line: str) -> None:
-    """One line for whoever looks: the terminal, and the log of the flow run."""
-    from prefect import get_run_logger
-
+def announce(line: str) -> None:
+    """Writes one line for whoever looks: into the terminal, and into the log of the flow run."""
     tell(f"[retrain] {line}")
-    get_run_logger().info(visible(line))
+    log_line(line)
 
 
-def _settle_earlier_run(registry: Registry, record: TrainingRecord) -> None:
-    """Make the MLflow runs of earlier processes agree with the record."""
+def _reconcile_earlier_run(registry: Registry, record: TrainingRecord) -> None:
+    """Makes the MLflow runs of earlier processes agree with the record."""
     if record.run_id is not None:
         status = registry.run_status(record.run_id)
         if status == "FINISHED":  # it was registered, and only its folder is left of it
@@ -104,8 +133,8 @@ def _settle_earlier_run(registry: Registry, record: TrainingRecord) -> None:
         registry.end_run(record.abandoned_run_id)
 
 
-def _train_parts(request: RetrainRequest, folder: Path, run: Run) -> dict[str, TrainingResult]:
-    results: dict[str, TrainingResult] = {}
+def _train_parts(request: RetrainRequest, folder: Path, run: Run) -> dict[Part, TrainingResult]:
+    results: dict[Part, TrainingResult] = {}
     model = request.start
     for part in request.parts:
         results[part] = _train(part, request, model, folder / part, run)
@@ -113,30 +142,19 @@ def _train_parts(request: RetrainRequest, folder: Path, run: Run) -> dict[str, T
     return results
 
 
-def training_job(request: RetrainRequest, part: str, model: str) -> TrainingJob:
-    """Returns the job of one part of a retraining, which starts from a model folder or hub id."""
-    from tasks.training.run import TrainingJob
-
-    if part == "decoder":
-        return TrainingJob(request.dataset_ref, model, request.decoder)
-    return TrainingJob(request.dataset_ref, model, request.temporal, request.profile.sampling)
-
-
-def _train(part: str, request: RetrainRequest, model: str, work_dir: Path, run: Run) -> TrainingResult:
-    """Train one part, or go on with it; its figures reach the run under the part's name while it goes on."""
-    from tasks.training.train import train_part
-
+def _train(part: Part, request: RetrainRequest, model: str, work_dir: Path, run: Run) -> TrainingResult:
+    """Trains one part, or goes on with it; its figures reach the run under the part's name while it goes on."""
     work_dir.mkdir(exist_ok=True)
     watcher = MlflowWatcher(run, part)
     with stage_progress(f"retrain {part}") as on_progress:
-        result = train_part(training_job(request, part, model), work_dir, watcher, on_progress)
+        result = train_part(request.job(part, model), work_dir, watcher, on_progress)
     # What the run has of it already is left out; what a crash has kept from it comes now.
     watcher.figures(result.points())
     watcher.close()
     for whose, figures in result.heldout.items():
         run.log_figures([(0, {f"{part}.heldout.{name}.{whose}": v for name, v in figures.items()})])
     for note in result.notes:
-        say(f"{part}: {note}")
+        announce(f"{part}: {note}")
     tags = {
         "heldout_source": result.heldout_source,
         "notes": "; ".join(result.notes),
@@ -144,17 +162,14 @@ def _train(part: str, request: RetrainRequest, model: str, work_dir: Path, run: 
     }
     if result.skipped:
         tags["skipped"] = name_skipped(result.skipped)
-        say(f"{part}: {len(result.skipped)} steps changed nothing; not finite were {tags['skipped']}")
+        announce(f"{part}: {len(result.skipped)} steps changed nothing; not finite were {tags['skipped']}")
     run.set_tags({f"{part}.{name}": value for name, value in tags.items()})
     return result
 
 
 def _register(
-    registry: Registry, request: RetrainRequest, results: Mapping[str, TrainingResult], run: Run
+    registry: Registry, request: RetrainRequest, results: Mapping[Part, TrainingResult], run: Run
 ) -> int:
-    from tasks.generation.resolve import save_sampling
-    from tasks.training.model_card import Lineage, TrainedPart, clip_size, write_model_card
-
     folder = list(results.values())[-1].folder
     save_sampling(folder, request.profile.sampling, clip_size(folder, request.dataset))
     lineage = Lineage(
@@ -163,9 +178,7 @@ def _register(
         base_licence=request.profile.model_licence,
         start=request.start_ref,
         git_commit=_commit(run),
-        parts={
-            part: TrainedPart(request.settings[part], result.summary()) for part, result in results.items()
-        },
+        parts={part: TrainedPart(request.part_settings(part), result) for part, result in results.items()},
     )
     card = write_model_card(folder, request.dataset, lineage)
     left_out = {f"{part}.left_out": trained.outcome for part, trained in results.items() if not trained.kept}

@@ -1,7 +1,6 @@
 """Frames to scaled latents: the posterior of the VAE times its scaling factor, in float16."""
 
 import json
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -100,16 +99,16 @@ def encoder_digest(model: str | Path) -> str:
     Reads the file only, so that a run with nothing to do loads no model. The decoder is left out:
     fine-tuning it leaves latents as they are.
     """
+    import torch
+    from safetensors import safe_open
+
     folder = vae_folder(model)
     digest = blake2b(str(_config(folder).get("scaling_factor")).encode(), digest_size=16)
-    with (folder / _WEIGHTS).open("rb") as file:
-        (header_bytes,) = struct.unpack("<Q", file.read(8))  # the safetensors layout: size, JSON, data
-        header = json.loads(file.read(header_bytes))
-        for name in sorted(key for key in header if key.startswith(_ENCODER_KEYS)):
-            begin, end = header[name]["data_offsets"]
-            file.seek(8 + header_bytes + begin)
-            digest.update(f"{name}{header[name]['dtype']}{header[name]['shape']}".encode())
-            digest.update(file.read(end - begin))
+    with safe_open(folder / _WEIGHTS, framework="pt") as weights:
+        for name in sorted(key for key in weights.keys() if key.startswith(_ENCODER_KEYS)):  # noqa: SIM118
+            tensor = weights.get_slice(name)
+            digest.update(f"{name}{tensor.get_dtype()}{tensor.get_shape()}".encode())
+            digest.update(weights.get_tensor(name).reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

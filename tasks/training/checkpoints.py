@@ -1,5 +1,7 @@
-"""Checkpoints of one training: written whole or not at all, while the training goes on; local or at an address.
+"""Checkpoints of one training: what they hold, and where they lie, at a folder or an address.
 
+`snapshot` takes the state out of a training and `restore` puts it back. `CheckpointStore` writes it whole or not at
+all, while the training goes on:
 `step-00000200.pt` is the state, `step-00000200.json` its digest, written last: without it, or when the state does not
 fit it, the checkpoint does not count and an older one serves.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
@@ -17,12 +19,72 @@ from typing import Any
 
 import torch
 from fsspec.core import url_to_fs
+from torch import nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._pytree import tree_map_only
 
 from tasks.errors import RequestError
+from tasks.training.devices import Group
+from tasks.training.optimizers import Ema, load_weights
 
 _PREFIX = "step-"
 _FAILURE = "failure.json"
 _CHUNK_BYTES = 16 * 2**20
+_PART = "trainee"  # the name that it has in the checkpoints of earlier versions
+
+
+def snapshot(
+    trained: Mapping[str, nn.Parameter],
+    ema: Ema,
+    optimizer: torch.optim.Optimizer,
+    part_state: Mapping[str, Any],
+    group: Group,
+) -> dict[str, Any]:
+    """Returns copies, in main memory, of all that changes in a training; every worker calls it, the first gets them.
+
+    `part_state` is what the part has learned beside its parameters.
+    """
+    changing = {
+        "trained": {name: parameter.detach() for name, parameter in trained.items()},
+        "ema": ema.weights,
+        "optimizer": optimizer.state_dict(),
+        _PART: part_state,
+    }
+
+    def copy(tensor: torch.Tensor) -> torch.Tensor:
+        full = whole(tensor.detach())
+        return full.to("cpu", copy=True) if group.rank == 0 else full.new_empty(0)
+
+    return tree_map_only(torch.Tensor, copy, changing) | {"rng": group.gather(_rng_state())}
+
+
+def restore(
+    saved: Mapping[str, Any],
+    trained: Mapping[str, nn.Parameter],
+    ema: Ema,
+    optimizer: torch.optim.Optimizer,
+    group: Group,
+) -> Mapping[str, Any]:
+    """Puts what `snapshot` gave back, on any number of workers; returns its `part_state`."""
+    for place, values in ((trained, saved["trained"]), (ema.weights, saved["ema"])):
+        load_weights(place, {name: part_like(value, place[name]) for name, value in values.items()})
+    optimizer.load_state_dict(_parts_of(saved["optimizer"], list(trained.values())))
+    if len(saved["rng"]) == group.size:
+        _set_rng_state(saved["rng"][group.rank])
+    part_state: Mapping[str, Any] = saved[_PART]
+    return part_state
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns a tensor as it is on all ranks together, on every one of them; every rank has to call it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part_like(full: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Returns this rank's part of a whole tensor, sharded as another one is, if it is; every rank has to call it."""
+    if not isinstance(tensor, DTensor):
+        return full
+    return distribute_tensor(full.to(tensor.device), tensor.device_mesh, tensor.placements)
 
 
 class CheckpointStore:
@@ -147,6 +209,31 @@ class CheckpointStore:
 
     def _path(self, step: int, suffix: str) -> str:
         return f"{self._root}/{_PREFIX}{step:08d}.{suffix}"
+
+
+def _parts_of(state: Mapping[str, Any], parameters: Sequence[nn.Parameter]) -> dict[str, Any]:
+    """Returns an optimizer's state with what it holds per element sharded as the parameters are."""
+    parts = {
+        number: {
+            name: part_like(value, parameters[number]) if value.shape == parameters[number].shape else value
+            for name, value in values.items()
+        }
+        for number, values in state["state"].items()
+    }
+    return {**state, "state": parts}
+
+
+def _rng_state() -> dict[str, torch.Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_rng_state(state: Mapping[str, torch.Tensor]) -> None:
+    torch.set_rng_state(state["cpu"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
 
 
 def _digest(path: Path) -> str:

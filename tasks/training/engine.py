@@ -15,13 +15,12 @@ from torch import nn
 
 from tasks.errors import RequestError
 from tasks.training.batches import Batch, BatchLoader, Reader
-from tasks.training.checkpoints import CheckpointStore
+from tasks.training.checkpoints import CheckpointStore, restore, snapshot, whole
 from tasks.training.devices import Group, channels_last, shard, synchronized
 from tasks.training.optimizers import Ema, make_optimizer, restored, set_lr
 from tasks.training.progress import Figures, Progress, or_float32, why_it_ends
 from tasks.training.sampler import ClipSampler
 from tasks.training.settings import TemporalSettings, TrainingSettings
-from tasks.training.snapshot import restore, snapshot, whole
 from tasks.training.splits import ClipRows
 from tasks.training.watcher import TrainingWatcher
 from vidrd_model.compiling import compile_blocks

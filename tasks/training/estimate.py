@@ -17,7 +17,9 @@ from tasks.errors import RequestError
 from tasks.peak_memory import PeakMemory
 from tasks.training.devices import Group
 from tasks.training.engine import Training
-from tasks.training.run import TrainingJob, out_of_memory, part_of, set_threads
+from tasks.training.job import TrainingJob
+from tasks.training.run import out_of_memory, part_of, set_threads
+from tasks.training.settings import Part
 
 WARM_UP_STEPS, TIMED_STEPS = 1, 3
 
@@ -30,7 +32,7 @@ class TrainingEstimate:
     device has. `problem` says why the steps could not be measured; then times are None.
     """
 
-    part: str
+    part: Part
     device: str
     trained_parameters: int
     frozen_parameters: int

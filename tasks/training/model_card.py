@@ -6,20 +6,23 @@ from what was trained: the folder's own configs, the dataset's tables, the setti
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from huggingface_hub import ModelCard, ModelCardData
+
+from storage.dataset.clip_dataset import ClipDataset
 from storage.local.visible import visible
 from tasks import markdown
-from tasks.training.result import heldout_outcome
-
-if TYPE_CHECKING:
-    from storage.dataset.clip_dataset import ClipDataset
+from tasks.training.result import TrainingResult
+from tasks.training.settings import DecoderSettings, Part, TemporalSettings
+from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
 
 CARD_FILE = "README.md"
 
@@ -38,10 +41,10 @@ _TAGS = ["text-to-video", "video-generation", "vidrd", "diffusers"]
 
 @dataclass(frozen=True)
 class TrainedPart:
-    """What a training did to one part: its settings and `TrainingResult.summary()`."""
+    """What a training did to one part."""
 
-    settings: Mapping[str, Any]
-    summary: Mapping[str, Any]
+    settings: TemporalSettings | DecoderSettings
+    result: TrainingResult
 
 
 @dataclass(frozen=True)
@@ -57,47 +60,44 @@ class Lineage:
     base_licence: str
     start: str
     git_commit: str
-    parts: Mapping[str, TrainedPart]
+    parts: Mapping[Part, TrainedPart]
 
 
 def write_model_card(folder: Path, dataset: ClipDataset, lineage: Lineage) -> str:
-    """Write the card of a model folder that was trained on a dataset; returns it without its front matter."""
+    """Writes the card of a model folder that was trained on a dataset; returns it without its front matter."""
     sections = [
         _title(dataset, lineage),
         _model(lineage),
         _data(folder, dataset),
         *(_part(name, part) for name, part in lineage.parts.items()),
         _sampling(folder),
-        _quirks(folder),
+        _release_settings(folder),
         _usage(dataset, lineage),
     ]
     text = "\n".join(sections)
-    (folder / CARD_FILE).write_text(_front_matter(lineage) + text, encoding="utf-8")
+    ModelCard(f"---\n{_front_matter(lineage).to_yaml()}\n---\n\n{text}").save(folder / CARD_FILE)
     return text
 
 
 def clip_size(folder: Path, dataset: ClipDataset) -> tuple[int, int]:
-    """Width and height in pixels of a dataset's clips, decoded by the VAE of a model folder."""
+    """Returns width and height in pixels of a dataset's clips, decoded by the VAE of a model folder."""
     config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
     scale = 2 ** (len(config["block_out_channels"]) - 1)
     _, _, height, width = dataset.latent_shape
     return width * scale, height * scale
 
 
-def _front_matter(lineage: Lineage) -> str:
+def _front_matter(lineage: Lineage) -> ModelCardData:
+    # No eval_results: a hub compares those on public datasets, and the held-out losses are on this one's own clips.
     licence = _HUB_LICENCES.get(lineage.base_licence)
-    values: dict[str, Any] = {"license": licence or "other"}
-    if licence is None:
-        values["license_name"] = lineage.base_licence
-    values |= {
-        "base_model": _public_name(lineage.base).partition("@")[0],
-        "library_name": "diffusers",
-        "pipeline_tag": "text-to-video",
-        "tags": _TAGS,
-    }
-    # Strings and lists of JSON are YAML, whatever characters a name has.
-    lines = (f"{name}: {visible(json.dumps(value, ensure_ascii=False))}" for name, value in values.items())
-    return "\n".join(["---", *lines, "---", "", ""])
+    return ModelCardData(
+        license=licence or "other",
+        license_name=None if licence else visible(lineage.base_licence),
+        base_model=visible(_public_name(lineage.base).partition("@")[0]),
+        library_name="diffusers",
+        pipeline_tag="text-to-video",
+        tags=_TAGS,
+    )
 
 
 def _title(dataset: ClipDataset, lineage: Lineage) -> str:
@@ -140,33 +140,33 @@ def _data(folder: Path, dataset: ClipDataset) -> str:
     return f"## Data\n\n{_table(('', ''), facts)}\n{counts}"
 
 
-def _part(name: str, part: TrainedPart) -> str:
-    settings, summary = part.settings, part.summary
-    trained_set = settings.get("trainable", "temporal")
+def _part(name: Part, part: TrainedPart) -> str:
+    settings, result = part.settings, part.result
+    trained_set = settings.trainable if isinstance(settings, TemporalSettings) else "temporal"
     facts = [
-        ("trained", f"{trained_set}, {summary['trained_parameters']} parameters"),
-        ("steps", str(summary["steps"])),
-        ("clips per step", str(settings["batch_size"])),
-        ("learning rate", f"{settings['lr']:g}"),
-        ("seed", str(settings["seed"])),
-        ("clips trained on / held out", f"{summary['train_clips']} / {summary['heldout_clips']}"),
-        ("held out", str(summary["heldout_source"])),
-        ("outcome", heldout_outcome(summary["heldout"])),
+        ("trained", f"{trained_set}, {result.trained_parameters} parameters"),
+        ("steps", str(result.steps)),
+        ("clips per step", str(settings.batch_size)),
+        ("learning rate", f"{settings.lr:g}"),
+        ("seed", str(settings.seed)),
+        ("clips trained on / held out", f"{result.train_clips} / {result.heldout_clips}"),
+        ("held out", result.heldout_source),
+        ("outcome", result.outcome),
     ]
-    if summary["left_out"]:
-        facts.append(("clips left out, since their numbers are not finite", str(len(summary["left_out"]))))
-    if summary["skipped"]:
-        facts.append(("steps that changed nothing", str(len(summary["skipped"]))))
-    if not summary["kept"]:
+    if result.left_out:
+        facts.append(("clips left out, since their numbers are not finite", str(len(result.left_out))))
+    if result.skipped:
+        facts.append(("steps that changed nothing", str(len(result.skipped))))
+    if not result.kept:
         facts.append(("in this model", f"no: it has the {name} that it had before"))
-    heldout = summary["heldout"]
+    heldout = result.heldout
     figures = sorted({figure for of_one in heldout.values() for figure in of_one})
     rows = [(figure, *(_number(of_one.get(figure)) for of_one in heldout.values())) for figure in figures]
     return f"## Training of {name}\n\n{_table(('', ''), facts)}\n{_table(('held-out', *heldout), rows)}"
 
 
 def _sampling(folder: Path) -> str:
-    """How the model is sampled where nobody says otherwise, as the folder has it."""
+    """Returns how the model is sampled where nobody says otherwise, as the folder has it."""
     saved = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("sampling") or {}
     if not saved:
         return ""
@@ -178,10 +178,8 @@ def _sampling(folder: Path) -> str:
     return f"## Sampling\n\n{about}\n\n{_table(('setting', 'value'), rows)}"
 
 
-def _quirks(folder: Path) -> str:
-    """The settings by which a model differs from the authors' release, as they are in force in this folder."""
-    from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
-
+def _release_settings(folder: Path) -> str:
+    """Returns the settings by which a model may differ from the authors' release, as they are in force in a folder."""
     unet, vae = _config(folder, "unet", TemporalUNet), _config(folder, "vae", TemporalVAE)
     pipeline = _config(folder, None, VidRDPipeline)
     rows = [
@@ -210,9 +208,7 @@ def _usage(dataset: ClipDataset, lineage: Lineage) -> str:
 
 
 def _config(folder: Path, part: str | None, part_class: type) -> dict[str, Any]:
-    """The settings in force: those of the folder, and the class's own where a folder is older than a setting."""
-    import inspect
-
+    """Returns the settings in force: the folder's, and the class's own where a folder is older than a setting."""
     parameters = inspect.signature(part_class.__init__).parameters  # type: ignore[misc]
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     file = folder / "model_index.json" if part is None else folder / part / "config.json"
@@ -220,7 +216,7 @@ def _config(folder: Path, part: str | None, part_class: type) -> dict[str, Any]:
 
 
 def _public_name(model: str) -> str:
-    """A hub id as it is; of a folder its last two names, since where it lies on a machine is nobody's business."""
+    """Returns a hub id as it is; of a folder its last two names: where it lies on a machine is nobody's business."""
     return "/".join(Path(model).parts[-2:]) if Path(model).is_absolute() else model
 
 

@@ -1,4 +1,4 @@
-"""One training as a run of Ray Train: the job, its restarts and its end, and what each of its workers does."""
+"""One training as a run of Ray Train: its restarts and its end, and what each of its workers does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ray.train
 import torch
@@ -23,62 +23,18 @@ from ray.util.queue import Queue
 
 from tasks.cluster import check_room, ensure_ray
 from tasks.errors import RequestError
-from tasks.generation.settings import SamplingSettings
 from tasks.progress import OnProgress
 from tasks.training.checkpoints import CheckpointStore
 from tasks.training.decoder_part import DecoderPart
 from tasks.training.devices import Group
 from tasks.training.engine import Training, TrainingPart
+from tasks.training.job import TrainingJob
 from tasks.training.progress import Progress
-from tasks.training.record import config_digest
-from tasks.training.settings import DecoderSettings, TemporalSettings, TrainingSettings, less_memory_advice
+from tasks.training.settings import TemporalSettings, TrainingSettings, less_memory_advice
 from tasks.training.temporal_part import TemporalPart
 from tasks.training.watcher import QueuedWatcher, TrainingWatcher, forwarded
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """The training of one part, as every worker is told of it.
-
-    `dataset` is `DIR[@TAG]`, `model` the folder or hub id to start from, `sampling` says how the UNet's sample videos
-    are made, `left_out` are the rows of `unusable_clips`.
-    """
-
-    dataset: str
-    model: str
-    settings: TemporalSettings | DecoderSettings
-    sampling: SamplingSettings | None = None
-    left_out: tuple[int, ...] = ()
-
-    @property
-    def part(self) -> Literal["temporal", "decoder"]:
-        """The name of the part, as `--part` takes it."""
-        return "temporal" if isinstance(self.settings, TemporalSettings) else "decoder"
-
-    @property
-    def reads_text_states(self) -> bool:
-        """Whether stored states of the captions are trained on, not those that the text encoder computes."""
-        return isinstance(self.settings, TemporalSettings) and self.settings.text_states == "stored"
-
-    @property
-    def digest(self) -> str:
-        """Names the job: a checkpoint with another one is another training's.
-
-        It is taken of what earlier versions told their workers, so that their trainings go on.
-        """
-        config: dict[str, Any] = {
-            "part": self.part,
-            "dataset": self.dataset,
-            "model": self.model,
-            "settings": self.settings.model_dump(),
-        }
-        if self.sampling is not None:
-            config["sampling"] = self.sampling.model_dump()
-        if self.left_out:  # versions that knew of none named none
-            config["left_out"] = list(self.left_out)
-        return config_digest(config)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from storage.local.typed_paths import TypedText
 from tasks.corpora.corpus import Kind
 
+Part = Literal["temporal", "decoder"]
+PARTS: tuple[Part, ...] = ("temporal", "decoder")
+"""In the order of their training: the decoder's starts from whatever the UNet's has written."""
 Trainable = Literal["temporal", "paper", "all"]
 Mix = Mapping[Kind, float]
 

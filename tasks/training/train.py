@@ -10,8 +10,9 @@ import torch
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.progress import OnProgress
 from tasks.training.base_model import save_trained
+from tasks.training.job import TrainingJob
 from tasks.training.result import TrainingResult, is_improved
-from tasks.training.run import TrainingJob, checkpoint_store, run_training
+from tasks.training.run import checkpoint_store, run_training
 from tasks.training.splits import split_clips, unusable_clips
 from tasks.training.watcher import TrainingWatcher
 

@@ -9,7 +9,7 @@ from statistics import median
 
 from flows.profile import load_profile
 from tasks.cluster import ensure_ray
-from tasks.training.run import TrainingJob
+from tasks.training.job import TrainingJob
 from tasks.training.train import train_part
 from tests.training_dataset import write_training_dataset
 
