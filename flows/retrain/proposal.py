@@ -49,7 +49,7 @@ def propose(version: int, request: RetrainRequest) -> dict:
 
 
 def as_markdown(version: int, champion: int | None, decision: Decision, command: str) -> str:
-    """The verdict, the figures of both side by side, and the command."""
+    """Returns the verdict, the figures of both side by side, and the command."""
     lines = [decision_markdown(version, champion, decision, proposed=True)]
     if decision.promote:
         lines += ["Nothing has been promoted. This does it:", "", f"    {command}", ""]

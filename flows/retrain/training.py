@@ -187,7 +187,7 @@ def _register(
 
 
 def _commit(run: Run) -> str:
-    """The code's commit; of a training that went on with other code, both."""
+    """Returns the code's commit; of a training that went on with other code, both."""
     tags = run.tags()
     first, last = tags["git_commit"], tags.get("git_commit_resumed")
     return first if last in (None, first) else f"{first}, then {last}"

@@ -33,12 +33,12 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, _conv(8 * width, 1, stride=1))
 
     def forward(self, clips_bcnhw: torch.Tensor) -> torch.Tensor:
-        """Logits of the patches; n at least 1, h and w at least 32."""
+        """Returns the logits of the patches; n at least 1, h and w at least 32."""
         return self.layers(clips_bcnhw)
 
 
 class Adversary:
-    """The discriminator with its optimizer: it judges for the decoder, and learns.
+    """The discriminator with its optimizer: it scores what the decoder makes, and learns.
 
     Workers of one training hold the same discriminator: the same weights from `seed` and, whatever their clips,
     the same steps, since gradients are averaged over them.
@@ -51,14 +51,14 @@ class Adversary:
         self.optimizer = torch.optim.AdamW(self.discriminator.parameters(), lr=lr, betas=(0.5, 0.9))
 
     def generator_losses(self, decoded_bnchw: torch.Tensor) -> torch.Tensor:
-        """How little each decoded clip is taken for real, (b,): minus its mean logit; the decoder alone learns."""
+        """Returns minus the mean logit of each decoded clip, (b,): how little it is taken for real; the decoder alone learns."""
         self.discriminator.requires_grad_(False)
         logits = self.discriminator(_as_clips(decoded_bnchw))
         self.discriminator.requires_grad_(True)
         return -logits.float().flatten(1).mean(1)
 
     def learn(self, decoded_bnchw: torch.Tensor, pixels_bnchw: torch.Tensor) -> torch.Tensor:
-        """One step of the discriminator on real and decoded clips (b, n, 3, h, w); its hinge loss, a scalar.
+        """Makes one step of the discriminator on real and decoded clips (b, n, 3, h, w); returns its hinge loss.
 
         Every worker of a training has to call it in the same steps. A loss that is not finite is no step, on any.
         """
@@ -75,11 +75,11 @@ class Adversary:
         return loss.detach()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, weights and optimizer: the tensors that are trained, not copies."""
+        """Returns what a checkpoint keeps, weights and optimizer: the tensors that are trained, not copies."""
         return {"weights": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Goes on from `state`."""
         self.discriminator.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
 
@@ -87,7 +87,7 @@ class Adversary:
 def adaptive_weight(
     reconstruction: torch.Tensor, generator: torch.Tensor, last_layer: torch.Tensor
 ) -> torch.Tensor:
-    """|d reconstruction / d w| / |d generator / d w| for the last trained weight w, at most `MAX_ADAPTIVE_WEIGHT`.
+    """Returns |d reconstruction / d w| / |d generator / d w| for the last trained weight w, up to `MAX_ADAPTIVE_WEIGHT`.
 
     Both losses are scalars whose graphs are kept. The norms are of the gradients averaged over all workers, so that
     the weight is that of the whole batch.
@@ -102,7 +102,7 @@ def adaptive_weight(
 
 
 def _average_over_workers(tensors: list[torch.Tensor]) -> None:
-    """Replace tensors by their means over the workers, in one exchange."""
+    """Replaces tensors by their means over the workers, in one exchange."""
     if not (dist.is_initialized() and dist.get_world_size() > 1):
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -119,5 +119,5 @@ def _as_clips(frames_bnchw: torch.Tensor) -> torch.Tensor:
 
 
 def _conv(channels_in: int, channels_out: int, stride: int) -> nn.Conv3d:
-    """Kernel 3x4x4, every frame kept, h and w divided by the stride."""
+    """Returns a convolution with the kernel 3x4x4, every frame kept, h and w divided by the stride."""
     return nn.Conv3d(channels_in, channels_out, (3, 4, 4), (1, stride, stride), padding=1)

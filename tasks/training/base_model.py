@@ -23,7 +23,7 @@ from vidrd_model.image_models import split_revision
 
 
 def load_base(model: str | Path) -> VidRDPipeline:
-    """Load a model folder or hub id (`id@revision` pins it) in float32; an image model becomes a video model."""
+    """Loads a model folder or hub id (`id@revision` pins it) in float32; an image model becomes a video model."""
     _hide_progress_bars()
     name, revision = split_revision(model)
     parts = diffusers.DiffusionPipeline.load_config(name, revision=revision)
@@ -37,7 +37,7 @@ def load_base(model: str | Path) -> VidRDPipeline:
 
 
 def load_base_vae(model: str | Path) -> TemporalVAE:
-    """Load the VAE alone, with fresh temporal layers when it is an image model's."""
+    """Loads the VAE alone, with fresh temporal layers when it is an image model's."""
     name, revision = split_revision(model)
     parts = diffusers.DiffusionPipeline.load_config(name, revision=revision)
     if parts["vae"][1] == "AutoencoderKL":
@@ -48,7 +48,7 @@ def load_base_vae(model: str | Path) -> TemporalVAE:
 def save_trained(
     base_model_dir: str | Path, out_dir: Path, part: str, weights: Mapping[str, torch.Tensor], **settings: Any
 ) -> None:
-    """Write the base model with trained weights and `settings` in its `part`, "unet" or "vae", as a model folder."""
+    """Writes the base model with trained weights and `settings` in its `part`, "unet" or "vae", as a model folder."""
     pipe = load_base(base_model_dir)
     trained = getattr(pipe, part)
     load_weights(dict(trained.named_parameters()), weights)
@@ -73,6 +73,6 @@ def _load_part(model: str, revision: str | None, named: tuple[str, str], part: s
 
 
 def _hide_progress_bars() -> None:
-    """Our own progress lines are what the terminal is for."""
+    """Keeps the terminal for the progress lines of the project itself."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()

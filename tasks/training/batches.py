@@ -24,17 +24,17 @@ from tasks.training.settings import TemporalSettings, TrainingSettings
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips in work at once, with their tensors; `keys_b` seeds what their layers draw."""
+    """Holds clips in work at once, with their tensors; `keys_b` seeds what their layers draw."""
 
     clips: list[EpochClip]
     keys_b: torch.Tensor
 
     def to(self, device: torch.device) -> Self:
-        """The same on a device."""
+        """Returns the same on a device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
-        """The same in memory that a GPU can read by itself."""
+        """Returns the same in memory that a GPU can read by itself."""
         return self._map(torch.Tensor.pin_memory)
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
@@ -54,7 +54,7 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, batches: Sequence[Sequence[EpochClip]]) -> list[Any]:
-        """One `Batch` for each list of clips."""
+        """Returns one `Batch` for each list of clips."""
 
     @cached_property
     def _dataset(self) -> ClipDataset:
@@ -66,7 +66,7 @@ class Reader(ABC):
 
 @dataclass(frozen=True)
 class TemporalBatch(Batch):
-    """Clips with their scaled latents, noise of unit variance, diffusion steps and captions ("" where dropped).
+    """Holds clips with their scaled latents, noise of unit variance, diffusion steps and captions ("" where dropped).
 
     `offset_bc` is the draw of a clip's offset noise; `text_btd` is None where captions are encoded in training.
     """
@@ -90,7 +90,7 @@ class TemporalReader(Reader):
         self._num_train_timesteps = num_train_timesteps
 
     def read(self, batches: Sequence[Sequence[EpochClip]]) -> list[TemporalBatch]:
-        """One batch for each list of clips, all read in one sorted take."""
+        """Returns one batch for each list of clips, all read in one sorted take."""
         rows = [[item.clip.row for item in clips] for clips in batches]
         columns = ["latents", "latents_std"] if self._has_deviation else ["latents"]
         tables = self._dataset.batches(rows, columns, ahead=max(1, len(rows)))
@@ -119,7 +119,7 @@ class TemporalReader(Reader):
         )
 
     def _draw(self, item: EpochClip, shape_nchw: tuple[int, ...]) -> _Drawn:
-        """What is random about a clip in an epoch; what came later into this list is drawn last."""
+        """Draws what is random about a clip in an epoch; what later versions added is drawn last."""
         n, c, h, w = shape_nchw
         key = (self._settings.seed, item.epoch, item.clip.clip_id)
         generator = seeded_generator(*key)
@@ -152,7 +152,7 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class DecoderBatch(Batch):
-    """Clips with their scaled latents and their pixels (uint8)."""
+    """Holds clips with their scaled latents and their pixels (uint8)."""
 
     latents_bcnhw: torch.Tensor
     pixels_bnhwc: torch.Tensor
@@ -168,7 +168,7 @@ class DecoderReader(Reader):
         self._seed = seed
 
     def read(self, batches: Sequence[Sequence[EpochClip]]) -> list[DecoderBatch]:
-        """One batch for each list of clips."""
+        """Returns one batch for each list of clips."""
         return [self._batch(list(clips)) for clips in batches]
 
     def _batch(self, clips: list[EpochClip]) -> DecoderBatch:
@@ -233,7 +233,7 @@ class BatchLoader:
                 yield [first, *(next(micro_batches) for _ in range(count - 1))]
 
     def _groups(self) -> Iterator[list[list[EpochClip]]]:
-        """The clips of every micro-batch of several steps."""
+        """Gives the clips of every micro-batch of several steps."""
         size = self._settings.batch_size
         for start in range(self._first_step, self._settings.steps, self._steps_at_once):
             group = []
@@ -244,7 +244,7 @@ class BatchLoader:
 
 
 class _Reading(Dataset[Any]):
-    """A reader behind the interface of PyTorch's loader, whose indices are lists of clips."""
+    """Puts a reader behind the interface of PyTorch's loader, whose indices are lists of clips."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -263,5 +263,5 @@ def _as_array(column: Any) -> np.ndarray:
 
 
 def _channels_first(latents_bnchw: np.ndarray) -> torch.Tensor:
-    """float16 (b, n, c, h, w) to float32 (b, c, n, h, w)."""
+    """Turns float16 (b, n, c, h, w) to float32 (b, c, n, h, w)."""
     return torch.tensor(latents_bnchw).transpose(1, 2).float().contiguous()

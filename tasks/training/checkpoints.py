@@ -103,7 +103,7 @@ class CheckpointStore:
         self._under_way: Future[None] | None = None
 
     def steps(self) -> list[int]:
-        """The steps of the checkpoints that count, ascending."""
+        """Returns the steps of the checkpoints that count, ascending."""
         try:
             names = [name.rsplit("/", 1)[-1] for name in self._fs.ls(self._root, detail=False)]
         except FileNotFoundError:  # a bucket knows no empty folder
@@ -112,18 +112,18 @@ class CheckpointStore:
         return sorted(int(number) for number in found if number.isdigit())
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Start to write a state, which must not change meanwhile; waits for the one before, and raises its error."""
+        """Starts to write a state, which must not change meanwhile; waits for the one before, and raises its error."""
         self.wait()
         self._under_way = self._writer.submit(self._write, step, state)
 
     def wait(self) -> None:
-        """Wait until what was given to `save` lies there for good."""
+        """Waits until what was given to `save` lies there for good."""
         if self._under_way is not None:
             self._under_way.result()
             self._under_way = None
 
     def load_newest(self) -> dict[str, Any] | None:
-        """The newest state that is whole, or None; RequestError when it is that of another training."""
+        """Returns the newest state that is whole, or None; RequestError when it is that of another training."""
         for step in reversed(self.steps()):
             try:
                 about = json.loads(self._fs.cat_file(self._path(step, "json")))
@@ -137,25 +137,25 @@ class CheckpointStore:
         return None
 
     def fail(self, reason: str) -> None:
-        """Say for good why this training cannot go on, for those who wait for it."""
+        """Says for good why this training cannot go on, for those who wait for it."""
         self._put(_FAILURE, json.dumps({"reason": reason}).encode())
 
     def take_failure(self) -> str | None:
-        """What `fail` said, which is then forgotten; None when nothing was."""
+        """Returns what `fail` said, which is then forgotten; None when nothing was."""
         reason = self.failure()
         if reason is not None:
             self._fs.rm_file(f"{self._root}/{_FAILURE}")
         return reason
 
     def failure(self) -> str | None:
-        """What `fail` said."""
+        """Returns what `fail` said; None when nothing was."""
         try:
             return str(json.loads(self._fs.cat_file(f"{self._root}/{_FAILURE}"))["reason"])
         except FileNotFoundError:
             return None
 
     def remove(self) -> None:
-        """Remove all of it."""
+        """Removes all checkpoints, and their place."""
         if self._fs.exists(self._root):
             self._fs.rm(self._root, recursive=True)
 
@@ -181,7 +181,7 @@ class CheckpointStore:
                 self._fs.rm_file(self._path(old, suffix))
 
     def _put(self, name: str, data: bytes) -> None:
-        """Write a small file whole or not at all; one object of a bucket is that by itself."""
+        """Writes a small file whole or not at all; one object of a bucket is that by itself."""
         path = f"{self._root}/{name}"
         if not self._is_local:
             self._fs.pipe_file(path, data)

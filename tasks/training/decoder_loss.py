@@ -40,7 +40,7 @@ class DecoderLoss:
     def losses(
         self, decoded_bnchw: torch.Tensor, pixels_bnchw: torch.Tensor, last_layer: torch.Tensor, step: int
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss of each clip (b,) in a training step, and its parts, each (b,) without gradients.
+        """Returns the loss of each clip (b,) in a training step, and its parts, each (b,) without gradients.
 
         `last_layer` is the last trained weight, see `last_trained_layer`. The discriminator learns in here: call it
         once per batch, on every worker, and go backward before the next call.
@@ -48,7 +48,7 @@ class DecoderLoss:
         losses_b, parts = self.reconstruction(decoded_bnchw, pixels_bnchw)
         if self.adversary is None or step < self.settings.adversarial_from_step:
             return losses_b, parts
-        # Before it judges: its weights must not change between the decoder's forward and backward pass.
+        # Before its losses are taken: its weights must not change between the decoder's forward and backward pass.
         discriminator = self.adversary.learn(decoded_bnchw, pixels_bnchw)
         adversarial_b = self.adversary.generator_losses(decoded_bnchw)
         weight = adaptive_weight(losses_b.mean(), adversarial_b.mean(), last_layer)
@@ -62,7 +62,7 @@ class DecoderLoss:
     def reconstruction(
         self, decoded_bnchw: torch.Tensor, pixels_bnchw: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss without the discriminator, (b,), and its parts: what held-out clips are measured by."""
+        """Returns the loss without the discriminator, (b,), and its parts: what held-out clips are measured by."""
         decoded_bnchw, pixels_bnchw = decoded_bnchw.float(), pixels_bnchw.float()
         errors = decoded_bnchw - pixels_bnchw
         l1_b = errors.abs().flatten(1).mean(1)
@@ -83,14 +83,14 @@ class DecoderLoss:
         return losses_b, parts
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps: whether LPIPS was on, and the discriminator (its own tensors, not copies)."""
+        """Returns what a checkpoint keeps: whether LPIPS was on, and the discriminator (its tensors, not copies)."""
         return {
             "perceptual": self.perceptual is not None,
             "adversary": None if self.adversary is None else self.adversary.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint of the same settings.
+        """Goes on from a checkpoint of the same settings.
 
         A training that began without LPIPS goes on without; RequestError when it began with and has it no more.
         """
@@ -106,5 +106,5 @@ class DecoderLoss:
 
 
 def last_trained_layer(vae: TemporalVAE) -> nn.Parameter:
-    """The weight of the decoder's last temporal convolution."""
+    """Returns the weight of the decoder's last temporal convolution."""
     return vae.decoder.up_blocks[-1].temp_convs[-1].convs[-1].weight

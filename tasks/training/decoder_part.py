@@ -31,7 +31,7 @@ class FrameDecoder(nn.Module):
         self.vae = vae
 
     def forward(self, latents_bcnhw: torch.Tensor) -> torch.Tensor:
-        """Scaled latents b c n h w to pixels (b, n, 3, h, w) in about [-1, 1]."""
+        """Decodes scaled latents b c n h w to pixels (b, n, 3, h, w) in about [-1, 1]."""
         b, _, n = latents_bcnhw.shape[:3]
         folded = latents_bcnhw.transpose(1, 2).flatten(0, 1) / self.vae.config.scaling_factor
         return self.vae.decode(folded, num_frames=n).sample.unflatten(0, (b, n))
@@ -62,14 +62,14 @@ class DecoderPart(TrainingPart):
         self._parts: dict[str, list[torch.Tensor]] = {}
 
     def prepare(self, device: torch.device) -> None:
-        """Move the VAE, frozen weights in the settings' precision."""
+        """Moves the VAE, frozen weights in the settings' precision."""
         place(self.model, device, self.settings.precision)
         self.device = device
         self._loss = DecoderLoss(self.settings, device)
         self.notes = self._loss.notes
 
     def losses(self, model: nn.Module, batch: DecoderBatch, step: int) -> torch.Tensor:
-        """The loss of `DecoderLoss`, (b,)."""
+        """Returns the loss of `DecoderLoss`, (b,)."""
         decoded_bnchw, pixels_bnchw = self._decode(model, batch)
         losses_b, parts = self._loss.losses(decoded_bnchw, pixels_bnchw, last_trained_layer(self.vae), step)
         for name, part_b in parts.items():
@@ -77,13 +77,13 @@ class DecoderPart(TrainingPart):
         return losses_b
 
     def after_step(self, group: Group, step: int) -> Figures:
-        """The means of the loss's parts over the whole batch."""
+        """Returns the means of the loss's parts over the whole batch."""
         parts, self._parts = self._parts, {}
         sums = group.sum(torch.stack([torch.cat(values).sum() for values in parts.values()]))
         return dict(zip(parts, (sums / self.settings.batch_size).tolist(), strict=True))
 
     def heldout_figures(self, samples: Sequence[int]) -> list[Figures]:
-        """Loss without the discriminator's, its parts (pixels in [-1, 1]) and PSNR in dB of each sample, a clip."""
+        """Returns of each clip the loss without the discriminator's, its parts (pixels in [-1, 1]) and PSNR in dB."""
         figures: list[Figures] = []
         for i in samples:
             (batch,) = self.reader.read([[self._heldout_clips[i]]])
@@ -92,20 +92,20 @@ class DecoderPart(TrainingPart):
         return figures
 
     def reset_temporal_layers(self) -> None:
-        """Make the decoder the image decoder that it was."""
+        """Makes the decoder the image decoder that it was."""
         self.vae.reset_temporal_layers(0)
 
     def state(self) -> dict[str, Any]:
-        """What the loss has learned."""
+        """Returns what the loss has learned."""
         return self._loss.state()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Goes on from what `state` gave."""
         self._loss.load_state(dict(state))
         self.notes = self._loss.notes
 
     def _decode(self, model: nn.Module, batch: DecoderBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the model makes of the latents, and the pixels, both (b, n, 3, h, w) in [-1, 1]."""
+        """Returns what the model makes of the latents, and the pixels, both (b, n, 3, h, w) in [-1, 1]."""
         pixels_bnchw = batch.pixels_bnhwc.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
         with computing_in(self.settings.precision, self.device):
             decoded_bnchw = model(batch.latents_bcnhw)

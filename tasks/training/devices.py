@@ -23,14 +23,14 @@ class Group:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum over all workers of a small tensor, on every worker."""
+        """Returns the sum over all workers of a small tensor, on every worker."""
         if self.size > 1:
             values = values.to(self.device)
             dist.all_reduce(values)
         return values
 
     def gather(self, value: Any) -> list[Any]:
-        """What every worker gave, in the order of ranks, on every worker."""
+        """Returns what every worker gave, in the order of ranks, on every worker."""
         if self.size == 1:
             return [value]
         shares: list[Any] = [None] * self.size
@@ -38,7 +38,7 @@ class Group:
         return shares
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model as DistributedDataParallel, which averages gradients; alone, itself."""
+        """Returns the model as DistributedDataParallel, which averages gradients; alone, itself."""
         if self.size == 1:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
@@ -48,7 +48,7 @@ class Group:
 
 
 def synchronized(model: nn.Module, is_last: bool) -> AbstractContextManager[None]:
-    """Workers average their gradients in the last micro-batch of a step only."""
+    """Lets workers average their gradients in the last micro-batch of a step only."""
     if is_last or not isinstance(model, nn.parallel.DistributedDataParallel):
         return nullcontext()
     return model.no_sync()
@@ -68,7 +68,7 @@ def shard(model: nn.Module, block_classes: tuple[type[nn.Module], ...], mesh: An
 
 
 def place(model: nn.Module, device: torch.device, precision: Precision) -> None:
-    """Move a model to a device; parameters that are not trained are kept in the precision.
+    """Moves a model to a device; parameters that are not trained are kept in the precision.
 
     Trained ones stay in float32, which small steps need.
     """
@@ -80,7 +80,7 @@ def place(model: nn.Module, device: torch.device, precision: Precision) -> None:
 
 
 def channels_last(model: nn.Module) -> None:
-    """Lay the weights of convolutions out as cuDNN's fast kernels want them, which else turns them in every call."""
+    """Lays the weights of convolutions out as cuDNN's fast kernels want them, which else turns them in every call."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)
@@ -89,7 +89,7 @@ def channels_last(model: nn.Module) -> None:
 
 
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Within the block matrix products are computed in a precision."""
+    """Computes matrix products in a precision for as long as the block runs."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -44,39 +44,39 @@ class TrainingPart(ABC):
     """Lines that a user has to read, such as what a loss has to go without."""
 
     def modules(self) -> Sequence[nn.Module]:
-        """All models that a worker holds."""
+        """Returns all models that a worker holds."""
         return [self.model]
 
     @abstractmethod
     def prepare(self, device: torch.device) -> None:
-        """Move everything to a device, in the precision of the settings."""
+        """Moves everything to a device, in the precision of the settings."""
 
     @abstractmethod
     def losses(self, model: nn.Module, batch: Any, step: int) -> torch.Tensor:
-        """The loss of each clip, (b,); `model` is `self.model`, wrapped for several workers."""
+        """Returns the loss of each clip, (b,); `model` is `self.model`, wrapped for several workers."""
 
     @abstractmethod
     def heldout_figures(self, samples: Sequence[int]) -> Sequence[Figures]:
-        """The figures, `loss` among them, of each of the given held-out samples."""
+        """Returns the figures, `loss` among them, of each of the given held-out samples."""
 
     @abstractmethod
     def reset_temporal_layers(self) -> None:
-        """Give the model fresh temporal layers, which change nothing."""
+        """Gives the model fresh temporal layers, which change nothing."""
 
     def after_step(self, group: Group, step: int) -> Figures:
-        """What is left to do after a step, one that changed nothing too, and figures to log with it."""
+        """Does what is left to do after a step, one that changed nothing too; returns figures to log with it."""
         return {}
 
     def sample_videos(self) -> dict[str, bytes]:
-        """An mp4 for each of a few fixed prompts and seeds, made with the weights as they are."""
+        """Returns an mp4 for each of a few fixed prompts and seeds, made with the weights as they are."""
         return {}
 
     def state(self) -> dict[str, Any]:
-        """What has been learned beside the model's parameters."""
+        """Returns what has been learned beside the model's parameters."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Goes on from what `state` gave."""
         assert not state
 
 
@@ -104,7 +104,7 @@ class Training:
         self.sampler = ClipSampler(part.train_clips, settings.seed, settings.mix)
 
     def run(self, store: CheckpointStore, watcher: TrainingWatcher) -> None:
-        """Train to the end, after telling all figures that the checkpoint brings: a crash may have kept them back.
+        """Trains to the end, after it has told all figures that the checkpoint brings: a crash may have kept them back.
 
         RequestError, on every worker, when too many steps in a row came to nothing, or a held-out figure is not finite.
         """
@@ -132,13 +132,13 @@ class Training:
         store.wait()
 
     def steps(self, first_step: int) -> BatchLoader:
-        """The batches of this worker from a step on."""
+        """Returns the batches of this worker from a step on."""
         return BatchLoader(
             self.part.reader, self.sampler, self.settings, first_step, self.group.rank, self.group.size
         )
 
     def step(self, model: nn.Module, micro_batches: Sequence[Batch]) -> None:
-        """One step over a worker's share of a batch; a loss or gradient that is not finite leaves the weights alone."""
+        """Makes a step over a worker's share of a batch; a loss or gradient that is not finite changes no weight."""
         settings, progress = self.settings, self.progress
         self.part.model.train()
         lr = set_lr(self.optimizer, settings, progress.step)
@@ -195,7 +195,7 @@ class Training:
         return losses_b.detach().float()
 
     def _note_bad_step(self, micro_batches: Sequence[Batch], losses: Sequence[torch.Tensor]) -> None:
-        """Count it, and name the clips whose own loss is not finite, or all where only the gradient is not."""
+        """Counts a bad step; names the clips whose own loss is not finite, or all where only the gradient is not."""
         ids = [item.clip.clip_id for batch in micro_batches for item in batch.clips]
         bad = [
             clip_id
@@ -207,7 +207,7 @@ class Training:
         self.progress.skip("loss" if named else "gradient", named or everyone)
 
     def _check_heldout(self, figures: Figures, whose: str, advice: str) -> None:
-        """RequestError for figures that are not finite: every worker has the same ones."""
+        """Raises RequestError for figures that are not finite: every worker has the same ones."""
         bad = ", ".join(name for name, value in figures.items() if not math.isfinite(value))
         if bad:
             advice += or_float32(self.settings)
@@ -215,7 +215,7 @@ class Training:
 
     @torch.no_grad()
     def _heldout(self) -> Figures:
-        """Mean held-out figures over all samples; every rank computes its share."""
+        """Returns the mean held-out figures over all samples; every rank computes its share."""
         self.part.model.eval()
         everyone = range(self.part.heldout_size)
         # All workers together can run a sharded model, and only as often as each other.
@@ -248,7 +248,7 @@ class Training:
 
 
 class _Clock:
-    """Steps per second and the share of time spent waiting for data, since it was last asked."""
+    """Measures steps per second, and the share of time spent waiting for data, since it was last asked."""
 
     def __init__(self, loader: BatchLoader) -> None:
         self._loader = loader
@@ -256,14 +256,14 @@ class _Clock:
         self.restart()
 
     def restart(self) -> None:
-        """Leave out what has passed, which was no training."""
+        """Leaves out what has passed, which was no training."""
         self._since_s, self._waited_s, self._steps = time.perf_counter(), self._loader.waited_s, 0
 
     def tick(self) -> None:
         self._steps += 1
 
     def figures(self) -> Figures:
-        """`steps_per_s` and `data_wait`, a share of the time."""
+        """Returns `steps_per_s` and `data_wait`, a share of the time."""
         seconds = max(time.perf_counter() - self._since_s, 1e-9)
         figures = {
             "steps_per_s": self._steps / seconds,
@@ -274,7 +274,7 @@ class _Clock:
 
 
 def _peak_memory_gib(device: torch.device) -> float:
-    """What this worker held at most: of the GPU, or without one of main memory."""
+    """Returns what this worker held at most: of the GPU, or without one of main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -18,7 +18,7 @@ PREDICTION_TYPES = ("epsilon", "v_prediction")
 def compose_noise(
     noise_bcnhw: torch.Tensor, offsets_bc: torch.Tensor, alpha: float = 0.0, offset_strength: float = 0.0
 ) -> torch.Tensor:
-    """The noise of a training step from unit-variance draws, b c n h w.
+    """Returns the noise of a training step from unit-variance draws, b c n h w.
 
     First the progressive prior (`alpha`, arXiv 2305.10474), which makes frames alike and keeps the variance at one;
     then the offset, `offset_strength` times one number per clip and channel, the same in every frame and pixel. The
@@ -37,23 +37,23 @@ def noisy_and_target(
     alphas_cumprod_t: torch.Tensor,
     prediction_type: str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The noisy latents and what the UNet should say of them: the noise, or v = sqrt(a) noise - sqrt(1 - a) latents.
+    """Returns noisy latents and what the UNet should predict: the noise, or v = sqrt(a) noise - sqrt(1 - a) latents.
 
     `alphas_cumprod_t` is the scheduler's. Raises RequestError for another `prediction_type`.
     """
     _check_prediction_type(prediction_type)
     alpha_b1111 = _per_clip(alphas_cumprod_t, timesteps_b, latents_bcnhw)
-    signal, fog = alpha_b1111.sqrt(), (1 - alpha_b1111).sqrt()
-    noisy_bcnhw = signal * latents_bcnhw + fog * noise_bcnhw
+    signal_scale, noise_scale = alpha_b1111.sqrt(), (1 - alpha_b1111).sqrt()
+    noisy_bcnhw = signal_scale * latents_bcnhw + noise_scale * noise_bcnhw
     if prediction_type == "epsilon":
         return noisy_bcnhw, noise_bcnhw
-    return noisy_bcnhw, signal * noise_bcnhw - fog * latents_bcnhw
+    return noisy_bcnhw, signal_scale * noise_bcnhw - noise_scale * latents_bcnhw
 
 
 def snr_weight(
     timesteps_b: torch.Tensor, alphas_cumprod_t: torch.Tensor, prediction_type: str, gamma: float | None
 ) -> torch.Tensor:
-    """The min-SNR weight of each clip's squared error, (b,) float32 (arXiv 2303.09556); all ones for None.
+    """Returns the min-SNR weight of each clip's squared error, (b,) float32 (arXiv 2303.09556); all ones for None.
 
     With snr = a / (1 - a), the weight min(snr, gamma) of an error in the latents is min(snr, gamma) / snr of one in
     epsilon and min(snr, gamma) / (snr + 1) of one in v. Written without a division by snr: at zero terminal SNR it is 1
@@ -75,7 +75,7 @@ def snr_weight(
 def clip_losses(
     predicted_bcnhw: torch.Tensor, target_bcnhw: torch.Tensor, weight_b: torch.Tensor
 ) -> torch.Tensor:
-    """The weighted mean squared error of each clip, (b,) float32, however short the dtype of the prediction."""
+    """Returns the weighted mean squared error of each clip, (b,) float32, however short the dtype of the prediction."""
     return weight_b * (predicted_bcnhw.float() - target_bcnhw.float()).square().flatten(1).mean(1)
 
 

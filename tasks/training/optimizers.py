@@ -15,7 +15,7 @@ from tasks.training.settings import TrainingSettings
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
-    """AdamW over the trained parameters; RequestError when the 8-bit one is not installed."""
+    """Returns AdamW over the trained parameters; RequestError when the 8-bit one is not installed."""
     lr, weight_decay = settings.lr, settings.weight_decay
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=settings.use_gpu or None)
@@ -28,7 +28,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: TrainingSetting
 
 
 def set_lr(optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int) -> float:
-    """Set and return the learning rate of a step."""
+    """Sets and returns the learning rate of a step."""
     lr = settings.lr * lr_factor(step, settings.warmup_steps, settings.steps)
     for group in optimizer.param_groups:
         # An optimizer that compiles its step keeps the rate in a tensor.
@@ -40,7 +40,7 @@ def set_lr(optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: i
 
 
 def lr_factor(step: int, warmup_steps: int, steps: int) -> float:
-    """Linear warm-up over `warmup_steps`, then half a cosine down to zero at `steps`."""
+    """Returns the factor of a linear warm-up over `warmup_steps`, then half a cosine down to zero at `steps`."""
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
@@ -60,14 +60,14 @@ class Ema:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move towards the parameters after step `step`."""
+        """Moves towards the parameters after step `step`."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
         update = get_ema_multi_avg_fn(decay)  # on a GPU a few launches, not one for each parameter
         update(list(self.weights.values()), list(self._parameters.values()), None)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Put the average into the model for as long as the block runs."""
+        """Puts the average into the model for as long as the block runs."""
         with restored(self._parameters):
             load_weights(self._parameters, self.weights)
             yield
@@ -75,7 +75,7 @@ class Ema:
 
 @contextmanager
 def restored(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
-    """Give parameters back the values that they had before the block."""
+    """Gives parameters back the values that they had before the block."""
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     try:
         yield
@@ -85,6 +85,6 @@ def restored(parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
 
 @torch.no_grad()
 def load_weights(parameters: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
-    """Copy values into the tensors of the same names."""
+    """Copies values into the tensors of the same names."""
     for name, value in weights.items():
         parameters[name].copy_(value)

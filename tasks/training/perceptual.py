@@ -27,7 +27,7 @@ class Perceptual:
     net: nn.Module
 
     def distances(self, decoded_bnchw: torch.Tensor, pixels_bnchw: torch.Tensor) -> torch.Tensor:
-        """Mean LPIPS over the frames of each clip, (b,); clips (b, n, 3, h, w) in about [-1, 1], h and w from 32."""
+        """Returns each clip's mean LPIPS over its frames, (b,); clips (b, n, 3, h, w) in about [-1, 1], from 32x32."""
         frames = decoded_bnchw.shape[1]
         with torch.autocast(decoded_bnchw.device.type, enabled=False):
             distances = self.net(decoded_bnchw.float().flatten(0, 1), pixels_bnchw.float().flatten(0, 1))
@@ -35,12 +35,12 @@ class Perceptual:
 
 
 def backbone_file() -> Path:
-    """Where torch keeps the backbone's weights; it need not be there."""
+    """Returns where torch keeps the backbone's weights; it need not be there."""
     return Path(torch.hub.get_dir(), "checkpoints", Path(VGG16_Weights.DEFAULT.url).name)
 
 
 def load_perceptual(device: torch.device) -> tuple[Perceptual | None, str]:
-    """LPIPS on `device`, or None, and one line that says which and why.
+    """Returns LPIPS on `device`, or None, and one line that says which and why.
 
     Never an error and never a download. Workers of one training agree: where one lacks the weights, all go without.
     """
@@ -73,7 +73,7 @@ def _load(file: Path, device: torch.device) -> nn.Module:
 
 
 def _first_trouble(trouble: str | None) -> str | None:
-    """The first worker's reason to go without, for all workers; None when all have what they need."""
+    """Returns the first worker's reason to go without, for all workers; None when all have what they need."""
     if not (dist.is_initialized() and dist.get_world_size() > 1):
         return trouble
     troubles: list[str | None] = [None] * dist.get_world_size()

@@ -31,7 +31,7 @@ class SkippedStep(TypedDict):
 
 @dataclass
 class Progress:
-    """What changes from step to step beside the tensors.
+    """Holds what changes from step to step beside the tensors.
 
     `curves` have one value for each step, `figures` are all others, by step; they may be infinite or NaN.
     """
@@ -52,29 +52,29 @@ class Progress:
         return len(self.skipped) == self.step
 
     def skip(self, not_finite: Literal["loss", "gradient"], clips: list[str]) -> None:
-        """Note that the step under way changes nothing."""
+        """Notes that the step under way changes nothing."""
         self.bad_steps += 1
         self.skipped.append({"step": self.step, "not_finite": not_finite, "clips": clips})
 
     def end_step(self, curves: Figures, more: Figures) -> None:
-        """Keep the step's figures and go on to the next one."""
+        """Keeps the step's figures and goes on to the next one."""
         for name, value in curves.items():
             self.curves[name].append(value)
         self.step += 1
         self.add(more)
 
     def add(self, figures: Figures) -> None:
-        """Keep further figures of the step that has ended last."""
+        """Keeps further figures of the step that has ended last."""
         for name, value in figures.items():
             self.figures.setdefault(name, {})[self.step - 1] = value
 
     def points(self, first: int, end: int) -> Points:
-        """All figures of the steps from `first` on, before `end`."""
+        """Returns all figures of the steps from `first` on, before `end`."""
         return points(self.curves, self.figures, range(first, min(end, self.step)))
 
 
 def points(curves: dict[str, list[float]], figures: dict[str, dict[int, float]], steps: range) -> Points:
-    """Curves and further figures, put together by step."""
+    """Puts curves and further figures together by step."""
     return [
         (
             step,

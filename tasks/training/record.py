@@ -28,8 +28,8 @@ _LOCK_FILE = "training.lock"
 
 
 def config_digest(config: Mapping[str, Any]) -> str:
-    """blake2b-128 of a configuration of plain JSON, but for the settings that do not change the result."""
-    text = json.dumps(_what_matters(config), sort_keys=True, ensure_ascii=False)
+    """Returns the blake2b-128 of a configuration of plain JSON, but for the settings that do not change the result."""
+    text = json.dumps(_with_effect(config), sort_keys=True, ensure_ascii=False)
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -53,7 +53,7 @@ class TrainingRecord:
 
     @classmethod
     def open(cls, root: Path, config: Mapping[str, Any], fresh: bool = False) -> Self:
-        """Go on with the training of this configuration that lies under `root`, or begin one.
+        """Goes on with the training of this configuration that lies under `root`, or begins one.
 
         `fresh` gives up what is there. Raises RequestError when the same training goes on in another process,
         StorageError when its record cannot be read or written.
@@ -79,19 +79,19 @@ class TrainingRecord:
         self.close()
 
     def note_run(self, run_id: str) -> None:
-        """Note the MLflow run that the training is logged in."""
+        """Notes the MLflow run that the training is logged in."""
         self.run_id = run_id
         self._write()
 
     def begin_anew(self) -> None:
-        """Give up what an earlier process has left of this training."""
+        """Gives up what an earlier process has left of this training."""
         self.abandoned_run_id = self.run_id
         self._empty()
         self.run_id, self.resumed, self.started_at = None, False, _now()
         self._write()
 
     def finish(self) -> None:
-        """Remove the work folder of a training that has been registered."""
+        """Removes the work folder of a training that has been registered."""
         self._empty()
         (self.folder / _LOCK_FILE).unlink()
         with suppress(OSError):  # where the same training has just been begun again, the folder is in use
@@ -99,7 +99,7 @@ class TrainingRecord:
         self.close()
 
     def close(self) -> None:
-        """Let other processes have it."""
+        """Lets other processes open the training."""
         self._lock.close()
 
     def _take_over(self) -> None:
@@ -119,7 +119,7 @@ class TrainingRecord:
         write_json(self.folder / RECORD_FILE, content)
 
     def _empty(self) -> None:
-        """Remove everything but the lock; the record first, since without it the rest counts for nothing."""
+        """Removes everything but the lock; the record first, since without it the rest counts for nothing."""
         (self.folder / RECORD_FILE).unlink(missing_ok=True)
         for path in self.folder.iterdir():
             if path.is_dir() and not path.is_symlink():
@@ -129,7 +129,7 @@ class TrainingRecord:
 
 
 def _locked(folder: Path) -> IO[str]:
-    """Hold the folder's lock until the file is closed or this process ends, however it ends."""
+    """Holds the folder's lock until the file is closed or this process ends, however it ends."""
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -154,9 +154,9 @@ def _locked(folder: Path) -> IO[str]:
         lock.close()
 
 
-def _what_matters(value: Any) -> Any:
+def _with_effect(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _what_matters(inner) for name, inner in value.items() if name not in WITHOUT_EFFECT}
+        return {name: _with_effect(inner) for name, inner in value.items() if name not in WITHOUT_EFFECT}
     return value
 
 

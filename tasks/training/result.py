@@ -48,7 +48,7 @@ class TrainingResult:
     def from_outcome(
         cls, outcome: Outcome, folder: Path, split: ClipSplit, left_out: UnusableClips, kept: bool = True
     ) -> Self:
-        """The result of a run on Ray; `folder` has the model with what was trained, or, not `kept`, without."""
+        """Returns the result of a run on Ray; `folder` has the model with what was trained, or, not `kept`, without."""
         progress = outcome.progress
         return cls(
             folder=folder,
@@ -72,7 +72,7 @@ class TrainingResult:
 
     @classmethod
     def read(cls, work_dir: Path) -> Self | None:
-        """What an earlier call has finished in a work folder, or None."""
+        """Returns what an earlier call has finished in a work folder, or None."""
         path = work_dir / RESULT_FILE
         if not path.is_file():
             return None
@@ -89,11 +89,11 @@ class TrainingResult:
         return heldout_outcome(self.heldout)
 
     def write(self, work_dir: Path) -> None:
-        """Say that it is finished, for a call that comes after a crash."""
+        """Says that it is finished, for a call that comes after a crash."""
         write_json(work_dir / RESULT_FILE, asdict(self) | {"folder": str(self.folder)})
 
     def points(self) -> Points:
-        """All figures of all steps; NaN where they were not finite."""
+        """Returns all figures of all steps; NaN where they were not finite."""
 
         def number(value: float | None) -> float:
             return math.nan if value is None else value
@@ -106,7 +106,7 @@ class TrainingResult:
         return points(curves, figures, range(self.steps))
 
     def summary(self) -> dict[str, Any]:
-        """Plain JSON without the curves; `first_loss` and `last_loss` are means over a tenth of the steps."""
+        """Returns plain JSON without the curves; `first_loss` and `last_loss` are means over a tenth of the steps."""
         left = {
             name: value for name, value in asdict(self).items() if name not in ("curves", "figures", "folder")
         }
@@ -116,12 +116,12 @@ class TrainingResult:
 
 
 def is_improved(heldout: Mapping[str, Mapping[str, float]]) -> bool:
-    """Whether the held-out loss is lower than that of the weights at the start."""
+    """Says whether the held-out loss is lower than that of the weights at the start."""
     return heldout["candidate"]["loss"] < heldout["base"]["loss"]
 
 
 def heldout_outcome(heldout: Mapping[str, Mapping[str, float]]) -> str:
-    """The held-out loss before and after a training, and how much better or worse that is, in one line."""
+    """Says in one line the held-out loss before and after a training, and how much better or worse that is."""
     before, after = heldout["base"]["loss"], heldout["candidate"]["loss"]
     change = f"{100 * abs(after - before) / before:.2g} %" if before else "not comparable"
     how = "better" if is_improved(heldout) else "worse" if after > before else "no better"

@@ -75,7 +75,7 @@ def run_training(
 
 
 def checkpoint_store(job: TrainingJob, folder: Path) -> CheckpointStore:
-    """The checkpoints of a training: in its folder, or at the address that the settings name."""
+    """Returns the checkpoints of a training: in its folder, or at the address that the settings name."""
     place = str(folder.absolute() / "checkpoints")
     if job.settings.checkpoints:
         place = f"{job.settings.checkpoints.rstrip('/')}/{job.digest[:12]}-{job.part}"
@@ -86,7 +86,7 @@ class _Trainer(TorchTrainer):
     """Ray Train's trainer that an interrupt ends like any other Python; the workers end with it."""
 
     def _register_sigint_handler(self, controller: Any) -> None:
-        """Nothing: Ray's handler goes on as if nothing had happened and ends with exit code 0."""
+        """Does nothing: Ray's handler goes on as if nothing had happened and ends with exit code 0."""
 
 
 def _run_workers(

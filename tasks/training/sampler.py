@@ -31,7 +31,7 @@ class EpochClip:
 
 
 class ClipSampler:
-    """Clips by step: every epoch is one seeded shuffle of all clips, end to end.
+    """Gives clips by step: every epoch is one seeded shuffle of all clips, end to end.
 
     With a mix, every kind of source has epochs of its own, and a step takes from each kind its share. Raises
     RequestError when a kind that the mix asks for has no clips.
@@ -43,11 +43,11 @@ class ClipSampler:
         self._mix = _Mix(clips, seed, mix) if mix else None  # type: ignore[arg-type]
 
     def batch(self, step: int, batch_size: int) -> list[EpochClip]:
-        """The clips of a step over all workers."""
+        """Returns the clips of a step over all workers."""
         return [self._at(position) for position in range(step * batch_size, (step + 1) * batch_size)]
 
     def steps_per_epoch(self, batch_size: int) -> float:
-        """Steps until as many clips were seen as there are."""
+        """Returns the steps until as many clips were seen as there are."""
         return len(self._clips) / batch_size
 
     def _at(self, position: int) -> EpochClip:
@@ -63,7 +63,7 @@ class ClipSampler:
 
 
 class _Mix:
-    """Which kind each position of the stream takes from, and which clip of that kind's own stream it is."""
+    """Says which kind each position of the stream takes from, and which clip of that kind's own stream it is."""
 
     def __init__(self, clips: ClipRows, seed: int, shares: Mix) -> None:
         wanted = {kind: share for kind, share in sorted(shares.items()) if share > 0}
@@ -77,7 +77,7 @@ class _Mix:
         self._seed = seed
 
     def locate(self, position: int) -> tuple[int, int]:
-        """The number of the kind and the position in its stream."""
+        """Returns the number of the kind and the position in its stream."""
         block, index = divmod(position, MIX_BLOCK)
         kinds, ranks = _mixed_block(self._counts, self._seed, block)
         kind = int(kinds[index])
@@ -85,7 +85,7 @@ class _Mix:
 
 
 def _whole_shares(shares: Sequence[float]) -> tuple[int, ...]:
-    """Shares as counts that add up to a block, the largest remainders rounded up."""
+    """Returns shares as counts that add up to a block, the largest remainders rounded up."""
     exact = np.asarray(shares) / sum(shares) * MIX_BLOCK
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: MIX_BLOCK - counts.sum()]] += 1
@@ -94,7 +94,7 @@ def _whole_shares(shares: Sequence[float]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4)
 def _mixed_block(counts: tuple[int, ...], seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """The kinds of a block in their order, and how many of the same kind come before each in it."""
+    """Returns the kinds of a block in their order, and how many of the same kind come before each in it."""
     kinds = np.repeat(np.arange(len(counts)), counts)
     kinds = kinds[np.random.default_rng([seed, block, len(counts)]).permutation(MIX_BLOCK)]
     ranks = np.empty(MIX_BLOCK, np.int64)
@@ -110,11 +110,11 @@ def _order(count: int, seed: int, epoch: int, kind: int | None = None) -> np.nda
 
 
 def clip_key(*key: object) -> int:
-    """A number below 2**63 that stands for a key, such as (seed, epoch, clip id)."""
+    """Returns a number below 2**63 that stands for a key, such as (seed, epoch, clip id)."""
     digest = blake2b("\n".join(map(str, key)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def seeded_generator(*key: object) -> torch.Generator:
-    """A random generator that belongs to a key, such as (seed, epoch, clip id)."""
+    """Returns a random generator that belongs to a key, such as (seed, epoch, clip id)."""
     return torch.Generator().manual_seed(clip_key(*key))

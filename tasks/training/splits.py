@@ -53,7 +53,7 @@ class ClipRows(Sequence[ClipRow]):
         return self._table.num_rows
 
     def __getitem__(self, index: Any) -> Any:
-        """One clip, or for a slice or an array of numbers several, as columns again."""
+        """Returns one clip, or for a slice or an array of numbers several, as columns again."""
         if isinstance(index, slice):
             return ClipRows(self._table.take(range(len(self))[index]))
         if isinstance(index, np.ndarray):
@@ -65,12 +65,12 @@ class ClipRows(Sequence[ClipRow]):
         return (ClipRow(*values) for values in zip(*columns, strict=True))
 
     def without(self, rows: Collection[int]) -> ClipRows:
-        """All but the clips of these rows."""
+        """Returns all but the clips of these rows."""
         left = ~np.isin(self._table["row"].to_numpy(), np.asarray(list(rows), np.int64))
         return ClipRows(self._table.filter(pa.array(left)))
 
     def of_kind(self, kind: str) -> np.ndarray:
-        """Where the clips of a kind are among these."""
+        """Returns where the clips of a kind are among these."""
         return np.flatnonzero(pc.equal(self._table["kind"], kind).to_numpy(zero_copy_only=False))
 
 
@@ -84,7 +84,7 @@ class ClipSplit:
 
 
 def split_clips(dataset: ClipDataset, videos_only: bool = False, left_out: Collection[int] = ()) -> ClipSplit:
-    """Part the clips of a dataset; `videos_only` leaves out those whose pixels are not kept (images).
+    """Parts the clips of a dataset; `videos_only` leaves out those whose pixels are not kept (images).
 
     `left_out` are rows that count as not there (`unusable_clips`).
     Held out is the split `val`, else `test`; where both have fewer than eight clips, an eighth of the
@@ -103,7 +103,7 @@ def split_clips(dataset: ClipDataset, videos_only: bool = False, left_out: Colle
 
 
 def pick_heldout(heldout: Sequence[ClipRow], samples: int) -> list[ClipRow]:
-    """The fixed held-out samples: as many clips as asked for, each at least once before any comes twice."""
+    """Returns the fixed held-out samples: as many clips as asked for, each at least once before any comes twice."""
     order = np.random.default_rng(_HELDOUT_SEED).permutation(len(heldout))
     return [heldout[int(order[i % len(order)])] for i in range(samples)]
 
@@ -131,13 +131,13 @@ class UnusableClips:
 
 
 def name_clips(clip_ids: list[str]) -> str:
-    """The first few ids, and how many more there are."""
+    """Names the first few of some clips, and how many more there are."""
     more = f" and {len(clip_ids) - _SHOWN_CLIPS} more" if len(clip_ids) > _SHOWN_CLIPS else ""
     return f"{', '.join(clip_ids[:_SHOWN_CLIPS])}{more}"
 
 
 def unusable_clips(dataset: ClipDataset, text_states: bool = False) -> UnusableClips:
-    """The clips whose latents, their deviations or, with `text_states`, their caption's states are not finite.
+    """Finds the clips whose latents, deviations or, with `text_states`, caption's states are not finite.
 
     One pass over these columns of the whole build. Raises RequestError when they are more than `MAX_UNUSABLE_SHARE` of
     all.
@@ -175,7 +175,7 @@ def _captions_without_states(dataset: ClipDataset) -> set[str]:
 
 
 def _not_finite(column: pa.ChunkedArray) -> np.ndarray:
-    """Which tensors (float16) of a column are missing or hold an infinity or a NaN, bool (rows,)."""
+    """Finds the tensors (float16) of a column that are missing or hold an infinity or a NaN, bool (rows,)."""
     tensors = column.combine_chunks()
     bad = tensors.is_null().to_numpy(zero_copy_only=False)
     there = np.flatnonzero(~bad)

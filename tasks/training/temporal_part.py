@@ -74,11 +74,11 @@ class TemporalPart(TrainingPart):
         self.device = torch.device("cpu")
 
     def modules(self) -> list[nn.Module]:
-        """The UNet, the text encoder and, for sample videos, the VAE."""
+        """Returns the UNet, the text encoder and, for sample videos, the VAE."""
         return [m for m in (self.unet, self.pipe.text_encoder, self.pipe.vae) if m is not None]
 
     def prepare(self, device: torch.device) -> None:
-        """Move the UNet and the text encoder, frozen weights in the settings' precision."""
+        """Moves the UNet and the text encoder, frozen weights in the settings' precision."""
         self.device = device
         self.scheduler.alphas_cumprod = self.scheduler.alphas_cumprod.to(device)
         self.pipe.text_encoder.requires_grad_(False)
@@ -89,7 +89,7 @@ class TemporalPart(TrainingPart):
             self._no_text_1td = self.pipe.encode_prompt([""])
 
     def losses(self, model: nn.Module, batch: TemporalBatch, step: int) -> torch.Tensor:
-        """The mean squared error of each clip, weighted by the settings' min-SNR, (b,)."""
+        """Returns the mean squared error of each clip, weighted by the settings' min-SNR, (b,)."""
         settings, scheduler = self.settings, self.scheduler
         noise_bcnhw = compose_noise(
             batch.noise_bcnhw, batch.offset_bc, settings.noise_alpha, settings.offset_noise
@@ -101,7 +101,7 @@ class TemporalPart(TrainingPart):
         return self._losses(model, batch.latents_bcnhw, noise_bcnhw, batch.timesteps_b, text_btd, weight_b)
 
     def heldout_figures(self, samples: Sequence[int]) -> list[Figures]:
-        """The unweighted loss of each sample; sample i always has the same clip, step and noise."""
+        """Returns the unweighted loss of each sample; sample i always has the same clip, step and noise."""
         figures: list[Figures] = []
         for start in range(0, len(samples), self.settings.batch_size):
             part = samples[start : start + self.settings.batch_size]
@@ -124,7 +124,7 @@ class TemporalPart(TrainingPart):
         return figures
 
     def sample_videos(self) -> dict[str, bytes]:
-        """One clip for each of the sample prompts, always from the same noise; a note for one that came to nothing."""
+        """Samples a clip for each of the prompts, always from the same noise; notes the prompts that gave none."""
         videos = {}
         arguments = self.sampling.pipeline_arguments() | {"seed": _SAMPLE_SEED, "output_type": "uint8"}
         for number, prompt in enumerate(self._sample_prompts):
@@ -142,7 +142,7 @@ class TemporalPart(TrainingPart):
         return videos
 
     def reset_temporal_layers(self) -> None:
-        """Make the UNet the image model that it was."""
+        """Makes the UNet the image model that it was."""
         self.unet.reset_temporal_layers(0)
 
     def _losses(
@@ -154,7 +154,7 @@ class TemporalPart(TrainingPart):
         text_btd: torch.Tensor,
         weight_b: torch.Tensor,
     ) -> torch.Tensor:
-        """The weighted mean squared error of each clip, (b,)."""
+        """Returns the weighted mean squared error of each clip, (b,)."""
         scheduler = self.scheduler
         noisy_bcnhw, target_bcnhw = noisy_and_target(
             latents_bcnhw,
@@ -173,7 +173,7 @@ class TemporalPart(TrainingPart):
         return states
 
     def _stored(self, batch: TemporalBatch) -> torch.Tensor:
-        """The stored states, with those of no text where the caption is dropped."""
+        """Returns the stored states, with those of no text where the caption is dropped."""
         assert batch.text_btd is not None
         dropped_b = torch.tensor([not caption for caption in batch.captions], device=self.device)
         text_btd = batch.text_btd.to(self._no_text_1td.dtype)
@@ -184,7 +184,7 @@ class TemporalPart(TrainingPart):
         return latents_bnchw.transpose(1, 2).float()
 
     def _heldout_step(self, sample: int) -> int:
-        """Steps spread evenly over the schedule, in an order that has nothing to do with the clips'."""
+        """Returns a sample's step: spread evenly over the schedule, in an order independent of the clips'."""
         steps = self.scheduler.config.num_train_timesteps
         order = torch.randperm(self.heldout_size, generator=seeded_generator("held-out steps"))
         return int((order[sample].item() + 0.5) / self.heldout_size * steps)

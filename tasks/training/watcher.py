@@ -25,15 +25,15 @@ class TrainingWatcher(Protocol):
     """
 
     def started(self, step: int) -> None:
-        """The training begins: 0, or the step of the checkpoint that it goes on from."""
+        """Hears that the training begins: 0, or the step of the checkpoint that it goes on from."""
         ...
 
     def figures(self, points: Points) -> None:
-        """The figures of some steps, by name, ascending; after a restart steps may come again."""
+        """Hears the figures of some steps, by name, ascending; after a restart steps may come again."""
         ...
 
     def video(self, step: int, name: str, mp4: bytes) -> None:
-        """A sample video made after `step` steps; the same name has the same prompt and seed at every step."""
+        """Hears of a sample video made after `step` steps; the same name has the same prompt and seed at every step."""
         ...
 
 
