@@ -23,7 +23,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, width: int = 64) -> None:
         super().__init__()
         layers: list[nn.Module] = [_conv(3, width, stride=2), nn.LeakyReLU(0.2)]
-        # Norms over one clip at a time: what a clip is judged by does not hang on the rest of the batch.
+        # Norms over one clip at a time: a clip's logits do not depend on the rest of the batch.
         for channels, stride in ((width, 2), (2 * width, 2), (4 * width, 1)):
             layers += [
                 _conv(channels, 2 * channels, stride),
@@ -51,7 +51,7 @@ class Adversary:
         self.optimizer = torch.optim.AdamW(self.discriminator.parameters(), lr=lr, betas=(0.5, 0.9))
 
     def generator_losses(self, decoded_bnchw: torch.Tensor) -> torch.Tensor:
-        """Returns minus the mean logit of each decoded clip, (b,): how little it is taken for real; the decoder alone learns."""
+        """Returns minus the mean logit of each clip, (b,): how little it passes for real; the decoder alone learns."""
         self.discriminator.requires_grad_(False)
         logits = self.discriminator(_as_clips(decoded_bnchw))
         self.discriminator.requires_grad_(True)
@@ -87,7 +87,7 @@ class Adversary:
 def adaptive_weight(
     reconstruction: torch.Tensor, generator: torch.Tensor, last_layer: torch.Tensor
 ) -> torch.Tensor:
-    """Returns |d reconstruction / d w| / |d generator / d w| for the last trained weight w, up to `MAX_ADAPTIVE_WEIGHT`.
+    """Returns |d reconstruction / d w| / |d generator / d w|, w the last trained weight, up to `MAX_ADAPTIVE_WEIGHT`.
 
     Both losses are scalars whose graphs are kept. The norms are of the gradients averaged over all workers, so that
     the weight is that of the whole batch.

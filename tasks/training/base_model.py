@@ -26,12 +26,12 @@ def load_base(model: str | Path) -> VidRDPipeline:
     """Loads a model folder or hub id (`id@revision` pins it) in float32; an image model becomes a video model."""
     _hide_progress_bars()
     name, revision = split_revision(model)
-    parts = diffusers.DiffusionPipeline.load_config(name, revision=revision)
-    if parts["unet"][1] != "UNet2DConditionModel":
+    components = diffusers.DiffusionPipeline.load_config(name, revision=revision)
+    if components["unet"][1] != "UNet2DConditionModel":
         return VidRDPipeline.from_pretrained(name, revision=revision)
     others = {
-        part: _load_part(name, revision, parts[part], part)
-        for part in ("text_encoder", "tokenizer", "scheduler")
+        component: _load_component(name, revision, components[component], component)
+        for component in ("text_encoder", "tokenizer", "scheduler")
     }
     return VidRDPipeline(unet=TemporalUNet.from_image_unet(model), vae=load_base_vae(model), **others)
 
@@ -39,18 +39,22 @@ def load_base(model: str | Path) -> VidRDPipeline:
 def load_base_vae(model: str | Path) -> TemporalVAE:
     """Loads the VAE alone, with fresh temporal layers when it is an image model's."""
     name, revision = split_revision(model)
-    parts = diffusers.DiffusionPipeline.load_config(name, revision=revision)
-    if parts["vae"][1] == "AutoencoderKL":
+    components = diffusers.DiffusionPipeline.load_config(name, revision=revision)
+    if components["vae"][1] == "AutoencoderKL":
         return TemporalVAE.from_image_vae(model)
     return TemporalVAE.from_pretrained(name, subfolder="vae", revision=revision)
 
 
 def save_trained(
-    base_model_dir: str | Path, out_dir: Path, part: str, weights: Mapping[str, torch.Tensor], **settings: Any
+    base_model_dir: str | Path,
+    out_dir: Path,
+    component: str,
+    weights: Mapping[str, torch.Tensor],
+    **settings: Any,
 ) -> None:
-    """Writes the base model with trained weights and `settings` in its `part`, "unet" or "vae", as a model folder."""
+    """Writes the base model with trained weights and `settings` in its `component`, "unet" or "vae"."""
     pipe = load_base(base_model_dir)
-    trained = getattr(pipe, part)
+    trained = getattr(pipe, component)
     load_weights(dict(trained.named_parameters()), weights)
     trained.register_to_config(**settings)
     partial = out_dir.with_name(f".{out_dir.name}.partial")
@@ -60,16 +64,20 @@ def save_trained(
     partial.rename(out_dir)
 
 
-def _load_part(model: str, revision: str | None, named: tuple[str, str], part: str) -> Any:
+def _load_component(model: str, revision: str | None, named: tuple[str, str], component: str) -> Any:
     library, class_name = named
     # The folder may come from anybody: the name of a library in it must not import what it likes.
-    part_class = getattr(
+    component_class = getattr(
         {"diffusers": diffusers, "transformers": transformers}.get(library), class_name, None
     )
-    if part_class is None:
+    if component_class is None:
         kind = f"{library}.{class_name}"
-        raise ModelError(f"{model}: its {part} is a {kind}, which neither diffusers nor transformers has")
-    return part_class.from_pretrained(model, subfolder=part, revision=revision, trust_remote_code=False)
+        raise ModelError(
+            f"{model}: its {component} is a {kind}, which neither diffusers nor transformers has"
+        )
+    return component_class.from_pretrained(
+        model, subfolder=component, revision=revision, trust_remote_code=False
+    )
 
 
 def _hide_progress_bars() -> None:
