@@ -17,6 +17,7 @@ from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.names import CHAMPION_REF, version_ref
 from tasks.errors import RequestError
+from tasks.model_files import folder_digest
 from tasks.training.job import TrainingJob
 from tasks.training.settings import PARTS, DecoderSettings, Part, TemporalSettings, Trainable
 
@@ -130,7 +131,6 @@ def read_request(params: RetrainParams, only_plan: bool = False) -> RetrainReque
     With `only_plan` nothing will be registered, and MLflow is not asked whether it could be.
     """
     profile = load_profile(params.profile)
-
     from storage.dataset.clip_dataset import ClipDataset
     from storage.registry.registry import Registry
     from tasks.cluster import check_gpus_here
@@ -203,7 +203,5 @@ def _start(params: RetrainParams, profile: Profile) -> tuple[str, str, str]:
 
 def _model_digest(model: str) -> str:
     """Tells a model from another at the same place: by a folder's bytes; a hub id stands for itself."""
-    from tasks.model_files import folder_digest
-
     folder = Path(model)
     return folder_digest(folder) if folder.is_dir() else model

@@ -133,7 +133,7 @@ class TemporalPart(TrainingPart):
                     frames = self.pipe(prompt, **arguments).frames
             except (
                 ModelError
-            ) as error:  # weights on the way to nowhere; the losses end the training, if they must
+            ) as error:  # the weights have diverged; whether that ends the training, the losses say
                 self.notes = [*self.notes, f"no sample video of {prompt!r}: {error}"]
                 continue
             file = BytesIO()

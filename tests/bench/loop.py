@@ -7,18 +7,25 @@ frames are decoded when all clips are sampled.
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import time
 from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+
+from tests.bench.memory import peak_bytes, reset_peak
+from tests.bench.unet import TEXT_TOKENS, TEXT_WIDTH, sized_unet
+from vidrd_model import TemporalVAE
+from vidrd_model.sampling import ClipSampler, SamplingOptions
 
 CLIPS, STEPS, SIZE, ROUNDS = 3, 5, 32, 3
 
 
 def main() -> None:
     """Prints a row for each loop: the median of three runs in turn, and the peak of the process."""
-    import statistics
-
     found: dict[str, list[dict[str, float]]] = {"with": [], "without": []}
     for _ in range(ROUNDS):
         for which, results in found.items():
@@ -35,13 +42,6 @@ def main() -> None:
 
 def run(which: str) -> None:
     """Runs one loop and prints its figures as JSON."""
-    import torch
-
-    from tests.bench.memory import peak_bytes, reset_peak
-    from tests.bench.unet import TEXT_TOKENS, TEXT_WIDTH, sized_unet
-    from vidrd_model import TemporalVAE
-    from vidrd_model.sampling import ClipSampler, SamplingOptions
-
     torch.manual_seed(0)
     unet: Any = sized_unet()
     vae = TemporalVAE(
@@ -75,8 +75,6 @@ def _decode(vae: Any, latents_bcnhw: Any) -> Any:
 
 
 def _scheduler() -> Any:
-    from diffusers import DDIMScheduler
-
     # The tiny models' schedule is Stable Diffusion 2.1's.
     return DDIMScheduler.from_pretrained("infra/profiles/tiny/model/scheduler")
 
