@@ -8,7 +8,7 @@ import torch
 
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.training.batches import BatchLoader, DecoderReader, TemporalBatch, TemporalReader
-from tasks.training.sampler import ClipSampler
+from tasks.training.sampler import ClipOrder
 from tasks.training.settings import DecoderSettings, TemporalSettings
 from tasks.training.splits import split_clips
 from tests.training_dataset import write_training_dataset
@@ -23,10 +23,8 @@ def dataset(tmp_path_factory, tiny_profile) -> Path:
 
 def loader(dataset: Path, first_step: int = 0, rank: int = 0, size: int = 1, **changes) -> BatchLoader:
     settings = TemporalSettings(steps=STEPS, batch_size=BATCH, num_workers=size, seed=5, **changes)
-    sampler = ClipSampler(split_clips(ClipDataset.open(dataset)).train, settings.seed)
-    return BatchLoader(
-        TemporalReader(str(dataset), settings, 1000), sampler, settings, first_step, rank, size
-    )
+    order = ClipOrder(split_clips(ClipDataset.open(dataset)).train, settings.seed)
+    return BatchLoader(TemporalReader(str(dataset), settings, 1000), order, settings, first_step, rank, size)
 
 
 def flat(steps: Iterable[list[TemporalBatch]]) -> list[TemporalBatch]:
@@ -111,7 +109,7 @@ def test_latents_are_drawn_where_their_deviation_is_stored(tmp_path, tiny_profil
 def test_pixels_are_those_of_the_clip(dataset):
     split = split_clips(ClipDataset.open(dataset), videos_only=True)
     settings = DecoderSettings(steps=5, batch_size=2, num_workers=1)
-    read = list(BatchLoader(DecoderReader(str(dataset), 0), ClipSampler(split.train, 0), settings, 0, 0, 1))
+    read = list(BatchLoader(DecoderReader(str(dataset), 0), ClipOrder(split.train, 0), settings, 0, 0, 1))
     assert len(read) == 5
     batch = read[0][0]
     assert batch.pixels_bnhwc.shape == (2, 8, 64, 64, 3) and batch.pixels_bnhwc.dtype == torch.uint8

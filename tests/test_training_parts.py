@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.generation.settings import SamplingSettings
 from tasks.training.decoder_part import DecoderPart
-from tasks.training.sampler import ClipSampler
+from tasks.training.sampler import ClipOrder
 from tasks.training.settings import DecoderSettings, TemporalSettings
 from tasks.training.temporal_part import TemporalPart
 from tests.training_dataset import write_training_dataset
@@ -29,7 +29,7 @@ def temporal_part(dataset: Path, model: str, **settings) -> TemporalPart:
 
 
 def first_batch(part, batch_size: int):
-    return part.reader.read([ClipSampler(part.train_clips, 0).batch(0, batch_size)])[0]
+    return part.reader.read([ClipOrder(part.train_clips, 0).batch(0, batch_size)])[0]
 
 
 @pytest.mark.parametrize("name", ["temporal", "paper", "all"])

@@ -12,7 +12,7 @@ from torch import nn
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
 from tasks.training.optimizers import Ema
-from tasks.training.sampler import MIX_BLOCK, ClipSampler, seeded_generator
+from tasks.training.sampler import MIX_BLOCK, ClipOrder, seeded_generator
 from tasks.training.settings import DecoderSettings, TemporalSettings
 from tasks.training.splits import ClipRow, ClipRows, pick_heldout, split_clips
 from tests.dataset_rows import clip_row, commit
@@ -21,8 +21,8 @@ CLIPS = [ClipRow(row, f"clip-{row}", "") for row in range(10)]
 
 
 def batches(seed: int, batch_size: int, steps: int) -> list:
-    sampler = ClipSampler(CLIPS, seed)
-    return [item for step in range(steps) for item in sampler.batch(step, batch_size)]
+    order = ClipOrder(CLIPS, seed)
+    return [item for step in range(steps) for item in order.batch(step, batch_size)]
 
 
 def test_every_epoch_shows_every_clip_once_in_another_order():
@@ -36,7 +36,7 @@ def test_every_epoch_shows_every_clip_once_in_another_order():
 @given(st.integers(0, 99), st.integers(1, 7), st.integers(0, 50), st.integers(1, 4))
 def test_a_step_is_the_same_wherever_a_training_begins_and_shared_out_whole(seed, batch_size, step, workers):
     stream = batches(seed, batch_size, step + 1)
-    batch = ClipSampler(CLIPS, seed).batch(step, batch_size)
+    batch = ClipOrder(CLIPS, seed).batch(step, batch_size)
     assert batch == stream[-batch_size:]
     shares = [batch[rank::workers] for rank in range(workers)]
     assert sorted(item.clip.row for share in shares for item in share) == sorted(
@@ -45,7 +45,7 @@ def test_a_step_is_the_same_wherever_a_training_begins_and_shared_out_whole(seed
 
 
 def test_a_batch_may_be_larger_than_the_dataset():
-    batch = ClipSampler(CLIPS, seed=0).batch(0, 25)
+    batch = ClipOrder(CLIPS, seed=0).batch(0, 25)
     assert [sum(item.epoch == epoch for item in batch) for epoch in range(3)] == [10, 10, 5]
 
 
@@ -61,8 +61,8 @@ def rows_of_kinds(**counts: int) -> ClipRows:
 @given(st.integers(0, 99), st.floats(0.05, 1), st.floats(0, 1), st.integers(1, 60), st.integers(1, 60))
 def test_a_mix_holds_its_shares_and_every_kind_has_epochs_of_its_own(seed, images, films, few, many):
     rows = rows_of_kinds(images=few, long_videos=many)
-    sampler = ClipSampler(rows, seed, {"images": images, "long-videos": films})
-    stream = [item for step in range(2 * MIX_BLOCK // 8) for item in sampler.batch(step, 8)]
+    order = ClipOrder(rows, seed, {"images": images, "long-videos": films})
+    stream = [item for step in range(2 * MIX_BLOCK // 8) for item in order.batch(step, 8)]
     of_images = [item for item in stream if item.clip.kind == "images"]
     assert len(of_images) == pytest.approx(2 * MIX_BLOCK * images / (images + films), abs=2)
     first_epoch = [item.clip.row for item in of_images if item.epoch == 0]
@@ -72,8 +72,8 @@ def test_a_mix_holds_its_shares_and_every_kind_has_epochs_of_its_own(seed, image
 
 def test_a_mix_with_a_kind_that_is_not_there_is_refused():
     with pytest.raises(RequestError, match="no clips of long-videos"):
-        ClipSampler(rows_of_kinds(images=3), 0, {"images": 1, "long-videos": 1})
-    ClipSampler(rows_of_kinds(images=3), 0, {"images": 1, "long-videos": 0})
+        ClipOrder(rows_of_kinds(images=3), 0, {"images": 1, "long-videos": 1})
+    ClipOrder(rows_of_kinds(images=3), 0, {"images": 1, "long-videos": 0})
     with pytest.raises(ValueError, match="mix"):
         TemporalSettings(mix={"images": 0})
 

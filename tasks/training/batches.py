@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.clips.video_io import decode_bytes
-from tasks.training.sampler import ClipSampler, EpochClip, clip_key, seeded_generator
+from tasks.training.sampler import ClipOrder, EpochClip, clip_key, seeded_generator
 from tasks.training.settings import TemporalSettings, TrainingSettings
 
 
@@ -194,13 +194,13 @@ class BatchLoader:
     def __init__(
         self,
         reader: Reader,
-        sampler: ClipSampler,
+        order: ClipOrder,
         settings: TrainingSettings,
         first_step: int,
         rank: int,
         world_size: int,
     ) -> None:
-        self._sampler, self._settings = sampler, settings
+        self._order, self._settings = order, settings
         self._first_step, self._rank, self._world_size = first_step, rank, world_size
         self._steps_at_once = reader.steps_at_once
         share = settings.batch_size // world_size
@@ -238,7 +238,7 @@ class BatchLoader:
         for start in range(self._first_step, self._settings.steps, self._steps_at_once):
             group = []
             for step in range(start, min(start + self._steps_at_once, self._settings.steps)):
-                share = self._sampler.batch(step, size)[self._rank :: self._world_size]
+                share = self._order.batch(step, size)[self._rank :: self._world_size]
                 group += [share[i : i + self._micro_batch] for i in range(0, len(share), self._micro_batch)]
             yield group
 

@@ -19,7 +19,7 @@ from tasks.training.checkpoints import CheckpointStore, restore, snapshot, whole
 from tasks.training.devices import Group, channels_last, shard, synchronized
 from tasks.training.optimizers import Ema, make_optimizer, restored, set_lr
 from tasks.training.progress import Figures, Progress, or_float32, why_it_ends
-from tasks.training.sampler import ClipSampler
+from tasks.training.sampler import ClipOrder
 from tasks.training.settings import TemporalSettings, TrainingSettings
 from tasks.training.splits import ClipRows
 from tasks.training.watcher import TrainingWatcher
@@ -101,7 +101,7 @@ class Training:
         self.progress = Progress()
         if settings.compile:
             compile_blocks(part.model, part.blocks)
-        self.sampler = ClipSampler(part.train_clips, settings.seed, settings.mix)
+        self.order = ClipOrder(part.train_clips, settings.seed, settings.mix)
 
     def run(self, store: CheckpointStore, watcher: TrainingWatcher) -> None:
         """Trains to the end, after it has told all figures that the checkpoint brings: a crash may have kept them back.
@@ -134,7 +134,7 @@ class Training:
     def steps(self, first_step: int) -> BatchLoader:
         """Returns the batches of this worker from a step on."""
         return BatchLoader(
-            self.part.reader, self.sampler, self.settings, first_step, self.group.rank, self.group.size
+            self.part.reader, self.order, self.settings, first_step, self.group.rank, self.group.size
         )
 
     def step(self, model: nn.Module, micro_batches: Sequence[Batch]) -> None:

@@ -108,7 +108,7 @@ def _measure(job: TrainingJob) -> TrainingEstimate:
         capacity_bytes=_capacity(device),
         train_clips=len(training.part.train_clips),
         steps=settings.steps,
-        steps_per_epoch=training.sampler.steps_per_epoch(settings.batch_size),
+        steps_per_epoch=training.order.steps_per_epoch(settings.batch_size),
         seconds_per_step=seconds,
         problem=problem,
     )

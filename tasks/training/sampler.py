@@ -30,7 +30,7 @@ class EpochClip:
     clip: ClipRow
 
 
-class ClipSampler:
+class ClipOrder:
     """Gives clips by step: every epoch is one seeded shuffle of all clips, end to end.
 
     With a mix, every kind of source has epochs of its own, and a step takes from each kind its share. Raises
