@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from flows.profile import PROFILES_DIR
-from flows.retrain.flow import RetrainParams, check, retrain
+from flows.retrain.flow import RetrainParams, retrain
 from flows.retrain.request import read_request
 from storage.dataset.clip_dataset import ClipDataset
 from storage.errors import StorageError
@@ -47,28 +47,32 @@ def retrain_home(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("retrain") / "home"
 
 
-def profile_with_decoder(folder: Path, **settings: float) -> Path:
-    """The profile tiny with few held-out samples, since three models are measured on them, and another decoder."""
+def profile_with_decoder(folder: Path, small_model: Path, **settings: float) -> Path:
+    """The profile tiny with a small UNet, few held-out samples, no sample videos, and another decoder."""
     text = (PROFILES_DIR / "tiny" / "profile.toml").read_text(encoding="utf-8")
-    old = without_saved_settings(PROFILES_DIR / "tiny" / "model", folder / "model")
-    text = text.replace('"./model', f'"{old}')
+    model = without_saved_settings(PROFILES_DIR / "tiny" / "model", folder / "model")
+    shutil.rmtree(model / "unet")
+    shutil.copytree(small_model / "unet", model / "unet")
+    text = text.replace('"./model', f'"{model}')
     text = text.replace('"./', f'"{PROFILES_DIR / "tiny"}/')
     before, decoder = text.split("[decoder]")
     decoder, after = decoder.split("[sampling]")
     changed = tomllib.loads(decoder) | {"heldout_samples": 8} | settings
     lines = "\n".join(f"{name} = {value}" for name, value in changed.items())
-    quick = before.replace("heldout_samples = 64", "heldout_samples = 8")
-    assert quick != before
+    quick = before
+    for slow, fast in (("heldout_samples = 64", "heldout_samples = 8"), ("sample_every = 100", "")):
+        assert slow in quick
+        quick = quick.replace(slow, fast)
     path = folder / "profile.toml"
     path.write_text(f"{quick}[decoder]\n{lines}\n\n[sampling]{after}", encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="module")
-def quick_profile(tmp_path_factory) -> Path:
+def quick_profile(tmp_path_factory, small_model) -> Path:
     """One whose decoder surely gets better in three steps: its temporal layers are a little off at the start."""
     folder = tmp_path_factory.mktemp("profile")
-    profile = profile_with_decoder(folder, lr=1e-4, warmup_steps=1)
+    profile = profile_with_decoder(folder, small_model, lr=1e-4, warmup_steps=1)
     weights = folder / "model" / "vae" / "diffusion_pytorch_model.safetensors"
     noise = torch.Generator().manual_seed(0)
     tensors = load_file(weights)
@@ -108,8 +112,9 @@ def begin_and_die(params: RetrainParams) -> str:
 
 
 @pytest.fixture(scope="module")
-def before_and_after(retrained, tiny_profile) -> tuple[VidRDPipeline, VidRDPipeline]:
-    return VidRDPipeline.from_pretrained(tiny_profile.model), VidRDPipeline.from_pretrained(retrained[1])
+def before_and_after(retrained, quick_profile) -> tuple[VidRDPipeline, VidRDPipeline]:
+    before = VidRDPipeline.from_pretrained(quick_profile.parent / "model")
+    return before, VidRDPipeline.from_pretrained(retrained[1])
 
 
 def test_the_result_is_registered_with_its_lineage(retrained, dataset):
@@ -214,10 +219,10 @@ def test_what_a_killed_process_had_finished_reaches_the_run(tmp_home, tiny_profi
 
 @pytest.mark.slow
 def test_a_decoder_that_came_out_worse_is_left_out_of_the_candidate(
-    tmp_home, tmp_path, tiny_profile, dataset, ray_session, prefect_session
+    tmp_home, tmp_path, small_model, dataset, ray_session, prefect_session
 ):
     """With a learning rate that spoils it; the UNet of the same training is registered with the old decoder."""
-    profile = profile_with_decoder(tmp_path, lr=0.3, warmup_steps=0)
+    profile = profile_with_decoder(tmp_path, small_model, lr=0.3, warmup_steps=0)
     steps = {"temporal_steps": 1, "decoder_steps": 2}
     result = retrain(RetrainParams(dataset=str(dataset), profile=str(profile), **steps))
     heldout = result["parts"]["decoder"]["heldout"]
@@ -225,7 +230,7 @@ def test_a_decoder_that_came_out_worse_is_left_out_of_the_candidate(
     assert result["registered"] and not result["parts"]["decoder"]["kept"]
     registry = Registry()
     folder = resolve_model("models:/vidrd@candidate").folder
-    now, before = VidRDPipeline.from_pretrained(folder), VidRDPipeline.from_pretrained(tiny_profile.model)
+    now, before = VidRDPipeline.from_pretrained(folder), VidRDPipeline.from_pretrained(tmp_path / "model")
     for part, is_same in (("vae", True), ("unet", False)):
         old, new = getattr(before, part).state_dict(), getattr(now, part).state_dict()
         assert all(torch.equal(weight, new[name]) for name, weight in old.items()) is is_same, part
@@ -285,7 +290,7 @@ def test_nothing_is_left_of_the_training_but_the_version(retrained, retrain_home
 def test_requests_that_cannot_work_are_refused_in_one_line(tmp_home, tiny_profile, dataset, tmp_path):
     def refusal(**params) -> str:
         with pytest.raises((RequestError, StorageError)) as caught:
-            check(RetrainParams(**params))
+            read_request(RetrainParams(**params))
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -294,7 +299,7 @@ def test_requests_that_cannot_work_are_refused_in_one_line(tmp_home, tiny_profil
     assert "alias 'champion'" in refusal(dataset=str(dataset), start_from="champion")
     assert "no-such-profile" in refusal(dataset=str(dataset), profile="no-such-profile")
     images = write_training_dataset(tmp_path / "images", Path(tiny_profile.model), 0, 0, 20)
-    check(RetrainParams(dataset=str(images), part="temporal"))
+    read_request(RetrainParams(dataset=str(images), part="temporal"))
     assert "too few clips" in refusal(dataset=str(images), part="decoder")
     foreign = write_training_dataset(tmp_path / "f", Path(tiny_profile.model), encoder="another")
     assert "another VAE" in refusal(dataset=str(foreign))
