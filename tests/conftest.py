@@ -32,7 +32,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests go to the same process of `make test`: those of a file, and all that share one Ray or Prefect."""
+    """Keeps the tests of a file, and all that share a session of Ray or Prefect, in one process of `make test`."""
     shared_of: dict[Path, set[str]] = {}
     for item in items:
         shared_of.setdefault(item.path, set()).update(_SHARED_SESSIONS & set(getattr(item, "fixturenames", ())))
