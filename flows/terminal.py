@@ -1,4 +1,4 @@
-"""Lines for the terminal, whatever words of others are in them."""
+"""Prints lines to the terminal, whatever words of others are in them."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Markdown in which the words of others are words: captions, names, licences and prompts make no link and no image."""
+"""Writes Markdown in which words of others stay words: no caption, name or prompt makes a link or an image."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _TICKS = re.compile("`+")
 
 
 class Code(str):
-    """A cell that is shown as code."""
+    """Marks a cell that is shown as code."""
 
 
 def text(words: object) -> str:
-    """Words inside a paragraph or list item, on one line."""
+    """Writes words inside a paragraph or list item, on one line."""
     # A number ends a list's mark behind it, everything else is a mark itself.
     return _BLOCK.sub(
         lambda found: f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}", _inline(words)
@@ -28,7 +28,7 @@ def text(words: object) -> str:
 
 
 def code(words: object) -> str:
-    """Words as a code span on one line, whatever backticks they hold."""
+    """Writes words as a code span on one line, whatever backticks they hold."""
     line = " ".join(visible(words, keep="\t\n\r").split())
     if not line:
         return ""
@@ -38,7 +38,7 @@ def code(words: object) -> str:
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], numbers: bool = False) -> list[str]:
-    """The lines of a table; cells are words, `Code`, numbers or None.
+    """Writes the lines of a table; cells are words, `Code`, numbers or None.
 
     numbers: all columns but the first align right.
     """

@@ -1,4 +1,4 @@
-"""Durations and sizes as a person reads them."""
+"""Writes durations and sizes as a person reads them."""
 
 from __future__ import annotations
 

@@ -11,11 +11,12 @@ import pytest
 
 from storage.local.visible import visible
 from tasks.experiments.results import Result, Row
+from tasks.pages.axes import ticks
 from tasks.pages.charts import bar_chart, loss_chart, score_histogram, stacked_histogram
 from tasks.pages.experiment_charts import draw_charts
 from tasks.pages.histogram import Histogram
 from tasks.pages.interval_charts import Mark, difference_chart, trend_chart, values_chart
-from tasks.pages.svg import Chart, ticks
+from tasks.pages.svg import Chart
 from tasks.pages.theme import DARK, LIGHT
 from tests.chart_shapes import assert_sound, hints, words
 from tests.shown_words import ESCAPES, WORDS, assert_printable

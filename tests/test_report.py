@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -28,7 +28,7 @@ from tasks.pages.charts import bar_chart, loss_chart, score_histogram
 from tasks.pages.collect import collect_media
 from tasks.pages.report import write_report
 from tasks.pages.thumbnails import moving_thumbnail
-from tasks.pages.truth_check import CheckedClip, check_clips, filter_figures
+from tasks.pages.truth_check import CheckedClip, check_clips, filter_counts
 from tasks.tiny.world.truth import Truth, read_truth
 from tasks.units import duration, size
 from tests.build_world import small_world
@@ -84,14 +84,14 @@ def test_every_clip_meets_the_truth_about_its_own_span(dataset: ClipDataset, wor
     rows = len(dataset) + dataset.rejected_table(["clip_id"]).num_rows
     assert len(clips) == rows
     assert all(clip.row["caption"] == clip.truth.caption_given for clip in clips)
-    figures = filter_figures(clips, THRESHOLD)
+    figures = filter_counts(clips, THRESHOLD)
     assert figures["share_wrong_rejected"] == figures["share_right_kept"] == 1.0
     assert figures["wrong"] + figures["right"] == rows
 
 
 def test_shares_of_nothing_are_none() -> None:
     truth = Truth("c", "f", "images", "a", "a")
-    figures = filter_figures([CheckedClip({}, "clip_score", truth)], THRESHOLD)
+    figures = filter_counts([CheckedClip({}, "clip_score", truth)], THRESHOLD)
     assert (figures["right"], figures["share_right_kept"]) == (1, 0.0)
     assert figures["share_wrong_rejected"] is None
 
@@ -161,6 +161,7 @@ def test_charts_draw_the_smallest_data(points: list[tuple[int, float | None]]) -
     assert_sound(score_histogram([0.2], [], 0.2))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.lists(
         st.one_of(st.none(), st.sampled_from([math.nan, math.inf, -math.inf]), st.floats(0, 1e12)),
@@ -231,7 +232,7 @@ def _summary(clips: list[CheckedClip], samples: list[dict[str, Any]]) -> dict[st
         "quarantine": [{"file": "tiny-clips/a.mp4", "stage": "decode", "error": "no frames"}],
         "dataset": {"path": "data", "tag": "build-0001", "version": SHAPE[0]},
         "builds": {"build-dataset": build, "build-dataset again": build},
-        "clip_filter": filter_figures(clips, THRESHOLD),
+        "clip_filter": filter_counts(clips, THRESHOLD),
         "training": {
             part: {"first_loss": 1.0, "last_loss": 0.1, "steps": 30, "kept": part == "temporal"}
             for part in ("temporal", "decoder")

@@ -1,1 +1,1 @@
-"""`python -m flows.demo`: the main job on the embedded profile."""
+"""Runs the main job from end to end on the embedded profile: `python -m flows.demo`."""

@@ -1,4 +1,4 @@
-"""The main job from end to end on the embedded profile: media files to a promoted model, videos, a report.
+"""Runs the main job on the embedded profile: from media files to a promoted model, videos and a report.
 
 python -m flows.demo        (also: make demo, vidrd demo)
 
@@ -186,7 +186,7 @@ def _report(folder: Path, log: StageLog, memory: MemoryWatch, results: dict[str,
     from storage.dataset.clip_dataset import ClipDataset
     from tasks.pages.collect import collect_media
     from tasks.pages.report import write_report
-    from tasks.pages.truth_check import check_clips, filter_figures
+    from tasks.pages.truth_check import check_clips, filter_counts
     from tasks.tiny.world.truth import read_truth
 
     profile, world = load_profile(PROFILE), folder / "tiny-world"
@@ -195,7 +195,7 @@ def _report(folder: Path, log: StageLog, memory: MemoryWatch, results: dict[str,
         dataset = ClipDataset.open(folder / "datasets" / "tiny")
         clips = check_clips(dataset, read_truth(world))
         results["dataset"] = dataset.info()
-        results["clip_filter"] = filter_figures(clips, profile.filter.clip_threshold)
+        results["clip_filter"] = filter_counts(clips, profile.filter.clip_threshold)
         summary = make_summary(folder, results)
         videos, curves = results["generate"]["videos"], results["retrain"]["curves"]
         media = collect_media(dataset, clips, videos, curves, corpora, profile.clips)
@@ -218,7 +218,7 @@ def _spent(log: StageLog, memory: MemoryWatch) -> dict[str, Any]:
 
 
 def _short(path: Path) -> str:
-    """The path as the user would type it from here, where that is shorter."""
+    """Returns the path as the user would type it from here, where that is shorter."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

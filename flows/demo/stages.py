@@ -15,7 +15,7 @@ from vidrd_model.errors import VidrdError
 
 
 class StageFailed(VidrdError):
-    """A stage ended with an error; one line that names the stage and the cause."""
+    """Says in one line which stage ended with an error, and why."""
 
 
 class StageLog:
@@ -53,7 +53,7 @@ class StageLog:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the job began."""
+        """The number of seconds since the job began."""
         return time.monotonic() - self._started_s
 
     def say(self, line: str) -> None:
@@ -83,7 +83,7 @@ class MemoryWatch:
         self._thread.join()
 
     def take_peak(self) -> int:
-        """The largest sum seen since this was last asked."""
+        """Returns the largest sum seen since it was last asked."""
         # Looked at now too: a stage may be shorter than the pause between two looks.
         recent, self._recent_bytes = max(self._recent_bytes, memory_of_family()), 0
         self.peak_bytes = max(self.peak_bytes, recent)

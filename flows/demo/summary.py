@@ -1,4 +1,4 @@
-"""What demo.json says, put together from what the flows of a demo returned."""
+"""Puts demo.json together from what the flows of a demo returned."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ LOG_INTERVAL_S = 30.0
 
 
 class StageProgress:
-    """Called as `on_progress(done, total, note="")` as often as one likes; shows it every two seconds.
+    """Takes `on_progress(done, total, note="")` as often as it is called, and shows it every two seconds.
 
     Every half minute, and at the end, it is a line of the run's log too.
     """
@@ -28,7 +28,7 @@ class StageProgress:
         self._artifact = ProgressArtifact(name)
 
     def __call__(self, done: int, total: int | None, note: str = "") -> None:
-        """`total` is None while it is unknown; `note` is a few words on what is going on."""
+        """Notes how far the work is; `total` is None while it is unknown, `note` says what is going on."""
         of = f"/{total}" if total else ""
         share = f" {100 * done // total:3d} %" if total else ""
         self._percent = 100.0 * min(done, total) / total if total else self._percent
@@ -57,7 +57,7 @@ class StageProgress:
             log_line(f"[{self.name}] {self._said}{left}")
 
     def _time_left(self, done: int, total: int | None) -> str:
-        """How long the rest takes at the pace since the first call: work that goes on starts in its middle."""
+        """Says how long the rest takes at the pace since the first call: work that goes on starts in its middle."""
         now_s = time.monotonic()
         if self._first is None:
             self._first = (now_s, done)

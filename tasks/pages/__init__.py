@@ -1,1 +1,1 @@
-"""The report of a run: one HTML page that carries its pictures, charts and videos with it."""
+"""Makes every HTML page of the project; each carries its pictures, charts and videos with it."""

@@ -1,4 +1,4 @@
-"""The page of all experiments of one model: a table and the charts of each."""
+"""Writes the page of all experiments of one model: a table and the charts of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The charts of a run's report and of a dataset's: histograms, losses by step, and bars."""
+"""Draws the charts of a run's report and of a dataset's: histograms, losses by step, and bars."""
 
 from __future__ import annotations
 
@@ -9,20 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from tasks.pages.axes import DASHES, name_ticks, padded, short, tick_room, ticks, x_axis, y_axis
 from tasks.pages.histogram import Histogram
-from tasks.pages.svg import (
-    DASHES,
-    Chart,
-    Drawing,
-    drawing,
-    name_ticks,
-    padded,
-    short,
-    tick_room,
-    ticks,
-    x_axis,
-    y_axis,
-)
+from tasks.pages.svg import Chart, Drawing, drawing
 from tasks.pages.theme import LIGHT
 
 WIDTH = 640
@@ -68,7 +57,7 @@ def _bars(
 
 
 def _threshold(canvas: Drawing, axes: Axes, value: float, words: str, to_left: bool) -> None:
-    """A dashed line with its value at its upper end, on the side where there is room for it."""
+    """Draws a dashed line with its value at its upper end, on the side where there is room for it."""
     low, high = axes.get_xlim()
     line = axes.axvline(value, 0, 1.08, clip_on=False, color=LIGHT["ink"], linewidth=1.4, linestyle=DASHES)
     canvas.note(line, "threshold")
@@ -111,7 +100,7 @@ def stacked_histogram(
 def _range_of(
     histogram: Histogram, thresholds: Sequence[float], least: float | None
 ) -> tuple[float, float, list[float]]:
-    """What the chart reaches from and to, and the thresholds that lie in it."""
+    """Returns what the chart reaches from and to, and the thresholds that lie in it."""
     # A single value has no span, however wide its bin is.
     low, high = histogram.shown() if histogram.low < histogram.high else (histogram.low, histogram.low)
     span = max(high - low, 0.1 * max(abs(low), abs(high)))
@@ -166,7 +155,7 @@ def loss_chart(points: Sequence[tuple[int, float | None]]) -> Chart:
 
 
 def _raw_curve(canvas: Drawing, axes: Axes, points: Sequence[tuple[int, float | None]], high: float) -> None:
-    """The losses as they are, with gaps; one that stands alone between two gaps is a dot."""
+    """Draws the losses as they are, with gaps; one that stands alone between two gaps is a dot."""
     steps = np.array([step for step, _ in points], np.float64)
     losses = np.array([math.nan if loss is None else loss for _, loss in points], np.float64)
     losses[~np.isfinite(losses)] = math.nan
@@ -181,7 +170,7 @@ def _raw_curve(canvas: Drawing, axes: Axes, points: Sequence[tuple[int, float | 
 
 
 def _loss_range(losses: Sequence[float], largest_mean: float) -> tuple[float, float]:
-    """The range of the axis, without the largest hundredth of the losses."""
+    """Returns the range of the axis, without the largest hundredth of the losses."""
     ordered = sorted(losses)
     low, high = ordered[0], max(ordered[int(0.99 * (len(ordered) - 1))], largest_mean)
     # The least floats have no twentieth part, which the margins and the ticks need.
@@ -198,7 +187,7 @@ def _only_words(words: str) -> Chart:
 
 
 def _smoothed(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """The mean over a twentieth of the run around each step."""
+    """Takes the mean over a twentieth of the run around each step."""
     reach = len(points) // 40
     smooth = []
     for i, (step, _) in enumerate(points):
@@ -234,7 +223,7 @@ def bar_chart(
 
 
 def _short_count(number: int) -> str:
-    """A count in four characters or so."""
+    """Writes a count in four characters or so."""
     for unit, factor in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if number >= 10 * factor:
             return f"{number / factor:.0f}{unit}"

@@ -56,7 +56,7 @@ def collect_media(
 
 
 class _Pixels:
-    """The frames of a clip: its kept mp4, or, where none is kept, made again from its source."""
+    """Reads the frames of a clip: from its kept mp4, or, where none is kept, made again from its source."""
 
     def __init__(self, dataset: ClipDataset, corpora_path: Path, clip_settings: ClipSettings) -> None:
         self._dataset = dataset
@@ -83,7 +83,7 @@ class _Pixels:
 
 
 def _some(clips: Iterable[CheckedClip], rng: np.random.Generator) -> list[CheckedClip]:
-    """A random few: the table's order would show one corpus only."""
+    """Picks a random few: the table's order would show one corpus only."""
     clips = list(clips)
     return [clips[i] for i in rng.permutation(len(clips))[:THUMBS_PER_GROUP]]
 

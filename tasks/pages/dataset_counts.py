@@ -1,4 +1,4 @@
-"""Everything that a dataset's report counts, taken from its tables in batches."""
+"""Counts what a dataset's report shows, from its tables in batches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REPLACED = "…"
 
 @dataclass
 class CorpusCounts:
-    """What became of one corpus: sources in the ledger and clips in the tables."""
+    """Counts what became of one corpus: sources in the ledger and clips in the tables."""
 
     kind: str
     sources: int = 0
@@ -35,13 +35,13 @@ class CorpusCounts:
 
     @property
     def clips(self) -> int:
-        """Clips made, kept or not."""
+        """The number of clips made, kept or not."""
         return self.kept + self.rejected
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A clip to be shown: the row `row` of a table."""
+    """Names a clip to be shown: the row `row` of a table."""
 
     table: str
     row: int
@@ -50,7 +50,7 @@ class Sample:
 
 @dataclass
 class DatasetCounts:
-    """Counts of a build; what it holds grows with the corpora, reasons and labels, not with the rows."""
+    """Holds the counts of a build; it grows with the corpora, reasons and labels, not with the rows."""
 
     rows: dict[str, int]
     corpora: dict[str, CorpusCounts] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class DatasetCounts:
     duplicate_samples: list[Sample] = field(default_factory=list)
 
     def corpus(self, name: str | None, kind: str | None) -> CorpusCounts:
-        """The counts of a corpus, made when it is met first."""
+        """Returns the counts of a corpus, which are made when it is met first."""
         return self.corpora.setdefault(name or "?", CorpusCounts(kind or "?"))
 
 
@@ -154,7 +154,7 @@ def _count_quarantine(dataset: ClipDataset, counts: DatasetCounts, batch_rows: i
 
 
 def error_kind(row: Mapping[str, Any]) -> str:
-    """A quarantine row's error without what differs from source to source: its name and numbers."""
+    """Returns a quarantine row's error without what differs from source to source: its name and numbers."""
     error = row["error"] or "?"
     uri = row["source_uri"] or ""
     for name in (uri, uri.rsplit("/", 1)[-1]):
@@ -164,7 +164,7 @@ def error_kind(row: Mapping[str, Any]) -> str:
 
 
 def _groups(batch: pa.Table, columns: list[str]) -> list[dict[str, Any]]:
-    """Distinct values of the columns with the number of their rows."""
+    """Returns the distinct values of the columns with the number of their rows."""
     there = [column for column in columns if column in batch.column_names]
     grouped = batch.group_by(there).aggregate([([], "count_all")])
     grouped = grouped.rename_columns(

@@ -1,4 +1,4 @@
-"""The report of a dataset: one page from a build's tables and builds.json, nothing from a run's memory."""
+"""Writes the report of a dataset from a build's tables and builds.json, with nothing from a run's memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOWN_LABELS = 12
 
 @dataclass(frozen=True)
 class MeasureChart:
-    """One histogram; `chart` is None when the build filled no value of this measure."""
+    """Holds one histogram; `chart` is None when the build filled no value of this measure."""
 
     measure: Measure
     values: Histogram
@@ -38,7 +38,7 @@ class MeasureChart:
 
 @dataclass(frozen=True)
 class StageTime:
-    """A stage's seconds over all workers, and the clips it got through per second of them."""
+    """Holds a stage's seconds over all workers, and the clips it got through per second of them."""
 
     name: str
     seconds: float
@@ -77,13 +77,13 @@ def write_dataset_report(dataset: ClipDataset, path: Path) -> Path:
 
 
 def _cut_captions(builds: Sequence[Build]) -> list[str] | None:
-    """A line for each tokenizer that cuts captions; None where no build has counted them."""
+    """Returns a line for each tokenizer that cuts captions; None where no build has counted them."""
     build = last_with(builds, "cut_captions")
     return None if build is None else cut_lines(build.summary["cut_captions"])
 
 
 def _timed_build(builds: Sequence[Build]) -> Build | None:
-    """The last build that made clips and noted how long that took."""
+    """Finds the last build that made clips and noted how long that took."""
     timed = (
         build for build in reversed(builds) if build.summary.get("clips") and build.summary.get("seconds")
     )
@@ -116,7 +116,7 @@ def _charts(counts: DatasetCounts, settings: Mapping[str, Any]) -> list[MeasureC
 
 
 def _storage(dataset: ClipDataset, counts: DatasetCounts) -> list[dict[str, Any]]:
-    """Bytes on disk by table, all versions together, and per row of this build."""
+    """Measures the bytes on disk by table, all versions together, and per row of this build."""
     tables = []
     for table, rows in counts.rows.items():
         num_bytes = bytes_below(table_path(dataset.folder, table))
@@ -129,7 +129,7 @@ def _storage(dataset: ClipDataset, counts: DatasetCounts) -> list[dict[str, Any]
 
 
 def _most_common(counts: DatasetCounts, name: str) -> list[tuple[str, int]]:
-    """The commonest values of a label, the others as one."""
+    """Returns the commonest values of a label, the others as one."""
     found = counts.labels[name].most_common()
     rest = sum(number for _, number in found[SHOWN_LABELS:])
     return found[:SHOWN_LABELS] + ([("others", rest)] if rest else [])

@@ -1,4 +1,4 @@
-"""The clips that a dataset's report shows: a few of each corpus, each reason and the near-duplicates."""
+"""Picks the clips that a dataset's report shows: a few of each corpus, each reason and the near-duplicates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMNS = ("clip_id", "corpus", "kind", "caption", "clip_score", "fps", "duplic
 
 @dataclass(frozen=True)
 class SampleGroups:
-    """Thumbnails by corpus and by reason, the largest groups first; a near-duplicate and the clip that stays."""
+    """Holds thumbnails by corpus and by reason, the largest groups first, and near-duplicates beside what stays."""
 
     kept: Mapping[str, Sequence[Thumbnail]]
     rejected: Mapping[str, Sequence[Thumbnail]]
@@ -58,7 +58,7 @@ def _pairs(dataset: ClipDataset, duplicates: Sequence[Sample]) -> list[tuple[Thu
 
 
 def _find(dataset: ClipDataset, clip_ids: set[str]) -> dict[str, Sample]:
-    """Where the kept clips of these ids are."""
+    """Finds where the kept clips of these ids are."""
     found: dict[str, Sample] = {}
     if clip_ids:
         wanted = pa.array(sorted(clip_ids), pa.string())
@@ -76,7 +76,7 @@ def _rows(dataset: ClipDataset, samples: Sequence[Sample]) -> list[dict[str, Any
 def _thumbnails(
     dataset: ClipDataset, samples: Sequence[Sample], note: Callable[[Mapping[str, Any]], str]
 ) -> list[Thumbnail]:
-    """Thumbnails of samples that are all in one table."""
+    """Makes thumbnails of samples that are all in one table."""
     rows = _rows(dataset, samples)
     numbers = [sample.row for sample in samples]
     videos = dataset.videos if samples and samples[0].table == "clips" else dataset.rejected_videos
@@ -87,7 +87,7 @@ def _thumbnails(
 
 
 def _picture(row: Mapping[str, Any], video: bytes | None) -> tuple[str | None, str]:
-    """A moving picture, or none and why."""
+    """Returns a moving picture, or none and why."""
     if video is None:
         return None, NO_PIXELS
     try:

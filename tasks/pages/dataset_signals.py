@@ -1,4 +1,4 @@
-"""What was measured of clips and of their sources, with the settings of the filter that decide on it."""
+"""Names what was measured of clips and their sources, with the settings of the filter that decide on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 @dataclass(frozen=True)
 class Measure:
-    """A value per clip: its name, what it says, the columns it is read from and the filter's settings for it.
+    """Describes a value per clip: what it says, the columns it is read from and the filter's settings for it.
 
     `unit` is empty where the value has none.
     """
@@ -29,11 +29,11 @@ class Measure:
 
     @property
     def axis(self) -> str:
-        """What stands along an axis of it."""
+        """The words along an axis of it, with the unit."""
         return f"{self.name}, {self.unit}" if self.unit else self.name
 
     def values(self, batch: pa.Table) -> np.ndarray:
-        """float64 (rows,), NaN where there is none."""
+        """Returns float64 (rows,), NaN where there is none."""
         columns = [_floats(batch, column) for column in self.columns]
         values = columns[0] if self.combine is None else self.combine(*columns)
         if self.videos_only:
@@ -41,7 +41,7 @@ class Measure:
         return values
 
     def thresholds(self, settings: Mapping[str, Any]) -> dict[str, float]:
-        """The settings that are on, by name."""
+        """Returns the settings that are on, by name."""
         return {name: settings[name] for name in self.settings if isinstance(settings.get(name), int | float)}
 
 

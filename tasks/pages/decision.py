@@ -1,4 +1,4 @@
-"""The gate's decision on one page: champion and candidate with their intervals, and their difference against zero."""
+"""Shows the gate's decision on a page: champion and candidate with their intervals, and their difference."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SIDES: dict[str, Kind] = {"champion": "before", "candidate": "after"}
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One figure as the page shows it; `difference` is None where there was no champion."""
+class ShownComparison:
+    """Holds one metric as the page shows it; `difference` is None where there was no champion."""
 
     name: str
     better: str
@@ -46,12 +46,12 @@ def write_decision(decision: Mapping[str, Any], path: Path) -> Path:
     has low and high None.
     """
     ordered = sorted(decision["comparisons"], key=lambda item: list(_ROLES).index(item["role"]))
-    comparisons = [_comparison(item, decision) for item in ordered]
+    comparisons = [_shown(item, decision) for item in ordered]
     return write_page("decision.html", path, d=decision, comparisons=comparisons, title=title, roles=_ROLES)
 
 
 def meaning(difference: Mapping[str, float | None], better: str) -> Meaning:
-    """What the interval of candidate minus champion says.
+    """Says what the interval of candidate minus champion means.
 
     It says nothing (unsure) when it holds zero or was not taken, and where neither way is better.
     """
@@ -61,7 +61,7 @@ def meaning(difference: Mapping[str, float | None], better: str) -> Meaning:
     return "better" if (high < 0) == (better == "lower") else "worse"
 
 
-def _comparison(item: Mapping[str, Any], decision: Mapping[str, Any]) -> Comparison:
+def _shown(item: Mapping[str, Any], decision: Mapping[str, Any]) -> ShownComparison:
     sides = [(role, decision[role], item[role]) for role in _SIDES if item[role] is not None]
     name = title(item["name"])
     marks = [
@@ -79,7 +79,7 @@ def _comparison(item: Mapping[str, Any], decision: Mapping[str, Any]) -> Compari
         chart = difference_chart(
             f"{name}: candidate minus champion", f"{name}, candidate minus champion", mark
         )
-    return Comparison(
+    return ShownComparison(
         item["name"],
         item["better"],
         item["role"],

@@ -1,4 +1,4 @@
-"""The charts of an experiment: values with their intervals, a trade-off, curves over the length."""
+"""Draws the charts of an experiment: values with their intervals, a trade-off, curves over the length."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from tasks.experiments.results import Result, Row, value_of
+from tasks.pages.axes import name_ticks, padded, tick_room, ticks, x_axis, y_axis
 from tasks.pages.interval_charts import Kind, Mark, values_chart
 from tasks.pages.metric_names import title
-from tasks.pages.svg import Chart, drawing, name_ticks, padded, tick_room, ticks, x_axis, y_axis
+from tasks.pages.svg import Chart, drawing
 from tasks.pages.theme import LIGHT
 from vidrd_model.metrics.intervals import Estimate
 
@@ -33,7 +34,7 @@ SERIES = ("right", "wrong", "third", "fourth")
 
 
 def draw_charts(result: Result) -> dict[str, Chart]:
-    """All charts of a result by name."""
+    """Draws all charts of a result, by name."""
     if any("peak_mib" in row.figures for row in result.rows):
         return {name: _curves(result, name) for name in OVER_LENGTH if name in result.columns}
     charts = {}
@@ -70,7 +71,7 @@ def _is_best(row: Row) -> bool:
 
 
 def _scatter(result: Result, x_name: str, y_name: str) -> Chart:
-    """A dot for each variant, the recommended ones named and in the accent colour."""
+    """Draws a dot for each variant, the recommended ones named and in the accent colour."""
     rows = [row for row in result.rows if {x_name, y_name} <= row.figures.keys()]
     xs, ys = ([value_of(row.figures[name]) for row in rows] for name in (x_name, y_name))
     x_span, y_span = padded(xs, 0.06), padded(ys, 0.06)
@@ -91,7 +92,7 @@ def _scatter(result: Result, x_name: str, y_name: str) -> Chart:
 
 
 def _curves(result: Result, name: str) -> Chart:
-    """A metric against the length in clips, a curve for each method."""
+    """Draws a metric against the length in clips, a curve for each method."""
     rows = [row for row in result.rows if name in row.figures]
     span = padded([0.0, *(value_of(row.figures[name]) for row in rows)], 0.06)
     named = ticks(*span, 6)
@@ -120,7 +121,7 @@ def _name_ends(axes: Axes, ends: dict[str, tuple[int, float]]) -> None:
 
 
 def _apart(heights: Sequence[float]) -> list[float]:
-    """Heights of labels above the bottom, moved down as far as they would cover one another."""
+    """Moves labels, given by their heights, down as far as they would cover one another."""
     moved = list(heights)
     order = sorted(range(len(heights)), key=lambda index: -heights[index])
     for above, below in pairwise(order):

@@ -1,4 +1,4 @@
-"""Histograms of values that come in batches and whose range nobody knows: exact counts in bounded memory."""
+"""Counts values that come in batches and whose range nobody knows, exactly and in bounded memory."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Histogram:
 
     @property
     def bin_width(self) -> float:
-        """How wide a bin is now."""
+        """The width of a bin as it is now."""
         return 2.0**self._exponent
 
     @property
     def total(self) -> int:
-        """Values counted."""
+        """The number of values counted."""
         return sum(self.count(group) for group in self.groups)
 
     @property
@@ -58,15 +58,15 @@ class Histogram:
         return self._sum / self.total if self.total else math.nan
 
     def count(self, group: str) -> int:
-        """Values counted in a group."""
+        """Returns the number of values counted in a group."""
         return sum(self._counts[group].values())
 
     def bins(self, group: str) -> dict[int, int]:
-        """Counts by bin: bin i reaches from i to i + 1 times `bin_width`."""
+        """Returns counts by bin: bin i reaches from i to i + 1 times `bin_width`."""
         return dict(self._counts[group])
 
     def shown(self) -> tuple[float, float]:
-        """The span that holds all values but the outermost two in a thousand, to a bin."""
+        """Returns the span that holds all values but the outermost two in a thousand, to a bin."""
         merged: dict[int, int] = {}
         for bins in self._counts.values():
             for index, count in bins.items():
@@ -79,7 +79,7 @@ class Histogram:
         return indices[first] * self.bin_width, (indices[min(last, len(indices) - 1)] + 1) * self.bin_width
 
     def stacks(self, low: float, bar_width: float, num_bars: int) -> list[list[int]]:
-        """Counts by bar and group for bars from `low` on; a bin belongs to the bar that holds its middle.
+        """Returns counts by bar and group, the bars from `low` on; a bin belongs to the bar that holds its middle.
 
         The outermost bars hold what lies beyond them.
         """

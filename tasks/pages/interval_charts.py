@@ -1,4 +1,4 @@
-"""Charts of metrics with their intervals: one metric over the versions, several versions of it, a difference.
+"""Draws metrics with their intervals: over the versions, one below another, and as a difference.
 
 All are as narrow as a phone, so that their text stays readable there.
 """
@@ -11,19 +11,8 @@ from typing import Literal
 
 from matplotlib.axes import Axes
 
-from tasks.pages.svg import (
-    DASHES,
-    Chart,
-    Drawing,
-    drawing,
-    name_ticks,
-    padded,
-    short,
-    tick_room,
-    ticks,
-    x_axis,
-    y_axis,
-)
+from tasks.pages.axes import DASHES, name_ticks, padded, short, tick_room, ticks, x_axis, y_axis
+from tasks.pages.svg import Chart, Drawing, drawing
 from tasks.pages.theme import LIGHT
 
 WIDTH, RIGHT = 372, 14
@@ -48,7 +37,7 @@ _COLOURS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Mark:
-    """A value with its interval (None: none was taken), what it is called, and what kind of value it is."""
+    """Holds a value with its interval (None: none was taken), what it is called and what kind of value it is."""
 
     label: str
     value: float

@@ -1,4 +1,4 @@
-"""The leaderboard: published UCF-101 results and our own, apart wherever they were not taken alike."""
+"""Writes the leaderboard: published UCF-101 results and our own, apart wherever they were not taken alike."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PAPER_PROTOCOL = "vidrd-paper"
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure and its interval; None where none was recorded."""
+class RecordedMetric:
+    """Holds a recorded value and its interval; None where none was recorded."""
 
     value: float
     low: float | None = None
@@ -26,7 +26,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class OwnResult:
-    """One evaluation of a model version: its figures and all that they depend on.
+    """Holds one evaluation of a model version: its metrics and all that they depend on.
 
     `n` is the number of generated videos, `reference` the digest of the real ones ("" where it was not kept).
     """
@@ -34,14 +34,14 @@ class OwnResult:
     version: int
     protocol: str
     n: int
-    metrics: Mapping[str, Figure]
+    metrics: Mapping[str, RecordedMetric]
     reference: str
     at: datetime
 
 
 @dataclass(frozen=True)
 class Section:
-    """One table: rows that may stand in one order, and what keeps them apart from all others."""
+    """Holds one table: rows that may stand in one order, and what keeps them apart from all others."""
 
     heading: str
     apart: str
@@ -51,13 +51,13 @@ class Section:
 
 
 def own_results(points: Iterable[EvaluationPoint]) -> list[OwnResult]:
-    """The newest evaluation of every version in each set-up, from what the registry has recorded."""
-    evaluations: dict[tuple, dict[datetime, dict[str, Figure]]] = {}
+    """Picks the newest evaluation of every version in each set-up, from what the registry has recorded."""
+    evaluations: dict[tuple, dict[datetime, dict[str, RecordedMetric]]] = {}
     for point in points:
         if not point.name.endswith(REFERENCE):
             setup = (point.version, point.protocol, point.n, point.reference)
-            figures = evaluations.setdefault(setup, {}).setdefault(point.at, {})
-            figures[point.name] = Figure(point.value, point.low, point.high)
+            metrics = evaluations.setdefault(setup, {}).setdefault(point.at, {})
+            metrics[point.name] = RecordedMetric(point.value, point.low, point.high)
     return [
         OwnResult(version, protocol, n, times[max(times)], reference, max(times))
         for (version, protocol, n, reference), times in evaluations.items()
@@ -79,7 +79,7 @@ def write_leaderboard(own: Sequence[OwnResult], path: Path) -> Path:
 
 
 def leaderboard_sections(own: Sequence[OwnResult], published: Sequence[PublishedResult]) -> list[Section]:
-    """The page's tables, each in the order of its FVD; no two rows of one table were taken knowingly unlike."""
+    """Makes the page's tables, each in the order of its FVD; no two rows of one were knowingly taken unlike."""
     beside = [result for result in own if _like_the_paper(result)]
     zero_shot = [row for row in published if row.setting == "zero-shot"]
     full = [row for row in zero_shot if row.videos == FULL_COUNT]
@@ -134,7 +134,7 @@ def _own_section(protocol: str, n: int, reference: str, results: Sequence[OwnRes
     videos = f"{n:,} videos"
     if all(set(result.metrics) <= set(OF_LONG_VIDEOS) for result in results):
         videos = f"the {n:,} long videos"
-        why += " Seams and cycling are of an evaluation's long videos; its other figures stand in the table of all."
+        why += " Seams and cycling are of an evaluation's long videos; its other metrics stand in the table of all."
     return Section(
         f"Ours: protocol {protocol}, {videos}, {against}",
         f"{why} Rows of this table compare with each other only, never with another protocol, number of videos "
@@ -146,7 +146,7 @@ def _own_section(protocol: str, n: int, reference: str, results: Sequence[OwnRes
 
 
 def _by_fvd(rows: Sequence[PublishedResult | OwnResult]) -> list[PublishedResult | OwnResult]:
-    """Lowest FVD first; what has none comes last, newest version first."""
+    """Puts the lowest FVD first; what has none comes last, newest version first."""
 
     def key(row: PublishedResult | OwnResult) -> tuple[bool, float, int]:
         if isinstance(row, PublishedResult):

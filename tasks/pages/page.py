@@ -1,4 +1,4 @@
-"""One self-contained HTML page from a template, and how numbers read on it."""
+"""Writes a self-contained HTML page from a template, and numbers as they read on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_page(template: str, path: Path, **values: Any) -> Path:
 
     RequestError when it cannot be written.
     """
-    # StrictUndefined: a figure that is missing must break the page, not leave a blank in it.
+    # StrictUndefined: a value that is missing must break the page, not leave a blank in it.
     environment = Environment(
         loader=PackageLoader("tasks.pages"),
         autoescape=True,
@@ -51,5 +51,5 @@ def write_page(template: str, path: Path, **values: Any) -> Path:
 
 
 def _shown(value: Any) -> Any:
-    """Text of others as it reads; numbers and the page's own parts as they are."""
+    """Makes text of others visible; numbers and the page's own parts stay as they are."""
     return visible(value, keep="\n") if isinstance(value, str) and not hasattr(value, "__html__") else value

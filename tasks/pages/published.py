@@ -1,4 +1,4 @@
-"""Published UCF-101 results, from the table that comes with the package."""
+"""Reads published UCF-101 results from the table that comes with the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FULL_COUNT = 10_000  # generated videos of the protocol `vidrd-paper`, Make-A-Vi
 
 
 class PublishedResult(BaseModel):
-    """One row: a method's figures, how they were taken, and where they stand.
+    """Holds one row: a method's results, how they were taken, and where they stand.
 
     `fvd` and `inception_score` (`is` in the file) are as printed; `videos` is the number of generated videos or
     words for it; `not stated` stands for what no text named in the row says. `read_in` names the text that a
@@ -36,6 +36,6 @@ class PublishedResult(BaseModel):
 
 
 def published_results() -> list[PublishedResult]:
-    """Every row of `published_ucf101.toml`, in the file's order."""
+    """Reads every row of `published_ucf101.toml`, in the file's order."""
     text = files("tasks.pages").joinpath("published_ucf101.toml").read_text(encoding="utf-8")
     return [PublishedResult.model_validate(row) for row in tomllib.loads(text)["result"]]

@@ -15,7 +15,7 @@ from tasks.units import duration
 
 @dataclass(frozen=True)
 class SamplePair:
-    """A generated video (mp4 as data URI) and a real clip with the same caption, if the data has one."""
+    """Holds a generated video (mp4 as data URI) and a real clip with the same caption, if the data has one."""
 
     prompt: str
     seed: int
@@ -26,7 +26,7 @@ class SamplePair:
 
 @dataclass(frozen=True)
 class ReportMedia:
-    """What the page shows beside the numbers of the summary; `slipped` are wrong captions that were kept."""
+    """Holds what the page shows beside the summary's numbers; `slipped` are wrong captions that were kept."""
 
     kept: Mapping[str, Sequence[Thumbnail]]
     slipped: Sequence[Thumbnail]

@@ -1,4 +1,4 @@
-"""Charts as SVG: matplotlib draws them, and what it wrote is made fit to stand inside a page.
+"""Makes charts into SVG: matplotlib draws them, and what it wrote is made fit to stand inside a page.
 
 A chart has no script, no identifier and no address in it. Its colours are those of `tasks.pages.theme`, and words of
 others stay words: a dollar sign begins no formula, and what a browser would obey is made visible.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -18,17 +18,13 @@ from xml.etree.ElementTree import Element
 from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
 
 from storage.local.visible import visible
 from tasks.pages.theme import LIGHT
 
 TEXT_PX = 11.5
-DASHES = (0, (3, 2))
-LABEL_PX = 6.6  # the width of a figure in that size, with room to spare
 
 _POINTS_PER_INCH = 72  # one unit of the SVG is a point
 _SETTINGS = {
@@ -55,7 +51,7 @@ _KEPT_OF_TEXT = ("font-size", "font-weight", "text-anchor", "fill")
 
 @dataclass(frozen=True)
 class Chart:
-    """A finished chart. In a template it is inline SVG, whose colours follow the page's light and dark."""
+    """Holds a finished chart; in a template it is inline SVG, whose colours follow the page's light and dark."""
 
     root: Element
 
@@ -65,7 +61,7 @@ class Chart:
     __str__ = __html__
 
     def file_text(self) -> str:
-        """The chart as a file of its own, on a background and in the colours of the light theme."""
+        """Writes the chart as a file of its own, on a background and in the colours of the light theme."""
         width, height = self.root.attrib["viewBox"].split()[2:]
         root = Element("svg", {"xmlns": _SVG.strip("{}"), **self.root.attrib, "font-family": "sans-serif"})
         background = {"width": width, "height": height, "style": f"fill: {LIGHT['paper']}"}
@@ -75,7 +71,7 @@ class Chart:
 
 
 class Drawing:
-    """A chart in the making, of one plot whose margins are given in pixels."""
+    """Holds a chart in the making, of one plot whose margins are given in pixels."""
 
     def __init__(self, width: int, height: int, label: str) -> None:
         self.width, self.height, self.label = width, height, label
@@ -83,7 +79,7 @@ class Drawing:
         self._classes: dict[str, tuple[str, str]] = {}
 
     def axes(self, left: float, right: float, top: float, bottom: float) -> Axes:
-        """The plot, with a line below it and no other frame."""
+        """Makes the plot, with a line below it and no other frame."""
         share = (
             left / self.width,
             bottom / self.height,
@@ -103,9 +99,9 @@ class Drawing:
         self._classes[gid] = (css, hint)
 
     def finish(self) -> Chart:
-        """The chart; to be called inside the `drawing` that gave it."""
+        """Renders the chart, inside the `drawing` that gave it."""
         for found in self._figure.findobj(Text):
-            found.set_text(_words(found.get_text()))
+            found.set_text(words(found.get_text()))
         written = io.StringIO()
         with warnings.catch_warnings():
             # Words may be of scripts that matplotlib's own font lacks; the browser has others.
@@ -117,7 +113,7 @@ class Drawing:
                 "class": "chart",
                 "viewBox": f"0 0 {self.width} {self.height}",
                 "role": "img",
-                "aria-label": _words(self.label),
+                "aria-label": words(self.label),
                 # Wider than it was drawn for, its text would be larger than that of the page.
                 "style": f"max-width: {1.15 * self.width:.0f}px",
             },
@@ -128,7 +124,7 @@ class Drawing:
         return Chart(root)
 
     def _plain(self, node: Element, markers: dict[str, Element]) -> list[Element]:
-        """The parts of matplotlib's SVG that draw something; groups are kept where they have a class."""
+        """Returns the parts of matplotlib's SVG that draw something; groups are kept where they have a class."""
         tag = node.tag.removeprefix(_SVG)
         if tag == "defs":
             markers |= {path.attrib["id"]: path for path in node.iter(f"{_SVG}path")}
@@ -150,7 +146,7 @@ class Drawing:
         group = Element("g", {"class": css})
         if hint:
             title = Element("title")
-            title.text = _words(hint)
+            title.text = words(hint)
             group.append(title)
         group.extend(inside)
         return [group]
@@ -166,71 +162,13 @@ def drawing(width: int, height: int, label: str) -> Iterator[Drawing]:
         yield Drawing(width, height, label)
 
 
-def short(value: float) -> str:
-    """A number in four figures at most."""
-    return f"{value:.4g}"
-
-
-def ticks(low: float, high: float, about: int, whole: bool = False) -> tuple[list[float], list[str]]:
-    """Round numbers (whole ones, where asked) inside [low, high], and what is written at them."""
-    found = MaxNLocator(about, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
-    slack = 1e-9 * (high - low)  # 0.3 is three tenths, also where they add up to a little more
-    at = [float(tick) for tick in found if low - slack <= tick <= high + slack]
-    # As many figures as it takes to tell them apart.
-    for digits in range(4, 18):
-        names = [f"{tick:.{digits}g}" for tick in at]
-        if len(set(names)) == len(at):
-            break
-    return at, names
-
-
-def padded(values: Sequence[float], share: float) -> tuple[float, float]:
-    """The span of the values with a margin of that share of it, never empty."""
-    low, high = min(values), max(values)
-    pad = share * (high - low) or 0.05 * abs(high) or 0.1
-    return low - pad, high + pad
-
-
-def x_axis(axes: Axes, low: float, high: float, about: int, label: str, whole: bool = False) -> None:
-    """Sets the range, its ticks and what is measured along it."""
-    axes.set_xlim(low, high)
-    name_ticks(axes.xaxis, *ticks(low, high, about, whole))
-    axes.set_xlabel(label, labelpad=3)
-
-
-def y_axis(
-    axes: Axes,
-    span: tuple[float, float],
-    named: tuple[Sequence[float], Sequence[str]],
-    label: str,
-    rise: float = 8,
-) -> None:
-    """Sets the range and its ticks, with a line across the plot at each; the label stands `rise` above them."""
-    axes.set_ylim(*span)
-    name_ticks(axes.yaxis, *named)
-    axes.grid(axis="y")
-    at = (0, 1), (-6, rise), "axes fraction", "offset points"
-    axes.annotate(label, *at, color=LIGHT["soft"], annotation_clip=False)
-
-
-def name_ticks(axis: Axis, at: Sequence[float], names: Sequence[str], colour: str = "soft") -> None:
-    """Sets the ticks of an axis; its texts are made again when it is drawn, so their words are made safe here."""
-    axis.set_ticks(at, [_words(name) for name in names])
-    axis.set_tick_params(labelcolor=LIGHT[colour])
-
-
-def tick_room(names: Sequence[str]) -> float:
-    """The margin that the labels of a vertical axis take."""
-    return 10 + LABEL_PX * max((len(name) for name in names), default=0)
-
-
-def _words(text: str) -> str:
-    """Words of others as they may stand in XML."""
+def words(text: str) -> str:
+    """Makes words of others fit to stand in XML."""
     return _NO_XML.sub("\ufffd", visible(text))
 
 
 def _placed(marker: Element, use: Element) -> Element:
-    """A marker drawn where it is used, so that nothing refers to an identifier."""
+    """Draws a marker where it is used, so that nothing refers to an identifier."""
     styles = [styled.strip("; ") for styled in (use.get("style", ""), marker.get("style", "")) if styled]
     path = _path(marker.attrib["d"], "; ".join(styles))
     path.set("transform", f"translate({_rounded(use.attrib['x'])} {_rounded(use.attrib['y'])})")
@@ -254,7 +192,7 @@ def _rounded(numbers: str) -> str:
 
 
 def _recoloured(node: Element) -> Element:
-    """A copy whose colours are the variables of the page."""
+    """Returns a copy whose colours are the variables of the page."""
     copy = Element(node.tag, node.attrib)
     copy.text = node.text
     if "style" in copy.attrib:

@@ -1,4 +1,4 @@
-"""The colours of every page and chart by name: in a page they are CSS variables, in light and in dark."""
+"""Names the colours of every page and chart: in a page they are CSS variables, in light and in dark."""
 
 LIGHT = {
     "paper": "#fbfaf7",

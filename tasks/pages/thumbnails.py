@@ -1,4 +1,4 @@
-"""Small moving pictures and files as data URIs, so that a page carries them itself."""
+"""Makes small moving pictures and files into data URIs, so that a page carries them itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A moving picture with what is written under it; where there is none, `missing` says why."""
+    """Holds a moving picture with what is written under it; where there is none, `missing` says why."""
 
     image: str | None
     caption: str

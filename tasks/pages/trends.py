@@ -1,4 +1,4 @@
-"""The trends page: every recorded evaluation of every model version over time, and what was decided."""
+"""Writes the trends page: every recorded evaluation of every version over time, and what was decided."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORDS = {"promote": "proposed", "refuse": "not proposed", "cannot-judge": "cann
 
 @dataclass(frozen=True)
 class Trend:
-    """One figure in one set-up, over all versions evaluated so."""
+    """Holds one metric in one set-up, over all versions evaluated so."""
 
     name: str
     better: Direction | None
@@ -29,7 +29,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class Setup:
-    """Evaluations that compare: one protocol, one number of videos, one set of real clips."""
+    """Holds evaluations that compare: one protocol, one number of videos, one set of real clips."""
 
     protocol: str
     n: int
@@ -61,15 +61,15 @@ def write_trends(
 
 
 def trend_setups(points: Sequence[EvaluationPoint], champions: Collection[int]) -> list[Setup]:
-    """One set-up per protocol, number of videos and reference, each with a chart per figure."""
+    """Makes one set-up per protocol, number of videos and reference, each with a chart per metric."""
     grouped: dict[tuple[str, int, str], dict[str, list[EvaluationPoint]]] = {}
     for point in points:
         setup = grouped.setdefault((point.protocol, point.n, point.reference), {})
         setup.setdefault(point.name, []).append(point)
     setups = []
-    for (protocol, n, reference), figures in sorted(grouped.items()):
-        names = column_order(name for name in figures if not name.endswith(REFERENCE))
-        trends = [_trend(figures[name], figures.get(name + REFERENCE), champions) for name in names]
+    for (protocol, n, reference), metrics in sorted(grouped.items()):
+        names = column_order(name for name in metrics if not name.endswith(REFERENCE))
+        trends = [_trend(metrics[name], metrics.get(name + REFERENCE), champions) for name in names]
         setups.append(Setup(protocol, n, reference, trends))
     return setups
 

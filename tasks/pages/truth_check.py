@@ -1,4 +1,4 @@
-"""What the CLIP filter decided, set beside what the files of the tiny world really show."""
+"""Sets what the CLIP filter decided beside what the files of the tiny world really show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN_COLUMNS = (*CLIP_COLUMNS, "caption", "clip_score")
 
 @dataclass(frozen=True)
 class CheckedClip:
-    """A scored clip, why it was rejected (None: kept) and the truth about its caption."""
+    """Holds a scored clip, why it was rejected (None: kept) and the truth about its caption."""
 
     row: Mapping[str, Any]
     reason: str | None
@@ -23,7 +23,7 @@ class CheckedClip:
 
     @property
     def wrong(self) -> bool:
-        """Whether the caption was made wrong on purpose."""
+        """Says whether the caption was made wrong on purpose."""
         return bool(self.truth.wrong)
 
 
@@ -42,7 +42,7 @@ def check_clips(dataset: ClipDataset, truths: Iterable[Truth]) -> list[CheckedCl
     return checked
 
 
-def filter_figures(clips: Iterable[CheckedClip], threshold: float) -> dict[str, Any]:
+def filter_counts(clips: Iterable[CheckedClip], threshold: float) -> dict[str, Any]:
     """Counts right and wrong captions, kept and rejected; a share is None where there was no such caption."""
     decisions = [(clip.wrong, clip.reason is None) for clip in clips]
     wrong_rejected, wrong = decisions.count((True, False)), sum(is_wrong for is_wrong, _ in decisions)
@@ -59,6 +59,6 @@ def filter_figures(clips: Iterable[CheckedClip], threshold: float) -> dict[str, 
 
 
 def _truth_at(row: Mapping[str, Any], spans: list[Truth]) -> Truth:
-    """The span that holds the middle of the clip; the last one if the clip reaches beyond all."""
+    """Finds the span that holds the middle of the clip; the last one if the clip reaches beyond all."""
     middle_s = row["start_s"] + row["num_frames"] / row["fps"] / 2
     return next((span for span in spans if span.end_s is None or middle_s < span.end_s), spans[-1])

@@ -1,4 +1,4 @@
-"""A plan as a page of markdown."""
+"""Writes a plan as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CORPUS_HEAD = (
 
 
 def as_markdown(plan: Mapping[str, Any]) -> str:
-    """Tables of totals, stages and corpora, then the assumptions."""
+    """Writes tables of totals, stages and corpora, then the assumptions."""
     lines = [
         f"# {plan['sources']:,} sources, profile {markdown.text(plan['profile'])}",
         f"Measured on {markdown.text(plan['measured_on'])}. For {_machines(plan['machines'])}:",
