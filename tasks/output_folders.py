@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from storage.dataset.tables import table_exists
+from storage.dataset.folder import table_exists
 from storage.local.folders import why_unusable
 from tasks.corpora.tree import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from tasks.errors import RequestError
@@ -23,7 +23,7 @@ def check_output_folder(folder: Path, field: str) -> None:
 
 
 def check_output_file(file: Path, field: str) -> None:
-    """RequestError that names the field when this file cannot be written, or is a folder."""
+    """Raises RequestError that names the field when this file cannot be written, or is a folder."""
     check_output_folder(file.parent, field)
     try:
         if file.is_dir():
@@ -33,7 +33,7 @@ def check_output_file(file: Path, field: str) -> None:
 
 
 def check_dataset_folder(folder: Path) -> None:
-    """RequestError when no dataset can be written there, or when the folder is one of media instead."""
+    """Raises RequestError when no dataset can be written there, or when the folder is one of media instead."""
     check_output_folder(folder, "dataset")
     if table_exists(folder, "clips"):
         return
@@ -46,7 +46,7 @@ def check_dataset_folder(folder: Path) -> None:
 
 
 def _first_media(folder: Path) -> str | None:
-    """A file of media in the folder or below it, by its path inside."""
+    """Gives a file of media in the folder or below it, by its path inside."""
     seen = 0
     for inside, _, names in os.walk(folder):
         for name in sorted(names):

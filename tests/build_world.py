@@ -8,13 +8,16 @@ import numpy as np
 
 from flows.profile import Profile
 from storage.dataset.clip_dataset import ClipDataset
-from storage.dataset.rows import RowRef, read_rows
-from storage.dataset.tables import open_table, write_rows
+from storage.dataset.tables import write_rows
 from storage.dataset.writer import DatasetWriter, SourceGroup
+from tasks.corpora.config import read_corpora
 from tasks.filters.settings import FilterSettings
+from tasks.ingest import run as ingest
 from tasks.ingest.recipe import Digests, Recipe
+from tasks.ingest.run import check_target
 from tasks.ingest.settings import BuildSettings
-from tasks.latents.encoder import latent_shape
+from tasks.ingest.summary import BuildSummary
+from tasks.model_files import latent_shape
 from tasks.tiny.world.corpora import write_tiny_world
 from tests.dataset_rows import clip_row, source_row
 
@@ -41,14 +44,24 @@ def keep_all(profile: Profile, threshold: float = -1.0, **build: Any) -> Recipe:
     return replace(recipe, filter=FilterSettings(clip_threshold=threshold), build=settings)
 
 
+def build(corpora_path: Path, dataset_dir: Path, recipe: Recipe, **options: Any) -> BuildSummary:
+    """A build as a command makes it: looked at first, then carried out."""
+    target = check_target(dataset_dir, recipe)
+    return ingest.build(read_corpora(corpora_path, recipe.captions_needed), target, recipe, **options)
+
+
+def refilter(dataset_dir: Path, recipe: Recipe, **options: Any) -> BuildSummary:
+    """The same for new thresholds alone."""
+    return ingest.refilter(check_target(dataset_dir, recipe, is_there=True), recipe, **options)
+
+
 def all_rows(ref: str | Path) -> dict[str, dict[str, Any]]:
     """Every row of `clips` and `rejected` by its clip_id, whole, arrays as bytes; `reason` is None where it is kept."""
     dataset = ClipDataset.open(ref)
     found: dict[str, dict[str, Any]] = {}
     for table in ("clips", "rejected"):
-        version = dataset.build.versions[table]
-        count = open_table(dataset.folder, table, version).count_rows()
-        for row in read_rows([RowRef(dataset.folder, table, version, number) for number in range(count)]):
+        reader = dataset.table(table)
+        for row in reader.whole_rows(range(reader.count_rows())):
             assert row["clip_id"] not in found, "the same clip twice"
             plain = {k: v.tobytes() if isinstance(v, np.ndarray) else v for k, v in row.items()}
             found[row["clip_id"]] = {"reason": None, **plain}

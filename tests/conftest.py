@@ -13,7 +13,7 @@ from flows.environment import prepare
 from flows.profile import Profile, load_profile
 
 if TYPE_CHECKING:
-    from tasks.ingest.pool import Workers
+    from tasks.ingest.workers import Workers
 
 # Set before any test imports Prefect or MLflow: nothing a developer has set up is read or written.
 SESSION_HOME = Path(tempfile.mkdtemp(prefix="vidrd-tests-"))
@@ -55,9 +55,9 @@ def ray_session() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def workers(tiny_profile: Profile, ray_session: None) -> "Iterator[Workers]":
-    """One judge for all builds with the profile's models, because starting one takes a quarter of a minute."""
-    from tasks.ingest.pool import Workers
+    """One scoring actor for all builds with the profile's models, because starting one takes a quarter of a minute."""
     from tasks.ingest.recipe import Digests
+    from tasks.ingest.workers import Workers
 
     recipe = tiny_profile.recipe()
     with Workers(recipe, Digests.of(recipe)) as workers:

@@ -105,4 +105,4 @@ def commit(
 
 
 def clip_ids(ref: str | Path) -> list[str]:
-    return sorted(ClipDataset.open(ref).clips_table(["clip_id"])["clip_id"].to_pylist())
+    return sorted(ClipDataset.open(ref).clips.read(["clip_id"])["clip_id"].to_pylist())

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tasks.captions.aesthetics import AestheticHead, aesthetic_digest
+from tasks.captions.aesthetics import AestheticHead
 from tasks.errors import ItemError, RequestError
+from tasks.model_files import aesthetic_digest
 
 WIDTH = 24
 

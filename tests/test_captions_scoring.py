@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from flows.profile import Profile
-from tasks.captions.scoring import CaptionScorer, scorer_digest
+from tasks.captions.scoring import CaptionScorer
 from tasks.errors import ItemError, RequestError
+from tasks.model_files import scorer_digest
 from tasks.tiny.world.drawing import Scene, draw_clip
 from vidrd_model.clip import ClipModel
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from flows.profile import Profile
-from tasks.captions.text_states import TextEncoder, text_encoder_digest
+from tasks.captions.text_states import TextEncoder
 from tasks.errors import ItemError, RequestError
+from tasks.model_files import text_encoder_digest
 from vidrd_model import VidRDPipeline
 
 CAPTIONS = ["a red circle moving left", "a blue square", "", "a " * 40 + "circle", "a red circle moving left"]

@@ -3,7 +3,7 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.clips.detectors import cut_detector, load_transnet
+from tasks.clips.detectors import cut_detector
 from tasks.clips.dissolves import DissolveFinder
 from tasks.clips.images import read_image
 from tasks.clips.pseudo_video import draw_motion, render
 from tasks.clips.reading import iter_decoded
 from tasks.clips.resizing import Resizer
 from tasks.clips.settings import ClipSettings
-from tasks.clips.shots import Shot, shots_of
+from tasks.clips.shots import Shot, ShotFinder
+from tasks.clips.transnet import load_transnet
 from tasks.clips.video_io import encode
 from tasks.errors import RequestError
 from tasks.tiny.world.drawing import draw_image, random_scene
@@ -27,6 +28,14 @@ from tests.drawn_films import cut_scenes
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 FILMS = ClipSettings(shot_threshold=3.0, shot_min_content=15.0)
+
+
+def shots_of(timed_frames: Iterable[tuple[float, np.ndarray]], settings: ClipSettings) -> Iterator[Shot]:
+    """Yields the shots of a whole stream of (time in seconds, small RGB frame (h, w, 3)) in order."""
+    finder = ShotFinder(settings)
+    for time_s, small_hwc in timed_frames:
+        yield from finder.push(time_s, small_hwc)
+    yield from finder.finish()
 
 
 def _small_frames(path: Path) -> Iterator[tuple[float, np.ndarray]]:

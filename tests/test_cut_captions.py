@@ -18,9 +18,8 @@ from storage.dataset.builds import finished_builds, write_index
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.removal import remove
 from tasks.captions.cut_captions import CONDITIONING, SCORING, count_cut, cut_lines
-from tasks.ingest.run import refilter
 from tasks.ingest.thresholds import Asked
-from tests.build_world import scored_dataset
+from tests.build_world import refilter, scored_dataset
 from tests.training_dataset import write_training_dataset
 
 LONG = "a red circle moving right over a dark ground while a blue square waits for its turn at the far end"
@@ -121,7 +120,9 @@ def test_the_build_counts_and_info_and_the_report_say_so(tmp_path, tiny_profile,
     assert "1 of 4 captions are longer than the 16 tokens" in page()
     again = refilter(dataset, recipe)
     assert again.cut_captions == summary.cut_captions, "nothing is counted again where nothing has changed"
-    moved = refilter(dataset, replace(recipe, clip=recipe.clip), asked=Asked({"clip_threshold": -1.0}))
+    moved = refilter(
+        dataset, replace(recipe, clip_model=recipe.clip_model), asked=Asked({"clip_threshold": -1.0})
+    )
     assert moved.cut_captions is not None and moved.cut_captions[CONDITIONING]["cut"] == 3
     remove(dataset, sources=["e"])
     assert info()["counted_in"] == moved.tag

@@ -1,6 +1,8 @@
 """`vidrd dataset` on a folder: JSON on stdout, exit code 1 only for a verify that found something."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,29 @@ def test_remove_and_what_info_says_then(folder, capsys):
     assert report["purged"] == ["build-0001", "build-0002", "build-0003"] and clip_ids(folder) == []
     info = run(capsys, "info", str(folder))[1]
     assert info["tags"] == ["build-0004"] and info["bytes"]["clips"] > 0
+
+
+COMMANDS = """
+import sys
+from flows.cli.dataset import dataset_app
+import typer
+command, folder = typer.main.get_command(dataset_app), sys.argv[1]
+for arguments in (
+    ["info", folder],
+    ["verify", folder, "--repair"],
+    ["remove", folder, "--source-id", "a"],
+    ["compact", folder],
+    ["report", folder, "--out", folder + ".html"],
+):
+    command.main(arguments, standalone_mode=False)
+    assert not {"torch"} & set(sys.modules), arguments
+import flows.dataset.plan
+assert not {"prefect", "ray", "mlflow"} & set(sys.modules)
+"""
+
+
+def test_they_need_neither_prefect_nor_ray(folder):
+    subprocess.run([sys.executable, "-c", COMMANDS, str(folder)], check=True, capture_output=True)
 
 
 def test_compact(folder, capsys):

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from flows.dataset.plan import PlanParams, plan
+from flows.dataset.plan import run
+from flows.dataset.request import PlanParams, read_request
 from flows.profile import Profile
 from tasks.captions.scoring import CaptionScorer
 from tasks.clips.from_source import clips_of
@@ -21,7 +22,7 @@ from tasks.corpora.config import load_corpora
 from tasks.corpora.readers import read_sources
 from tasks.errors import ItemError, RequestError
 from tasks.ingest.recipe import Digests
-from tasks.ingest.scoring import ClipJudge
+from tasks.ingest.scoring import ScoringModels
 from tasks.planning.extrapolate import Machines, extrapolate
 from tasks.planning.markdown import as_markdown
 from tasks.planning.measure import (
@@ -63,24 +64,24 @@ def test_the_sample_is_what_the_stages_make_of_it(world: Path, tiny_profile: Pro
             if source.kind != "images":
                 arrays += sum(len(encode_lossless_ish(clip.frames_nhwc, clip.fps)) for clip in clips)
             assert arrays < cost.row_bytes < arrays + 4_000 * len(clips)
-            assert cost.decoder_s["decode"] > 0 and cost.judge_s["score"] > 0
-            assert ("encode" in cost.judge_s) == (kept > 0)
+            assert cost.decoder_s["decode"] > 0 and cost.models_s["score"] > 0
+            assert ("encode" in cost.models_s) == (kept > 0)
             assert ("video" in cost.decoder_s) == (source.kind != "images")
 
 
 def test_a_gpus_batches_find_the_same_clips(world: Path, tiny_profile: Profile) -> None:
     """Here on a CPU, in the batches that a GPU would get: only the times are shared out differently."""
     recipe = tiny_profile.recipe()
-    judge = ClipJudge(recipe, Digests.of(recipe))
+    models = ScoringModels(recipe, Digests.of(recipe))
     sources = [source for corpus in load_corpora(world)[1:] for source in read_sources(corpus)][-8:]
-    alone = measure_sources(sources, judge, recipe)
-    batched = measure_sources(sources, judge, recipe, on_gpu=True)
+    alone = measure_sources(sources, models, recipe)
+    batched = measure_sources(sources, models, recipe, on_gpu=True)
 
     def found(costs: list[SourceCost]) -> list[tuple[int, int, int, bool]]:
         return [(cost.clips, cost.kept, cost.row_bytes, cost.failed) for cost in costs]
 
     assert found(alone) == found(batched) and sum(cost.clips for cost in alone) > 8
-    assert all(cost.judge_s["score"] > 0 for cost in batched if cost.clips)
+    assert all(cost.models_s["score"] > 0 for cost in batched if cost.clips)
 
 
 def test_few_sources_are_chosen_of_every_corpus(world: Path) -> None:
@@ -97,7 +98,7 @@ amounts = st.just(0.0) | st.floats(1e-9, 1e4)  # no clock tells less than a nano
 costs = st.builds(
     SourceCost,
     decoder_s=st.fixed_dictionaries({"decode": amounts}, optional={"video": amounts}),
-    judge_s=st.dictionaries(st.sampled_from(["score", "encode"]), amounts),
+    models_s=st.dictionaries(st.sampled_from(["score", "encode"]), amounts),
     clips=st.integers(0, 50),
     kept=st.integers(0, 50),
     row_bytes=st.integers(0, 10**9),
@@ -141,7 +142,7 @@ def test_the_arithmetic_is_that_of_every_source_on_its_own(
         return sum(weight * getattr(cost, of).get(stage, 0.0) for weight, cost in rows) / 3600
 
     stage_hours = {stage: summed(stage, "decoder_s") for stage in ("decode", "video")}
-    stage_hours |= {stage: summed(stage, "judge_s") / machines.gpu_speedup for stage in ("score", "encode")}
+    stage_hours |= {stage: summed(stage, "models_s") / machines.gpu_speedup for stage in ("score", "encode")}
     cpu_h = stage_hours["decode"] + stage_hours["video"]
     gpu_h = stage_hours["score"] + stage_hours["encode"]
     apart_h = max(cpu_h / machines.cpus, gpu_h / max(machines.gpus, 1))
@@ -188,7 +189,8 @@ def test_machines_that_keep_up_with_each_other_are_enough() -> None:
 
 
 def test_a_plan_tells_its_assumptions(world: Path, tmp_home: Path) -> None:
-    told = plan(PlanParams(corpora=world, sources=1_000_000, cpus=8, gpus=2, gpu_speedup=20, gpu_price=2.0))
+    params = PlanParams(corpora=world, sources=1_000_000, cpus=8, gpus=2, gpu_speedup=20, gpu_price=2.0)
+    told = run(read_request(params))
     assert json.loads(json.dumps(told)) == told
     assert sum(corpus["sources"] for corpus in told["corpora"]) == pytest.approx(1_000_000, abs=4)
     assert {corpus["kind"] for corpus in told["corpora"]} == {"images", "short-videos", "long-videos"}
@@ -211,7 +213,7 @@ def test_a_plan_tells_its_assumptions(world: Path, tmp_home: Path) -> None:
 )
 def test_wrong_requests_are_one_line(wrong: dict, message: str, tmp_home: Path) -> None:
     with pytest.raises(RequestError, match=message) as error:
-        plan(PlanParams(**wrong))
+        read_request(PlanParams(**wrong))
     assert "\n" not in str(error.value)
 
 

@@ -126,7 +126,7 @@ def test_samples_are_the_same_few_however_the_table_is_read(folder: Path) -> Non
     dataset = ClipDataset.open(folder)
     whole = count_dataset(dataset)
     assert count_dataset(dataset, batch_rows=3).kept_samples == whole.kept_samples
-    ids = dataset.clips_table(["clip_id", "row", "corpus"]).to_pylist()
+    ids = dataset.clips.read(["clip_id", "row", "corpus"]).to_pylist()
     for corpus, samples in whole.kept_samples.items():
         expected = sorted((row["clip_id"], row["row"]) for row in ids if row["corpus"] == corpus)[:SAMPLES]
         assert [(sample.clip_id, sample.row) for sample in samples] == expected

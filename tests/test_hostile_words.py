@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.build_dataset.flow import _as_markdown as build_markdown
+from flows.build_dataset.run import as_markdown as build_markdown
 from flows.evaluate.report import as_markdown as evaluation_markdown
 from flows.generate.flow import _as_markdown as generate_markdown
 from flows.promote.flow import decision_markdown

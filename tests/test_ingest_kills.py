@@ -13,12 +13,11 @@ import psutil
 import pytest
 
 from storage.dataset.clip_dataset import ClipDataset
-from tasks.ingest.run import build
-from tests.build_world import BROKEN, all_rows, keep_all, small_world
+from tests.build_world import BROKEN, all_rows, build, keep_all, small_world
 
 PROJECT = Path(__file__).parents[1]
 KILLS = 12
-WORKERS = ("ray::decode_source", "ray::ClipJudge", "ray::RowWriter")
+WORKERS = ("ray::decode_source", "ray::ScoringActor", "ray::WritingActor")
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +27,7 @@ project, corpora, dataset = sys.argv[1:]
 sys.path.insert(0, project)
 from pathlib import Path
 from flows.profile import load_profile
-from tasks.ingest.run import build
+from tests.build_world import build
 from tests.build_world import keep_all
 build(Path(corpora), Path(dataset), keep_all(load_profile("tiny"), commit_rows=12))
 """
@@ -42,7 +41,7 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 from flows.profile import load_profile
-from tasks.ingest.run import build
+from tests.build_world import build
 from tests.build_world import keep_all
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]

@@ -13,16 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from storage.dataset.clip_dataset import ClipDataset
-from storage.dataset.rows import RowRef, read_rows
+from storage.dataset.tables import RowRef, read_table
 from storage.errors import StorageError
 from tasks.captions.settings import AestheticSettings
 from tasks.errors import RequestError
-from tasks.ingest.pool import Workers
 from tasks.ingest.recipe import Digests
 from tasks.ingest.rewriting import Rewrite, rewrite_rows
-from tasks.ingest.run import build, refilter
-from tasks.ingest.scoring import ClipJudge
-from tests.build_world import BROKEN, all_rows, keep_all, small_world
+from tasks.ingest.scoring import ScoringModels
+from tasks.ingest.workers import Workers
+from tests.build_world import BROKEN, all_rows, build, keep_all, refilter, small_world
 from vidrd_model import VidRDPipeline
 
 
@@ -124,7 +123,7 @@ def test_rows_of_other_models_are_made_anew(everything, copy, corpora, tmp_path,
     recipe = replace(
         recipe,
         model=_other_model(tmp_path / "model", recipe.model, "vae/diffusion_pytorch_model.safetensors"),
-        clip=_other_model(tmp_path / "clip", recipe.clip, "open_clip_model.safetensors"),
+        clip_model=_other_model(tmp_path / "clip", recipe.clip_model, "open_clip_model.safetensors"),
     )
     before = all_rows(copy)
     with Workers(recipe, Digests.of(recipe)) as others:
@@ -135,25 +134,25 @@ def test_rows_of_other_models_are_made_anew(everything, copy, corpora, tmp_path,
 
 
 def test_another_head_needs_the_features_alone(everything, tmp_path, tiny_profile):
-    """A judge of today's CLIP model with a head: features stay, no frame is asked for."""
+    """Models of today with an aesthetic head: features stay, no frame is asked for."""
     width, rows = 64, all_rows(everything)
     save_file({"weight": torch.ones(1, width), "bias": torch.zeros(1)}, tmp_path / "head.safetensors")
     recipe = replace(
         keep_all(tiny_profile), aesthetic=AestheticSettings(head=str(tmp_path / "head.safetensors"))
     )
-    judge = ClipJudge(recipe, Digests.of(recipe))
+    models = ScoringModels(recipe, Digests.of(recipe))
     version = ClipDataset.open(everything).version
     jobs = [Rewrite("", RowRef(everything, "clips", version, n), score=True) for n in range(3)]
     scorers = {row["scorer"] for row in rows.values()}
     for job in jobs:
-        (row,) = read_rows([job.ref])
-        again = judge.score_again(row, None)
-        assert judge.has_features_of(row)
+        (row,) = read_table(*job.ref[:3]).whole_rows([job.ref.row])
+        again = models.score_again(row, None)
+        assert models.has_features_of(row)
         assert again["clip_score"] == row["clip_score"] and again["scorer"] not in scorers
         features = row["clip_features"].reshape(8, width).astype(np.float32)
         assert again["aesthetic"] == pytest.approx(features.sum(axis=1).mean(), abs=1e-3)
     gone = replace(jobs[0], place=None)  # neither its mp4 nor its source is looked at
-    assert not rewrite_rows([gone], judge).failures
+    assert not rewrite_rows([gone], models).failures
 
 
 def test_of_twins_the_smallest_stays_whatever_came_first(

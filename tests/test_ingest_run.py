@@ -16,10 +16,9 @@ from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.tables import open_table
 from storage.errors import StorageError
 from tasks.errors import RequestError
-from tasks.ingest.pool import Workers
-from tasks.ingest.run import build
 from tasks.ingest.summary import BuildSummary
-from tests.build_world import BROKEN, all_rows, keep_all, small_world
+from tasks.ingest.workers import Workers
+from tests.build_world import BROKEN, all_rows, build, keep_all, small_world
 
 PROJECT = Path(__file__).parents[1]
 
@@ -32,7 +31,7 @@ from pathlib import Path
 import storage.dataset.writer
 from dataclasses import replace
 from flows.profile import load_profile
-from tasks.ingest.run import build
+from tests.build_world import build
 from tests.build_world import keep_all
 
 commit_rows, calls = storage.dataset.writer.commit_rows, 0
@@ -103,26 +102,27 @@ def test_every_source_is_accounted_for(first, folder):
 
 
 def test_rows_are_what_the_models_say_of_the_frames(first, folder, corpora, tiny_profile):
-    from tasks.captions.scoring import CaptionScorer, scorer_digest
+    from tasks.captions.scoring import CaptionScorer
     from tasks.clips.from_source import clips_of
     from tasks.clips.video_io import decode_bytes
     from tasks.corpora.config import load_corpora
     from tasks.corpora.media import content_digest
     from tasks.corpora.readers import read_sources
     from tasks.filters.signals import clip_signals
-    from tasks.latents.encoder import LatentEncoder, encoder_digest
+    from tasks.latents.encoder import LatentEncoder
+    from tasks.model_files import encoder_digest, scorer_digest
 
     scorer, encoder = CaptionScorer(tiny_profile.clip), LatentEncoder(tiny_profile.model)
     dataset = ClipDataset.open(folder / "dataset")
     columns = ["row", "clip_id", "clip_score", "clip_score_min", "caption", "scorer", "encoder", "licence"]
-    table = dataset.clips_table([*columns, "source_digest", "motion", "fingerprint"])
+    table = dataset.clips.read([*columns, "source_digest", "motion", "fingerprint"])
     rows = {row["clip_id"]: row for row in table.to_pylist()}
     seen = set()
     for corpus in load_corpora(corpora):
         source = next(source for source in read_sources(corpus) if source.problem is None)
         clip = next(clips_of(source, tiny_profile.clips))
         row = rows[clip.clip_id]
-        video = dataset.videos([row["row"]])[0]
+        video = dataset.clips.videos([row["row"]])[0]
         frames_nhwc = clip.frames_nhwc
         if corpus.kind == "images":
             assert video is None
@@ -142,7 +142,9 @@ def test_rows_are_what_the_models_say_of_the_frames(first, folder, corpora, tiny
         signals = clip_signals(frames_nhwc)
         assert (row["motion"], row["fingerprint"]) == (pytest.approx(signals.motion), signals.fingerprint)
         (latents,) = encoder.encode([frames_nhwc])
-        np.testing.assert_array_almost_equal_nulp(dataset.latents([row["row"]])[0], latents.mean_nchw, nulp=2)
+        np.testing.assert_array_almost_equal_nulp(
+            dataset.clips.tensors([row["row"]], "latents")[0], latents.mean_nchw, nulp=2
+        )
         seen.add(corpus.kind)
     assert seen == {"images", "short-videos", "long-videos"}
 
@@ -186,8 +188,8 @@ def test_the_threshold_moves_rows_and_loses_none(first, folder, corpora, tiny_pr
     assert (summary.skipped, summary.moved, summary.encoded) == (22, 11, 0)
     dataset = ClipDataset.open(folder / "filtered")
     assert len(dataset) == 11 and dataset.info()["rejected_by"]["reason"] == {"clip_score": 11}
-    assert min(dataset.clips_table(["clip_score"])["clip_score"].to_pylist()) >= threshold
-    assert max(dataset.rejected_table(["clip_score"])["clip_score"].to_pylist()) < threshold
+    assert min(dataset.clips.read(["clip_score"])["clip_score"].to_pylist()) >= threshold
+    assert max(dataset.rejected.read(["clip_score"])["clip_score"].to_pylist()) < threshold
     assert all_rows(folder / "filtered").keys() == all_rows(folder / "dataset").keys()
 
 

@@ -1,4 +1,4 @@
-"""The judge by itself: which caption a clip takes, and where one comes from that came with none."""
+"""The models of a build by themselves: which caption a clip takes, and where one comes from that came with none."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from tasks.errors import RequestError
 from tasks.ingest.decoding import decode_source
 from tasks.ingest.items import DecodedClip
 from tasks.ingest.recipe import Digests, Recipe
-from tasks.ingest.scoring import ClipJudge
+from tasks.ingest.scoring import ScoringModels
 from tasks.tiny.world.drawing import Scene, draw_clip
 from tasks.tiny.world.media import write_image
 from tests.build_world import keep_all, small_world
@@ -35,15 +35,15 @@ def test_of_several_captions_clip_takes_the_one_that_fits(tmp_path, tiny_profile
     texts.insert(right, "a red circle")
     source = _source(tmp_path, *(CaptionSpan(text, given=f" {text} ") for text in texts))
     recipe = keep_all(tiny_profile)
-    judge = ClipJudge(recipe, Digests.of(recipe))
-    judged, row = judge.judge(recipe.filter, [None], *_decoded(source, recipe))
+    models = ScoringModels(recipe, Digests.of(recipe))
+    scored, row = models.score_clips(recipe.filter, [None], *_decoded(source, recipe))
     assert (row["caption"], row["caption_given"], row["caption_origin"]) == (
         "a red circle",
         " a red circle ",
         "given",
     )
-    assert judged.verdicts[0].encoded
-    scores = [judge.score_again(row | {"caption": text}, None)["clip_score"] for text in texts]
+    assert scored.outcomes[0].encoded
+    scores = [models.score_again(row | {"caption": text}, None)["clip_score"] for text in texts]
     assert row["clip_score"] == max(scores) == scores[right]
 
 
@@ -53,12 +53,12 @@ def test_a_clip_without_a_caption_gets_one_from_the_model(tmp_path, tiny_profile
         keep_all(tiny_profile),
         captioner=CaptionerSettings(model=str(write_blip(tmp_path / "blip")), candidates=3, max_tokens=6),
     )
-    judge = ClipJudge(recipe, Digests.of(recipe))
-    judged, row = judge.judge(recipe.filter, [None], *_decoded(source, recipe))
-    assert judged.verdicts[0].failure is None and judged.seconds["caption"] > 0
+    models = ScoringModels(recipe, Digests.of(recipe))
+    scored, row = models.score_clips(recipe.filter, [None], *_decoded(source, recipe))
+    assert scored.outcomes[0].failure is None and scored.seconds["caption"] > 0
     assert row["caption_origin"] == "model" and row["caption"] and row["latents"] is not None
-    (again, same) = judge.judge(recipe.filter, [None], *_decoded(source, recipe))
-    assert same["caption"] == row["caption"] and again.verdicts == judged.verdicts
+    (again, same) = models.score_clips(recipe.filter, [None], *_decoded(source, recipe))
+    assert same["caption"] == row["caption"] and again.outcomes == scored.outcomes
 
 
 def test_sources_without_captions_wait_for_a_model(tmp_path, tiny_profile):
@@ -77,7 +77,7 @@ def test_sources_without_captions_wait_for_a_model(tmp_path, tiny_profile):
 
 
 def test_a_table_without_captions_is_refused_unless_a_model_writes_them(tmp_path, tiny_profile):
-    from tasks.ingest.run import build
+    from tests.build_world import build
 
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/manifest.tsv").write_text("file\na.png\n")

@@ -21,9 +21,8 @@ from storage.dataset.compaction import compact
 from storage.dataset.removal import remove
 from storage.dataset.removed import Removal, record_removal
 from tasks.errors import RequestError
-from tasks.ingest.run import build, refilter
 from tasks.ingest.thresholds import SET_HERE, Asked
-from tests.build_world import scored_dataset
+from tests.build_world import build, refilter, scored_dataset
 from tests.dataset_rows import clip_ids
 
 PROJECT = Path(__file__).parents[1]
@@ -151,9 +150,9 @@ import os, signal, sys
 project, dataset, corpora, fatal, command = sys.argv[1:]
 sys.path.insert(0, project)
 from pathlib import Path
-import storage.dataset.builds, storage.local.json_files, storage.dataset.writer
+import storage.dataset.builds, storage.dataset.tags, storage.local.json_files, storage.dataset.writer
 from flows.profile import load_profile
-from tasks.ingest.run import build, refilter
+from tests.build_world import build, refilter
 from tasks.ingest.thresholds import Asked
 
 calls = 0
@@ -167,7 +166,7 @@ def before_call(function):
     return call
 
 storage.dataset.writer.commit_rows = before_call(storage.dataset.writer.commit_rows)
-storage.dataset.builds.set_tag = before_call(storage.dataset.builds.set_tag)
+storage.dataset.tags.set_tag = before_call(storage.dataset.tags.set_tag)
 storage.dataset.builds.write_json = before_call(storage.dataset.builds.write_json)
 storage.local.json_files.os.fsync = before_call(os.fsync)
 recipe, asked = load_profile("tiny").recipe(), Asked({"clip_threshold": 0.2})

@@ -15,10 +15,9 @@ from storage.dataset.clip_dataset import ClipDataset
 from storage.errors import StorageError
 from tasks.clips.video_io import encode
 from tasks.ingest.recipe import Recipe
-from tasks.ingest.run import build
 from tasks.tiny.world.drawing import Scene, draw_clip
 from tasks.tiny.world.media import write_image
-from tests.build_world import all_rows, keep_all, small_world
+from tests.build_world import all_rows, build, keep_all, small_world
 
 FILM_S = 240
 

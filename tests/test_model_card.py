@@ -112,7 +112,7 @@ def test_its_values_are_those_of_the_training(dataset, model, tiny_profile):
     assert data["dataset"] == ["`my clips`"] and data["tag"] == [dataset.tag]
     assert data["version of its clips"] == [str(dataset.version)]
     assert (data["frames per clip (N)"], data["fps"], data["size in pixels"]) == (["8"], ["8"], ["64 x 64"])
-    kinds = Counter(dataset.clips_table(["kind"], split="train")["kind"].to_pylist())
+    kinds = Counter(dataset.clips.read(["kind"], where={"split": ["train"]})["kind"].to_pylist())
     for kind, count in kinds.items():
         assert f"| tiny | {kind} | CC0-1.0 | {count} |" in card
     trained = section(card, "Training of temporal")

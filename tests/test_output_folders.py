@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.ablate.flow import flow as ablate
-from flows.build_dataset.flow import flow as build_dataset
+from flows.ablate import flow as ablate
+from flows.build_dataset import request as build_dataset
 from flows.cli import app as cli
 from flows.dataset import report as dataset_report
-from flows.generate.flow import flow as generate
+from flows.generate import flow as generate
 from flows.retrain.request import RetrainParams, read_request
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.writer import DatasetWriter
@@ -47,7 +47,7 @@ IMPOSSIBLE = {
 }
 
 WRITERS: dict[str, Callable[[Path], object]] = {
-    "build-dataset": lambda path: build_dataset.check(build_dataset.BuildDatasetParams(dataset=path)),
+    "build-dataset": lambda path: build_dataset.read_request(build_dataset.BuildDatasetParams(dataset=path)),
     "generate": lambda path: generate.check(generate.GenerateParams(prompt="x", out=path / "x.mp4")),
     "ablate": lambda path: ablate.check(ablate.AblateParams(out=path)),
     "dataset report": lambda path: dataset_report.report("none", path / "report.html"),

@@ -81,7 +81,7 @@ def dataset(world: Path, tmp_path: Path) -> ClipDataset:
 
 def test_every_clip_meets_the_truth_about_its_own_span(dataset: ClipDataset, world: Path) -> None:
     clips = check_clips(dataset, read_truth(world.parent))
-    rows = len(dataset) + dataset.rejected_table(["clip_id"]).num_rows
+    rows = len(dataset) + dataset.rejected.read(["clip_id"]).num_rows
     assert len(clips) == rows
     assert all(clip.row["caption"] == clip.truth.caption_given for clip in clips)
     figures = filter_counts(clips, THRESHOLD)

@@ -6,7 +6,8 @@ import storage.dataset.compaction
 from storage.dataset.builds import finished_builds
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.compaction import compact
-from storage.dataset.tables import commit_rows, open_table, table_path, write_rows
+from storage.dataset.folder import table_path
+from storage.dataset.tables import commit_rows, open_table, write_rows
 from storage.dataset.verify import verify
 from storage.dataset.writer import DatasetWriter
 from storage.errors import StorageError
@@ -34,10 +35,10 @@ def folder(tmp_path):
 def _content(ref: object) -> list[tuple]:
     """All clips in table order, with what each column family holds."""
     dataset = ClipDataset.open(ref)
-    ids = dataset.clips_table(["clip_id"])["clip_id"].to_pylist()
+    ids = dataset.clips.read(["clip_id"])["clip_id"].to_pylist()
     rows = range(len(ids))
-    latents = (latents_nchw.tobytes() for latents_nchw in dataset.latents(rows))
-    return list(zip(ids, latents, dataset.videos(rows), strict=True))
+    latents = (latents_nchw.tobytes() for latents_nchw in dataset.clips.tensors(rows, "latents"))
+    return list(zip(ids, latents, dataset.clips.videos(rows), strict=True))
 
 
 def test_the_same_rows_in_the_same_order_in_one_fragment(folder):
@@ -93,7 +94,7 @@ def test_a_full_fragment_is_left_alone(folder, monkeypatch):
     commit(folder, [clip_row("new"), clip_row("new2")], sources=map(source_row, ["new", "new2"]))
     compact(folder)
     assert full <= {part.fragment_id for part in open_table(folder, "clips").get_fragments()}
-    ids = ClipDataset.open(folder).clips_table(["clip_id"])["clip_id"].to_pylist()
+    ids = ClipDataset.open(folder).clips.read(["clip_id"])["clip_id"].to_pylist()
     assert ids == [*(entry[0] for entry in before), "new-0", "new2-0"]
 
 

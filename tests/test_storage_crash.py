@@ -74,7 +74,7 @@ def test_a_kill_at_any_commit_point_is_repaired(tmp_path, fatal):
 
     dataset = ClipDataset.open(tmp_path)
     assert clip_ids(tmp_path) == ["new-0", "old-1", "same-0"]
-    assert dataset.rejected_table(["clip_id"])["clip_id"].to_pylist() == ["new-1"]
-    assert dataset.quarantine_table()["source_id"].to_pylist() == ["bad"]
+    assert dataset.rejected.read(["clip_id"])["clip_id"].to_pylist() == ["new-1"]
+    assert dataset.quarantine.read()["source_id"].to_pylist() == ["bad"]
     assert dataset.info()["sources"] == 4
     assert clip_ids(f"{tmp_path}@build-0001") == ["old-0", "same-0"]

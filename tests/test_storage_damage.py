@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 from flows.dataset.info import dataset_info
 from flows.dataset.report import report
-from storage.dataset.builds import record_build
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.compaction import compact
+from storage.dataset.folder import TABLES, TEXTS, table_path
 from storage.dataset.removal import remove
 from storage.dataset.repair import repair
-from storage.dataset.rows import RowRef, read_rows
-from storage.dataset.schema import TABLES, TEXTS
-from storage.dataset.tables import open_table, table_path, write_rows
+from storage.dataset.tables import open_table, write_rows
+from storage.dataset.tags import record_build
 from storage.dataset.writer import DatasetWriter, SourceGroup
 from storage.errors import StorageError
 from tasks.clips.video_io import encode_lossless_ish
@@ -29,20 +28,20 @@ from tests.dataset_rows import SHAPE, clip_row, commit, quarantine_row, source_r
 def _read(dataset_dir: Path) -> None:
     dataset = ClipDataset.open(dataset_dir)
     rows = range(len(dataset))
-    dataset.latents(rows)
-    dataset.videos(rows)
-    dataset.rejected_videos([0])
+    dataset.clips.tensors(rows, "latents")
+    dataset.clips.videos(rows)
+    dataset.rejected.videos([0])
     dataset.text_states(["caption of a"])
     assert dataset.text_encoder is not None and dataset.latent_shape == SHAPE
-    for batch in dataset.batches([[0], [1, 2]], ["latents", "caption", "clip_features"]):
+    for batch in dataset.clips.take_batches([[0], [1, 2]], ["latents", "caption", "clip_features"]):
         batch["caption"].to_pylist()
-    refs = [RowRef(dataset_dir, "clips", dataset.version, row) for row in rows]
-    read_rows(refs)
+    dataset.clips.whole_rows(rows)
 
 
 def _write(dataset_dir: Path) -> None:
     with DatasetWriter.reopen(dataset_dir) as writer:
-        writer.rows(["clip_id", "caption"])
+        writer.table("clips").read(["row", "clip_id", "caption"])
+        writer.table("rejected").read(["row", "clip_id", "caption", "reason"])
         writer.source_places()
         list(writer.captions("clips", "rejected"))
         writer.captions_without_states("t")

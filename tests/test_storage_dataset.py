@@ -10,7 +10,8 @@ from hypothesis import settings as checks
 from hypothesis import strategies as st
 
 from storage.dataset.builds import INDEX
-from storage.dataset.clip_dataset import ClipDataset, parse_ref
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.folder import parse_ref
 from storage.dataset.schema import split_of
 from storage.dataset.writer import DatasetWriter, Signature
 from storage.errors import StorageError
@@ -34,36 +35,36 @@ def test_rows_come_back_as_they_went_in(tmp_path):
     dataset = ClipDataset.open(tmp_path)
     assert (len(dataset), dataset.latent_shape, dataset.tag) == (3, SHAPE, "build-0001")
     order = [2, 0, 1, 0]
-    assert dataset.take(order, ["clip_id"])["clip_id"].to_pylist() == ["b-1", "a-0", "b-0", "a-0"]
+    assert dataset.clips.take(order, ["clip_id"])["clip_id"].to_pylist() == ["b-1", "a-0", "b-0", "a-0"]
     expected = np.stack([clips[index]["latents"] for index in order])
-    latents = dataset.latents(order)
+    latents = dataset.clips.tensors(order, "latents")
     assert latents.dtype == np.float16
     np.testing.assert_array_equal(latents, expected)
-    assert dataset.videos(order) == [b"small", None, video, None]
-    assert dataset.rejected_videos([0]) == [b"mp4"]
-    assert dataset.rejected_table(["reason"]).to_pylist() == [{"reason": "clip_score"}]
-    assert dataset.quarantine_table().to_pylist() == [quarantine_row("d")]
+    assert dataset.clips.videos(order) == [b"small", None, video, None]
+    assert dataset.rejected.videos([0]) == [b"mp4"]
+    assert dataset.rejected.read(["reason"]).to_pylist() == [{"reason": "clip_score"}]
+    assert dataset.quarantine.read().to_pylist() == [quarantine_row("d")]
 
 
 def test_row_numbers_survive_the_filter(tmp_path):
     names = [f"s{number}" for number in range(60)]
     commit(tmp_path, [clip_row(name) for name in names], sources=map(source_row, names))
     dataset = ClipDataset.open(tmp_path)
-    table = dataset.clips_table(["row", "clip_id", "split"], split="val")
+    table = dataset.clips.read(["row", "clip_id", "split"], where={"split": ["val"]})
     assert 0 < table.num_rows < 60 and set(table["split"].to_pylist()) == {"val"}
-    again = dataset.take(table["row"].to_pylist(), ["clip_id"])
+    again = dataset.clips.take(table["row"].to_pylist(), ["clip_id"])
     assert again["clip_id"].to_pylist() == table["clip_id"].to_pylist()
-    assert dataset.clips_table(["row"], kinds=["long-videos"]).num_rows == 0
+    assert dataset.clips.read(["row"], where={"kind": ["long-videos"]}).num_rows == 0
 
 
 @checks(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=7), max_size=9), st.integers(1, 4))
 def test_batches_are_those_asked_for_however_far_ahead_they_are_read(twenty, batches, ahead):
-    read = list(twenty.batches(batches, ["clip_id", "latents"], ahead))
+    read = list(twenty.clips.take_batches(batches, ["clip_id", "latents"], ahead))
     assert [table["clip_id"].to_pylist() for table in read] == [[f"s{i}-0" for i in b] for b in batches]
     for batch, table in zip(batches, read, strict=True):
         np.testing.assert_array_equal(
-            table["latents"].combine_chunks().to_numpy_ndarray(), twenty.latents(batch)
+            table["latents"].combine_chunks().to_numpy_ndarray(), twenty.clips.tensors(batch, "latents")
         )
 
 
@@ -88,11 +89,11 @@ def test_a_changed_source_replaces_its_rows_and_a_failing_one_keeps_them(tmp_pat
         sources=[source_row("a", 2), source_row("b", 2, failed_stage="decode")],
     )
     assert clip_ids(tmp_path) == ["a-7", "b-0", "b-1", "c-0", "c-1"]
-    assert ClipDataset.open(tmp_path).quarantine_table().num_rows == 1
+    assert ClipDataset.open(tmp_path).quarantine.read().num_rows == 1
     commit(tmp_path, [clip_row("b", 7)], sources=[source_row("b", 3)])
     assert clip_ids(tmp_path) == ["a-7", "b-7", "c-0", "c-1"]
     dataset = ClipDataset.open(tmp_path)
-    assert (dataset.quarantine_table().num_rows, dataset.info()["sources"]) == (0, 3)
+    assert (dataset.quarantine.read().num_rows, dataset.info()["sources"]) == (0, 3)
     with DatasetWriter(tmp_path, SHAPE) as writer:
         assert writer.is_done("b", Signature(3, 1, "c", "s"))
         assert not writer.is_done("b", Signature(2, 1, "c", "s"))

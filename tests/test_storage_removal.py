@@ -14,14 +14,16 @@ import pytest
 import storage.dataset.builds
 import storage.dataset.removal
 import storage.dataset.removed
+import storage.dataset.tags
 import storage.dataset.writer
 from storage.dataset.builds import finished_builds
 from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.folder import TEXTS, table_path
 from storage.dataset.removal import remove
 from storage.dataset.removed import REMOVED, removed_rules
 from storage.dataset.repair import repair
-from storage.dataset.schema import TEXTS, texts_schema
-from storage.dataset.tables import open_table, table_path, write_rows
+from storage.dataset.schema import texts_schema
+from storage.dataset.tables import open_table, write_rows
 from storage.dataset.verify import verify
 from storage.dataset.writer import DatasetWriter
 from storage.errors import StorageError
@@ -123,7 +125,7 @@ def test_rules_are_by_id_licence_and_corpus(folder):
     assert rules.is_removed("gone", "CC0-1.0", "walks") and rules.is_removed("new", "CC0-1.0", "other")
     assert not rules.is_removed("gone2", "CC-BY-NC", "walks") and not rules.is_removed("x", None, "walks")
     assert clip_ids(folder) == ["gone2-0", "rest-0", "stays-0"]
-    assert ClipDataset.open(folder).quarantine_table().num_rows == 0
+    assert ClipDataset.open(folder).quarantine.read().num_rows == 0
     assert not removed_rules(folder.parent)
 
 
@@ -203,9 +205,9 @@ def test_a_purge_leaves_no_byte(folder):
     _nothing_left(folder)
     assert clip_ids(folder) == ["rest-0", "stays-0"]
     dataset = ClipDataset.open(folder)
-    rows = dataset.clips_table(["row", "clip_id"]).to_pylist()
+    rows = dataset.clips.read(["row", "clip_id"]).to_pylist()
     stays = next(row["row"] for row in rows if row["clip_id"] == "stays-0")
-    assert dataset.videos([stays]) == [VIDEOS["stays"]]
+    assert dataset.clips.videos([stays]) == [VIDEOS["stays"]]
     assert dataset.info()["tags"] == [report.tag]
     with pytest.raises(StorageError, match="was purged"):
         ClipDataset.open(f"{folder}@{tags[0]}")
@@ -237,7 +239,8 @@ def test_a_value_that_only_an_earlier_build_holds_can_be_purged(folder):
 
 STEPS = {
     storage.dataset.removed: ["write_json"],
-    storage.dataset.builds: ["write_json", "set_tag", "drop_unnamed_tags"],
+    storage.dataset.builds: ["write_json"],
+    storage.dataset.tags: ["set_tag", "drop_unnamed_tags"],
     storage.dataset.writer: ["commit_rows"],
     storage.dataset.removal: ["commit_rows", "rewrite_deleted", "clean"],
 }

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.dataset.rows import RowRef, read_rows
-from storage.dataset.tables import open_table, write_rows
+from storage.dataset.tables import read_table, write_rows
 from storage.dataset.writer import DatasetWriter, RowGroup
 from tests.dataset_rows import SHAPE, clip_row, commit, source_row
 
@@ -19,14 +18,14 @@ PROJECT = Path(__file__).parents[1]
 def _ids(folder: Path) -> dict[str, list[str]]:
     """What the newest versions hold, finished or not."""
     with DatasetWriter(folder, SHAPE) as writer:
-        return {name: sorted(t["clip_id"].to_pylist()) for name, t in writer.rows(["clip_id"]).items()}
+        tables = {name: writer.table(name).read(["clip_id"]) for name in ("clips", "rejected")}
+        return {name: sorted(table["clip_id"].to_pylist()) for name, table in tables.items()}
 
 
 def test_whole_rows_come_back(tmp_path):
     rows = [clip_row("a", video=b"mp4 of a"), clip_row("b", latents_std=np.ones(SHAPE, np.float16))]
     commit(tmp_path, rows, [clip_row("c", latents=None, reason="clip_score")], sources=map(source_row, "abc"))
-    version = open_table(tmp_path, "clips").version
-    read = read_rows([RowRef(tmp_path, "clips", version, number) for number in (1, 0)])
+    read = read_table(tmp_path, "clips").whole_rows([1, 0])
     for expected, row in zip(rows[::-1], read, strict=True):
         assert row.keys() == expected.keys()
         for name, value in expected.items():
@@ -34,9 +33,9 @@ def test_whole_rows_come_back(tmp_path):
                 np.testing.assert_array_equal(row[name], value)
             else:
                 assert row[name] == value, name
-    (rejected,) = read_rows([RowRef(tmp_path, "rejected", open_table(tmp_path, "rejected").version, 0)])
+    (rejected,) = read_table(tmp_path, "rejected").whole_rows([0])
     assert rejected["latents"] is None and rejected["reason"] == "clip_score"
-    (without,) = read_rows([RowRef(tmp_path, "clips", version, 0)], video=False)
+    (without,) = read_table(tmp_path, "clips").whole_rows([0], video=False)
     assert "video" not in without and without["clip_id"] == "a-0"
 
 
@@ -66,7 +65,7 @@ def test_rows_move_and_change(tmp_path):
     _before(tmp_path)
     with DatasetWriter(tmp_path, SHAPE) as writer:
         writer.rewrite(_move(tmp_path))
-        splits = writer.rows(["clip_id", "split"])["clips"].to_pylist()
+        splits = writer.table("clips").read(["clip_id", "split"]).to_pylist()
         assert {row["split"] for row in splits if row["clip_id"] == "same-0"} == {"test"}
     assert _ids(tmp_path) == AFTER
 

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.dataset.builds import INDEX, finished_builds, write_index
+from storage.dataset.folder import TEXTS, table_path
 from storage.dataset.repair import repair
-from storage.dataset.schema import TEXTS, texts_schema
-from storage.dataset.tables import commit_rows, open_table, table_path, write_rows
+from storage.dataset.schema import texts_schema
+from storage.dataset.tables import commit_rows, open_table, write_rows
 from storage.dataset.verify import verify
 from storage.dataset.writer import DatasetWriter
 from storage.errors import StorageError
@@ -195,19 +196,19 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-import storage.dataset.builds, storage.local.json_files
+import storage.dataset.builds, storage.dataset.tags, storage.local.json_files
 from tests.test_storage_verify import _sound
 from tests.dataset_rows import clip_row, commit, source_row
 folder, fatal = Path(sys.argv[1]), int(sys.argv[2])
 _sound(folder)
-set_tag, calls = storage.dataset.builds.set_tag, 0
+set_tag, calls = storage.dataset.tags.set_tag, 0
 def tag_or_die(*args):
     global calls
     calls += 1
     if calls == fatal:
         os.kill(os.getpid(), signal.SIGKILL)
     set_tag(*args)
-storage.dataset.builds.set_tag = tag_or_die
+storage.dataset.tags.set_tag = tag_or_die
 # Path.replace is the step between a whole partial index and the index.
 Path.replace = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 commit(folder, [clip_row("d")], sources=[source_row("d")])

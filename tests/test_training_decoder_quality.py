@@ -58,8 +58,8 @@ def test_a_fine_tune_lowers_flicker_and_blur_does_not_win(tiny_profile, tmp_path
     folder = write_training_dataset(tmp_path / "d", Path(tiny_profile.model), train=64, val=24, images=0)
     dataset = ClipDataset.open(folder)
     rows = [clip.row for clip in split_clips(dataset, videos_only=True).heldout]
-    latents_bnchw = torch.tensor(dataset.latents(rows)).float()
-    true = np.stack([decode_bytes(video)[0] for video in dataset.videos(rows) if video is not None])
+    latents_bnchw = torch.tensor(dataset.clips.tensors(rows, "latents")).float()
+    true = np.stack([decode_bytes(video)[0] for video in dataset.clips.videos(rows) if video is not None])
 
     # More and larger steps than the profile's, which has to be quick; one worker of one thread, so that the figures are
     # the same on any machine.

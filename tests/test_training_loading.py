@@ -64,7 +64,7 @@ def test_every_step_is_one_batch_of_scaled_latents(dataset, whole):
     assert len(whole) == STEPS and all(len(step) == 1 for step in whole)
     stored = ClipDataset.open(dataset)
     for batch in (whole[0][0], whole[-1][0]):
-        latents_bnchw = torch.tensor(stored.latents([item.clip.row for item in batch.clips]))
+        latents_bnchw = torch.tensor(stored.clips.tensors([item.clip.row for item in batch.clips], "latents"))
         assert torch.equal(batch.latents_bcnhw, latents_bnchw.transpose(1, 2).float())
         assert all(item.clip.clip_id.startswith("clip-") for item in batch.clips)
     heldout = {clip.clip_id for clip in split_clips(stored).heldout}
@@ -100,7 +100,9 @@ def test_captions_are_dropped_at_the_share_that_was_asked_for(dataset):
 def test_latents_are_drawn_where_their_deviation_is_stored(tmp_path, tiny_profile):
     dataset = write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 8, 8, 0, deviation=0.5)
     batch = next(iter(loader(dataset)))[0]
-    means_bnchw = torch.tensor(ClipDataset.open(dataset).latents([item.clip.row for item in batch.clips]))
+    means_bnchw = torch.tensor(
+        ClipDataset.open(dataset).clips.tensors([item.clip.row for item in batch.clips], "latents")
+    )
     difference = batch.latents_bcnhw - means_bnchw.transpose(1, 2).float()
     assert difference.std().item() == pytest.approx(0.5, rel=0.05)
     assert abs(torch.corrcoef(torch.stack([difference.flatten(), batch.noise_bcnhw.flatten()]))[0, 1]) < 0.05

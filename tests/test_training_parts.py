@@ -50,7 +50,9 @@ def test_a_model_is_trained_on_what_its_scheduler_says(dataset, tiny_profile, ta
     part.model.eval()
     batch = first_batch(part, 2)
     clips = [item.clip for item in batch.clips]
-    latents_bnchw = torch.tensor(ClipDataset.open(dataset).latents([clip.row for clip in clips]))
+    latents_bnchw = torch.tensor(
+        ClipDataset.open(dataset).clips.tensors([clip.row for clip in clips], "latents")
+    )
     clean, noise = latents_bnchw.transpose(1, 2).float(), batch.noise_bcnhw
     signal = part.scheduler.alphas_cumprod[batch.timesteps_b][:, None, None, None, None] ** 0.5
     spread = (1 - signal**2) ** 0.5

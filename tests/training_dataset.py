@@ -9,7 +9,7 @@ import torch
 from storage.dataset.tables import write_rows
 from storage.dataset.writer import DatasetWriter, SourceGroup
 from tasks.clips.video_io import encode_lossless_ish
-from tasks.latents.encoder import encoder_digest
+from tasks.model_files import encoder_digest
 from tasks.tiny.world.drawing import draw_clip, random_scene
 from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
 

@@ -60,7 +60,7 @@ def verify(
     \b
     Example: vidrd dataset verify runs/datasets/tiny --repair
     """
-    from storage.dataset.clip_dataset import parse_ref
+    from storage.dataset.folder import parse_ref
     from storage.dataset.repair import repair as mend
     from storage.dataset.verify import verify as read_all
     from tasks.clips.check import video_problem
@@ -231,8 +231,7 @@ def plan(
     from flows.own_footage import print_note_on_own_footage
 
     print_note_on_own_footage(corpora, profile)
-    from flows.dataset.plan import PlanParams
-    from flows.dataset.plan import plan as make_plan
+    from flows.dataset.request import PlanParams, read_request
     from flows.environment import prepare
     from tasks.planning.markdown import as_markdown
 
@@ -247,7 +246,10 @@ def plan(
         "gpu_price": gpu_price,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    result = make_plan(PlanParams(profile=profile, **given))
+    request = read_request(PlanParams(profile=profile, **given))
+    from flows.dataset.plan import run
+
+    result = run(request)
     tell(as_markdown(result))
     print_json(result)
 

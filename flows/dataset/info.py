@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows.profile import profile_of
 from storage.dataset.builds import Build, builds_until, last_with
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
+from tasks.filters.settings import FilterSettings
 from tasks.ingest.thresholds import thresholds_told
-
-if TYPE_CHECKING:
-    from storage.dataset.clip_dataset import ClipDataset
-    from tasks.filters.settings import FilterSettings
 
 
 def dataset_info(dataset: ClipDataset) -> dict[str, Any]:
-    """The dataset's own counts, where its thresholds come from, and how many of its captions are cut.
+    """Gives the dataset's own counts, where its thresholds come from, and how many of its captions are cut.
 
     Captions are counted by builds; what a takedown has changed since, the next one counts.
     """
@@ -32,7 +30,7 @@ def _thresholds(builds: list[Build]) -> dict[str, dict[str, Any]]:
 
 
 def _usual(build: Build) -> FilterSettings | None:
-    """The thresholds of the build's profile; None where it is not to be found here."""
+    """Gives the thresholds of the build's profile; None where it is not to be found here."""
     try:
         return profile_of(build.summary).filter if build.summary.get("profile") else None
     except RequestError:

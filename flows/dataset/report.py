@@ -8,14 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.output_folders import check_output_file
+from tasks.pages.dataset_report import write_dataset_report
 
 
 def report(dataset_ref: str, out: Path) -> dict[str, Any]:
     """Writes the page of `DIR[@TAG]` and says where; RequestError or StorageError when it cannot be done."""
-    from storage.dataset.clip_dataset import ClipDataset
-    from tasks.pages.dataset_report import write_dataset_report
-
     check_output_file(out, "out")
     dataset = ClipDataset.open(dataset_ref)
     out.parent.mkdir(parents=True, exist_ok=True)

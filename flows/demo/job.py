@@ -22,7 +22,6 @@ from storage.local.home import home, set_home
 from storage.local.secret_files import make_private
 
 PROFILE = "tiny"
-WORLD_SEED = 7
 CLIPS_PER_VIDEO = 3
 PROMPTS = (
     "a red circle moving right",
@@ -117,6 +116,7 @@ def _in_prefect(folder: Path, log: StageLog, memory: MemoryWatch) -> dict[str, A
 def _build(folder: Path, log: StageLog, results: dict[str, Any]) -> None:
     from flows.build_dataset.flow import BuildDatasetParams, build_dataset
     from tasks.tiny.world.corpora import write_tiny_world
+    from tasks.tiny.world.place import WORLD_SEED
 
     with log.stage("tiny world", "four corpora of real media files, some captions wrong on purpose") as out:
         corpora = write_tiny_world(folder / "tiny-world", WORLD_SEED)

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.build_dataset.flow import WORLD_SEED
 from flows.profile import Profile, load_profile
-from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.names import CANDIDATE_REF
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
+from tasks.tiny.world.place import world_folder
 
 
 class EvaluateParams(BaseModel):
@@ -82,7 +81,7 @@ def evaluation_settings(params: EvaluateParams, profile: Profile) -> EvaluationS
 
 def reference_folder(params: EvaluateParams, profile: Profile) -> Path:
     """The reference folder; the tiny world is written where it is asked for and not there yet."""
-    from tasks.tiny.world.corpora import write_tiny_world
+    from tasks.tiny.world.corpora import shared_world
 
     if params.reference is not None:
         return params.reference
@@ -90,7 +89,7 @@ def reference_folder(params: EvaluateParams, profile: Profile) -> Path:
         raise RequestError(
             f"reference: missing; the profile {profile.name} has no reference videos of its own"
         )
-    world = home() / "tiny-world"
+    world = world_folder()
     if not world.is_dir():
-        write_tiny_world(world, WORLD_SEED)
+        shared_world()
     return world / "reference"

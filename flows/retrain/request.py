@@ -144,7 +144,7 @@ def read_request(params: RetrainParams, only_plan: bool = False) -> RetrainReque
     request = RetrainRequest(params, profile, dataset, start, start_ref, encoder)
     for part in request.parts:
         split_clips(dataset, videos_only=part == "decoder")
-    others = set(dataset.clips_table(["encoder"])["encoder"].to_pylist()) - {encoder}
+    others = dataset.clips.distinct("encoder") - {encoder}
     if others:
         raise RequestError(
             f"dataset: {dataset.folder}@{dataset.tag} holds latents of another VAE than that of {start}; "
@@ -190,7 +190,7 @@ def _parts(params: RetrainParams) -> list[Part]:
 def _start(params: RetrainParams, profile: Profile) -> tuple[str, str, str]:
     """Returns the folder or hub id of the model to start from, its reference, and the digest of its encoder."""
     from storage.registry.registry import resolve_model
-    from tasks.latents.encoder import encoder_digest
+    from tasks.model_files import encoder_digest
 
     if params.start_from == "base":
         return profile.model, profile.model, encoder_digest(profile.model)

@@ -54,7 +54,7 @@ def cut_captions(request: RetrainRequest) -> dict[str, Any]:
     """Counts the captions to be trained on that the text encoder reads in part; a decoder is trained on none."""
     if "temporal" not in request.parts:
         return {}
-    texts = request.dataset.clips_table(["caption"])["caption"].to_pylist()
+    texts = request.dataset.clips.read(["caption"])["caption"].to_pylist()
     return count_cut(request.start, request.profile.clip, {CONDITIONING: texts})
 
 

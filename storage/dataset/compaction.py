@@ -11,21 +11,14 @@ number belongs to the version it was read from.
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from storage.dataset.builds import (
-    finished_builds,
-    forget_builds,
-    newest_versions,
-    set_missing_tags,
-    tables_there,
-)
-from storage.dataset.clip_dataset import bytes_below
-from storage.dataset.tables import open_table, table_path
+import lance
+
+from storage.dataset.builds import finished_builds
+from storage.dataset.folder import bytes_below, table_path, tables_there
+from storage.dataset.tables import open_table
+from storage.dataset.tags import forget_builds, newest_versions, set_missing_tags
 from storage.dataset.writer import DatasetWriter, writing
-
-if TYPE_CHECKING:
-    import lance
 
 ROWS_PER_FRAGMENT = 8192
 """A fragment of this many rows is not touched again, so a growing dataset is not rewritten over and over."""
@@ -46,7 +39,7 @@ class CompactionReport:
 
 
 def compact(dataset_dir: Path, keep_days: float = 7.0, newest_only: bool = False) -> CompactionReport:
-    """Join small fragments, tag the result, and clean the versions older than `keep_days` that no tag names.
+    """Joins small fragments, tags the result, and cleans the versions older than `keep_days` that no tag names.
 
     `newest_only` forgets all earlier builds and cleans every version but the newest. A dataset whose last
     build was cut off is compacted too, but gets its tag from the build that goes on. Needs room on disk for
@@ -72,7 +65,7 @@ def compact(dataset_dir: Path, keep_days: float = 7.0, newest_only: bool = False
 
 
 def join_small(dataset_dir: Path, table: str) -> None:
-    """Join neighbouring small fragments, and rewrite those of which a tenth is deleted."""
+    """Joins neighbouring small fragments, and rewrites those of which a tenth is deleted."""
     dataset = open_table(dataset_dir, table)
     # One thread: with more, whichever is done first decides the order of the new fragments.
     dataset.optimize.compact_files(
@@ -81,7 +74,7 @@ def join_small(dataset_dir: Path, table: str) -> None:
 
 
 def rewrite_deleted(dataset_dir: Path, table: str) -> None:
-    """Rewrite every fragment with a deleted row in it, which until then still lies in the file; no other."""
+    """Rewrites every fragment with a deleted row in it, which until then still lies in the file; no other."""
     dataset = open_table(dataset_dir, table)
     whole = [part.fragment_id for part in dataset.get_fragments() if not part.num_deletions]
     dataset.optimize.compact_files(
@@ -94,7 +87,7 @@ def rewrite_deleted(dataset_dir: Path, table: str) -> None:
 
 
 def clean(dataset_dir: Path, table: str, keep_days: float) -> None:
-    """Delete the versions older than this that no tag names, and files that no version ever named.
+    """Deletes the versions older than this that no tag names, and files that no version ever named.
 
     Only for who holds the dataset's lock: another writer's uncommitted files would go too.
     """
@@ -123,9 +116,7 @@ def _nothing_but_compacted(dataset_dir: Path) -> bool:
     )
 
 
-def _is_compaction(dataset: "lance.LanceDataset", version: int) -> bool:
-    import lance
-
+def _is_compaction(dataset: lance.LanceDataset, version: int) -> bool:
     transaction = dataset.read_transaction(version)
     if transaction is None:
         return False

@@ -9,17 +9,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 
+from storage.dataset.columns import CAPTION, CLIP_ID, ENCODER, SCORER, SOURCE_ID
+from storage.dataset.folder import CLIP_TABLES, TEXTS
 from storage.dataset.removed import RemovedRules
-from storage.dataset.schema import TEXTS
-from storage.dataset.table_reader import UNREADABLE, reading
-
-if TYPE_CHECKING:
-    import lance
-    import pyarrow as pa
+from storage.dataset.table_reader import ROW, TableReader
+from storage.errors import StorageError
 
 
 class Complain(Protocol):
@@ -55,19 +54,19 @@ class CrossChecks:
         self._captions = array("Q")
         self._texts = array("Q")
         self._models: dict[str, dict[str, Counter[str]]] = {
-            table: {"encoder": Counter(), "scorer": Counter()} for table in ("clips", "rejected")
+            table: {ENCODER: Counter(), SCORER: Counter()} for table in CLIP_TABLES
         }
 
-    def take(self, table: str, first_row: int, batch: "pa.RecordBatch", complain: Complain) -> None:
-        """Look at a batch; what can be said at once is said."""
+    def take(self, table: str, first_row: int, batch: pa.Table, complain: Complain) -> None:
+        """Looks at a batch; what can be said at once is said."""
         if table == TEXTS:
-            self._texts.extend(map(_digest, batch["caption"].to_pylist()))
+            self._texts.extend(map(_digest, batch[CAPTION].to_pylist()))
             return
-        taken = ["source_id", "corpus", *({"licence"} & set(batch.schema.names))]
+        taken = [SOURCE_ID, "corpus", *({"licence"} & set(batch.schema.names))]
         for row, values in enumerate(batch.select(taken).to_pylist(), start=first_row):
-            named = values["source_id"], values.get("licence"), values["corpus"]
+            named = values[SOURCE_ID], values.get("licence"), values["corpus"]
             if self._rules.is_removed(*named):
-                complain("was removed (removed.json) and is still there", row, values["source_id"])
+                complain("was removed (removed.json) and is still there", row, values[SOURCE_ID])
         if table == "sources":
             self._take_ledger(first_row, batch, complain)
         elif table == "quarantine":
@@ -75,15 +74,15 @@ class CrossChecks:
         else:
             self._take_clips(table, first_row, batch, complain)
 
-    def _take_ledger(self, first_row: int, batch: "pa.RecordBatch", complain: Complain) -> None:
-        columns = batch.select(["source_id", "clips", "failed_stage"]).to_pylist()
+    def _take_ledger(self, first_row: int, batch: pa.Table, complain: Complain) -> None:
+        columns = batch.select([SOURCE_ID, "clips", "failed_stage"]).to_pylist()
         for row, values in enumerate(columns, start=first_row):
-            if values["source_id"] in self._ledger:
-                complain("the source is in the ledger twice", row, values["source_id"])
-            self._ledger[values["source_id"]] = _Source(values["clips"], values["failed_stage"])
+            if values[SOURCE_ID] in self._ledger:
+                complain("the source is in the ledger twice", row, values[SOURCE_ID])
+            self._ledger[values[SOURCE_ID]] = _Source(values["clips"], values["failed_stage"])
 
-    def _take_quarantine(self, first_row: int, batch: "pa.RecordBatch", complain: Complain) -> None:
-        for row, source_id in enumerate(batch["source_id"].to_pylist(), start=first_row):
+    def _take_quarantine(self, first_row: int, batch: pa.Table, complain: Complain) -> None:
+        for row, source_id in enumerate(batch[SOURCE_ID].to_pylist(), start=first_row):
             source = self._ledger.get(source_id)
             if source is None:
                 complain("the ledger does not know its source", row, source_id)
@@ -94,17 +93,17 @@ class CrossChecks:
                 complain("the ledger says that its source went through", row, source_id)
             source.is_quarantined = True
 
-    def _take_clips(self, table: str, first_row: int, batch: "pa.RecordBatch", complain: Complain) -> None:
-        columns = batch.select(["clip_id", "source_id", "split", "caption", "encoder", "scorer"]).to_pylist()
+    def _take_clips(self, table: str, first_row: int, batch: pa.Table, complain: Complain) -> None:
+        columns = batch.select([CLIP_ID, SOURCE_ID, "split", CAPTION, ENCODER, SCORER]).to_pylist()
         for row, values in enumerate(columns, start=first_row):
-            clip_id = values["clip_id"]
+            clip_id = values[CLIP_ID]
             self._clip_ids.append(_digest(clip_id))
             if table == "clips":
-                self._captions.append(_digest(values["caption"]))
+                self._captions.append(_digest(values[CAPTION]))
             for name, counts in self._models[table].items():
                 if values[name]:
                     counts[values[name]] += 1
-            source = self._ledger.get(values["source_id"])
+            source = self._ledger.get(values[SOURCE_ID])
             if source is None:
                 complain(f"the ledger does not know its source {values['source_id']}", row, clip_id)
                 continue
@@ -114,8 +113,8 @@ class CrossChecks:
             elif source.split != values["split"]:
                 complain(f"is of split {values['split']}, its source also of {source.split}", row, clip_id)
 
-    def finish(self, tables: "dict[str, lance.LanceDataset]", report: Report) -> None:
-        """Say what only all rows together show; `tables` are read again where a digest came twice."""
+    def finish(self, tables: dict[str, TableReader], report: Report) -> None:
+        """Says what only all rows together show; `tables` are read again where a digest came twice."""
         for source_id, source in self._ledger.items():
             what = _ledger_complaint(source)
             if what is not None:
@@ -129,25 +128,25 @@ class CrossChecks:
         if TEXTS in tables:
             self._report_texts(tables, report)
 
-    def _report_doubles(self, tables: "dict[str, lance.LanceDataset]", report: Report) -> None:
+    def _report_doubles(self, tables: dict[str, TableReader], report: Report) -> None:
         doubled = _doubled(self._clip_ids)
         seen: dict[str, tuple[str, int]] = {}
-        for table in ("clips", "rejected"):
-            for row, clip_id in _rows_of(tables, table, "clip_id", doubled):
+        for table in CLIP_TABLES:
+            for row, clip_id in _rows_of(tables, table, CLIP_ID, doubled):
                 if clip_id in seen:
                     report(
                         table, "clip_id is also that of row {1} of {0}".format(*seen[clip_id]), row, clip_id
                     )
                 seen.setdefault(clip_id, (table, row))
 
-    def _report_texts(self, tables: "dict[str, lance.LanceDataset]", report: Report) -> None:
+    def _report_texts(self, tables: dict[str, TableReader], report: Report) -> None:
         texts = np.unique(np.frombuffer(self._texts, np.uint64)) if self._texts else np.empty(0, np.uint64)
         captions = np.unique(np.frombuffer(self._captions, np.uint64)) if self._captions else texts[:0]
         missing = np.setdiff1d(captions, texts, assume_unique=True)
-        for caption in sorted({value for _, value in _rows_of(tables, "clips", "caption", missing)}):
+        for caption in sorted({value for _, value in _rows_of(tables, "clips", CAPTION, missing)}):
             report(TEXTS, "has no states of a caption of clips", id=caption)
         seen: dict[str, int] = {}
-        for row, caption in _rows_of(tables, TEXTS, "caption", _doubled(self._texts)):
+        for row, caption in _rows_of(tables, TEXTS, CAPTION, _doubled(self._texts)):
             if caption in seen:
                 report(TEXTS, f"caption is also that of row {seen[caption]}", row, caption)
             seen.setdefault(caption, row)
@@ -164,21 +163,18 @@ def _ledger_complaint(source: _Source) -> str | None:
 
 
 def _rows_of(
-    tables: "dict[str, lance.LanceDataset]", table: str, column: str, digests: np.ndarray
+    tables: dict[str, TableReader], table: str, column: str, digests: np.ndarray
 ) -> Iterator[tuple[int, str]]:
     """Row numbers and values of a column, of those values that have one of these digests."""
     if not len(digests) or table not in tables:
         return
     wanted = set(digests.tolist())
-    row = 0
     try:
-        with reading():
-            for batch in tables[table].to_batches(columns=[column]):
-                for value in batch[column].to_pylist():
-                    if _digest(value) in wanted:
-                        yield row, value
-                    row += 1
-    except UNREADABLE:
+        for batch in tables[table].batches([ROW, column]):
+            for row, value in zip(batch[ROW].to_pylist(), batch[column].to_pylist(), strict=True):
+                if _digest(value) in wanted:
+                    yield row, value
+    except StorageError:
         return  # said when the table was read
 
 

@@ -35,11 +35,11 @@ class Removal:
         return ", ".join(f"{name} {value!r}" for name, values in names.items() for value in values)
 
     def names(self, source_id: str, licence: str | None, corpus: str) -> bool:
-        """Whether it takes this source down."""
+        """Tells whether it takes this source down."""
         return source_id in self.source_ids or licence in self.licences or corpus in self.corpora
 
     def asks_for(self, other: "Removal") -> bool:
-        """Whether both name the same."""
+        """Tells whether both name the same."""
         return (self.source_ids, self.licences, self.corpora) == (
             other.source_ids,
             other.licences,
@@ -60,12 +60,12 @@ class RemovedRules:
         return bool(self.removals)
 
     def is_removed(self, source_id: str, licence: str | None, corpus: str) -> bool:
-        """Whether a source was taken down; the licence is not known of every row."""
+        """Tells whether a source was taken down; the licence is not known of every row."""
         return source_id in self._source_ids or licence in self._licences or corpus in self._corpora
 
 
 def removed_rules(dataset_dir: Path) -> RemovedRules:
-    """The takedowns of a dataset; StorageError when their file cannot be read."""
+    """Gives the takedowns of a dataset; StorageError when their file cannot be read."""
     path = dataset_dir / REMOVED
     content = read_json(path)
     if content is None:
@@ -77,13 +77,13 @@ def removed_rules(dataset_dir: Path) -> RemovedRules:
 
 
 def record_removal(dataset_dir: Path, removal: Removal) -> None:
-    """Put a takedown on record, in the place of one that names the same."""
+    """Puts a takedown on record, in the place of one that names the same."""
     others = [other for other in removed_rules(dataset_dir).removals if not other.asks_for(removal)]
     write_json(dataset_dir / REMOVED, {"removed": [asdict(entry) for entry in [*others, removal]]})
 
 
 def now() -> str:
-    """The time as it is written beside what was done."""
+    """Gives the time as it is written beside what was done."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

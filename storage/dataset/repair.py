@@ -5,28 +5,21 @@ Nothing that the ledger knows is dropped, and no row is made up: what is wrong w
 
 from pathlib import Path
 
-from storage.dataset.builds import (
-    INDEX,
-    drop_unnamed_tags,
-    finished_builds,
-    newest_versions,
-    read_index,
-    set_missing_tags,
-    versions_and_tags,
-)
+from storage.dataset.builds import INDEX, finished_builds, read_index
+from storage.dataset.tags import drop_unnamed_tags, newest_versions, set_missing_tags, versions_and_tags
 from storage.dataset.writer import DatasetWriter, writing
 from storage.errors import StorageError
 from storage.local.json_files import PARTIAL
 
 
 def repair(dataset_dir: Path) -> list[str]:
-    """Mend a dataset and say what was done, a line each; nothing when all was well.
+    """Mends a dataset and says what was done, a line each; nothing when all was well.
 
     What was wrong in a finished build is mended in a new one, since no finished build ever changes.
     StorageError when the folder is no dataset or is being written to.
     """
     with DatasetWriter.reopen(dataset_dir) as writer, writing(dataset_dir):
-        done = _settle_partial_files(dataset_dir)
+        done = _finish_partial_files(dataset_dir)
         if _was_cut_off_while_tagging(dataset_dir):
             done.append(f"{writer.finish({'repaired': ['its index entry']}).tag}: finished, it was all there")
         is_finished = writer.was_finished or writer.is_finished()
@@ -41,7 +34,7 @@ def repair(dataset_dir: Path) -> list[str]:
     return done
 
 
-def _settle_partial_files(dataset_dir: Path) -> list[str]:
+def _finish_partial_files(dataset_dir: Path) -> list[str]:
     """An index that was whole but for its name is taken; everything else half-written goes."""
     done = []
     partial = (dataset_dir / INDEX).with_suffix(PARTIAL)
@@ -67,7 +60,7 @@ def _continues_index(dataset_dir: Path, partial: Path) -> bool:
 
 
 def _was_cut_off_while_tagging(dataset_dir: Path) -> bool:
-    """Whether a build came as far as its tags: then every table is at the version that it ended with."""
+    """Tells whether a build came as far as its tags: then every table is at the version that it ended with."""
     versions = newest_versions(dataset_dir)
     tag = f"build-{len(finished_builds(dataset_dir)) + 1:04d}"
     tagged = {table: versions_and_tags(dataset_dir, table)[1].get(tag) for table in versions}

@@ -2,14 +2,30 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from storage.dataset.columns import (
+    CAPTION,
+    CLIP_FEATURES,
+    CLIP_ID,
+    CLIP_SCORE,
+    ENCODER,
+    LATENTS,
+    LATENTS_STD,
+    NUM_FRAMES,
+    REASON,
+    SCORER,
+    SOURCE_DIGEST,
+    SOURCE_ID,
+    SOURCE_URI,
+    STATES,
+    TEXT_ENCODER,
+)
+from storage.dataset.folder import CLIP_TABLES
 from storage.dataset.schema import LatentShape
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Complaint = tuple[int, str]
 
@@ -17,78 +33,78 @@ _KINDS = ("images", "short-videos", "long-videos")
 _SPLITS = ("train", "val", "test")
 
 _TEXT_OF_ANY_CLIP = (
-    "clip_id",
-    "source_id",
-    "source_uri",
-    "source_digest",
+    CLIP_ID,
+    SOURCE_ID,
+    SOURCE_URI,
+    SOURCE_DIGEST,
     "corpus",
     "licence",
-    "caption",
+    CAPTION,
     "caption_origin",
 )
 _TEXTS = {
-    "clips": (*_TEXT_OF_ANY_CLIP, "scorer", "encoder"),
-    "rejected": (*_TEXT_OF_ANY_CLIP, "reason"),
-    "quarantine": ("source_id", "source_uri", "corpus", "stage", "error"),
-    "sources": ("source_id", "source_uri", "place", "corpus", "licence", "labels", "settings"),
-    "texts": ("caption", "text_encoder"),
+    "clips": (*_TEXT_OF_ANY_CLIP, SCORER, ENCODER),
+    "rejected": (*_TEXT_OF_ANY_CLIP, REASON),
+    "quarantine": (SOURCE_ID, SOURCE_URI, "corpus", "stage", "error"),
+    "sources": (SOURCE_ID, SOURCE_URI, "place", "corpus", "licence", "labels", "settings"),
+    "texts": (CAPTION, TEXT_ENCODER),
 }
-_SIGNALS = ("clip_score", "clip_score_min", "aesthetic", "motion", "jump", "brightness", "frozen")
+_SIGNALS = (CLIP_SCORE, "clip_score_min", "aesthetic", "motion", "jump", "brightness", "frozen")
 _LEAST = {"start_s": 0.0, "source_duration_s": 0.0, "source_width": 1, "source_height": 1, "attempts": 1}
 
 
-def row_complaints(table: str, batch: "pa.RecordBatch", latent_shape: LatentShape) -> Iterator[Complaint]:
-    """Everything that is wrong with the rows of a batch, without their videos."""
+def row_complaints(table: str, batch: pa.Table, latent_shape: LatentShape) -> Iterator[Complaint]:
+    """Gives everything that is wrong with the rows of a batch, without their videos."""
     for name in _TEXTS[table]:
         yield from _empty(batch, name)
     if table == "texts":
-        yield from _not_finite(batch, "states")
+        yield from _not_finite(batch, STATES)
         return
     yield from _unknown(batch, "kind", _KINDS)
     for name, least in _LEAST.items():
         if name in batch.schema.names:
             yield from _below(batch, name, least)
-    if table in ("clips", "rejected"):
+    if table in CLIP_TABLES:
         yield from _clip_complaints(table, batch, latent_shape)
 
 
-def _clip_complaints(table: str, batch: "pa.RecordBatch", latent_shape: LatentShape) -> Iterator[Complaint]:
+def _clip_complaints(table: str, batch: pa.Table, latent_shape: LatentShape) -> Iterator[Complaint]:
     yield from _unknown(batch, "split", _SPLITS)
-    yield from _unknown(batch, "num_frames", latent_shape[:1])
-    required = ("start_s", "fps", "clip_score", "latents") if table == "clips" else ("start_s", "fps")
+    yield from _unknown(batch, NUM_FRAMES, latent_shape[:1])
+    required = ("start_s", "fps", CLIP_SCORE, LATENTS) if table == "clips" else ("start_s", "fps")
     for name in required:
         yield from ((index, f"{name} is missing") for index in _rows(batch[name].is_null()))
     yield from ((index, "fps is not above 0") for index, fps in _numbers(batch, "fps") if not fps > 0)
     for name in ("start_s", "fps", *_SIGNALS):
         bad = (index for index, value in _numbers(batch, name) if not np.isfinite(value))
         yield from ((index, f"{name} is not finite") for index in bad)
-    for name in ("latents", "latents_std"):
+    for name in (LATENTS, LATENTS_STD):
         yield from _not_finite(batch, name)
     yield from _features_not_finite(batch)
     yield from _not_json(batch, "params")
     if table == "rejected":
-        has_latents = batch["latents"].is_valid().to_pylist()
-        yield from ((index, what) for index, what in _empty(batch, "encoder") if has_latents[index])
+        has_latents = batch[LATENTS].is_valid().to_pylist()
+        yield from ((index, what) for index, what in _empty(batch, ENCODER) if has_latents[index])
 
 
-def _empty(batch: "pa.RecordBatch", name: str) -> Iterator[Complaint]:
+def _empty(batch: pa.Table, name: str) -> Iterator[Complaint]:
     values = batch[name].to_pylist()
     yield from ((index, f"{name} is empty") for index, value in enumerate(values) if not value)
 
 
-def _unknown(batch: "pa.RecordBatch", name: str, known: Sequence[Any]) -> Iterator[Complaint]:
+def _unknown(batch: pa.Table, name: str, known: Sequence[Any]) -> Iterator[Complaint]:
     for index, value in enumerate(batch[name].to_pylist()):
         if value not in known:
             yield index, f"{name} is {value!r}, not {' or '.join(map(str, known))}"
 
 
-def _below(batch: "pa.RecordBatch", name: str, least: float) -> Iterator[Complaint]:
+def _below(batch: pa.Table, name: str, least: float) -> Iterator[Complaint]:
     for index, value in _numbers(batch, name):
         if value < least:
             yield index, f"{name} is {value:g}, less than {least:g}"
 
 
-def _not_json(batch: "pa.RecordBatch", name: str) -> Iterator[Complaint]:
+def _not_json(batch: pa.Table, name: str) -> Iterator[Complaint]:
     for index, value in enumerate(batch[name].to_pylist()):
         try:
             json.loads(value)
@@ -96,9 +112,9 @@ def _not_json(batch: "pa.RecordBatch", name: str) -> Iterator[Complaint]:
             yield index, f"{name} is not JSON"
 
 
-def _not_finite(batch: "pa.RecordBatch", name: str) -> Iterator[Complaint]:
+def _not_finite(batch: pa.Table, name: str) -> Iterator[Complaint]:
     """Of a column of tensors, those that are there."""
-    column = batch[name]
+    column = batch[name].combine_chunks()
     there = _rows(column.is_valid())
     if len(there):
         flat = column.storage.flatten().to_numpy(zero_copy_only=False).reshape(len(there), -1)
@@ -106,15 +122,15 @@ def _not_finite(batch: "pa.RecordBatch", name: str) -> Iterator[Complaint]:
         yield from ((index, f"{name} are not all finite") for index in bad.tolist())
 
 
-def _features_not_finite(batch: "pa.RecordBatch") -> Iterator[Complaint]:
-    for index, values in enumerate(batch["clip_features"]):
+def _features_not_finite(batch: pa.Table) -> Iterator[Complaint]:
+    for index, values in enumerate(batch[CLIP_FEATURES]):
         if values.is_valid and not np.isfinite(values.values.to_numpy(zero_copy_only=False)).all():
             yield index, "clip_features are not all finite"
 
 
-def _numbers(batch: "pa.RecordBatch", name: str) -> Iterator[tuple[int, float]]:
+def _numbers(batch: pa.Table, name: str) -> Iterator[tuple[int, float]]:
     return ((index, value) for index, value in enumerate(batch[name].to_pylist()) if value is not None)
 
 
-def _rows(mask: "pa.BooleanArray") -> np.ndarray:
+def _rows(mask: pa.ChunkedArray) -> np.ndarray:
     return np.flatnonzero(mask.to_numpy(zero_copy_only=False))

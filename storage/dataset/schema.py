@@ -5,52 +5,67 @@ from hashlib import blake2b
 from typing import Any
 
 import pyarrow as pa
+from lance.blob import blob_array, blob_field
 
-TABLES = ("clips", "rejected", "quarantine", "sources")
-"""In the order a build commits them: the ledger `sources` last, so it never claims what is not there."""
+from storage.dataset.columns import (
+    CAPTION,
+    CLIP_FEATURES,
+    CLIP_ID,
+    CLIP_SCORE,
+    DUPLICATE_OF,
+    ENCODER,
+    FINGERPRINT,
+    LATENTS,
+    LATENTS_STD,
+    NUM_FRAMES,
+    REASON,
+    SCORER,
+    SOURCE_DIGEST,
+    SOURCE_ID,
+    SOURCE_URI,
+    STATES,
+    TEXT_ENCODER,
+)
 
 LatentShape = tuple[int, int, int, int]
 """Frames, channels, height, width of one clip's latents."""
 
-TEXTS = "texts"
-"""The table of text states, one row per distinct caption; there only where a build was told to write it."""
-
 _CLIP_FIELDS = [
-    ("clip_id", pa.string()),
-    ("source_id", pa.string()),
-    ("source_uri", pa.string()),
-    ("source_digest", pa.string()),  # blake2b-128 of the source's bytes
+    (CLIP_ID, pa.string()),
+    (SOURCE_ID, pa.string()),
+    (SOURCE_URI, pa.string()),
+    (SOURCE_DIGEST, pa.string()),  # blake2b-128 of the source's bytes
     ("corpus", pa.string()),
     ("kind", pa.string()),
     ("licence", pa.string()),
     ("split", pa.string()),
     ("start_s", pa.float64()),
     ("fps", pa.float64()),
-    ("num_frames", pa.int32()),
+    (NUM_FRAMES, pa.int32()),
     ("source_width", pa.int32()),
     ("source_height", pa.int32()),
     ("source_duration_s", pa.float64()),  # null for images
-    ("caption", pa.string()),
+    (CAPTION, pa.string()),
     ("caption_given", pa.string()),  # as the corpus has it, before it was normalised
     ("caption_origin", pa.string()),
     ("params", pa.string()),  # JSON: what was drawn to cut the clip from its source
-    ("clip_score", pa.float32()),  # mean over the frames
+    (CLIP_SCORE, pa.float32()),  # mean over the frames
     ("clip_score_min", pa.float32()),
-    ("scorer", pa.string()),  # digest of the CLIP model behind the scores
+    (SCORER, pa.string()),  # digest of the CLIP model behind the scores
     ("aesthetic", pa.float32()),  # null without an aesthetic head
     ("motion", pa.float32()),
     ("jump", pa.float32()),
     ("brightness", pa.float32()),
     ("frozen", pa.float32()),
-    ("fingerprint", pa.binary()),  # what near-duplicates are found by
-    ("duplicate_of", pa.string()),  # the clip that stays instead of this one
-    ("clip_features", pa.list_(pa.float16())),  # frames x features, flat: scores can be had again from them
-    ("encoder", pa.string()),  # digest of the VAE behind latents
+    (FINGERPRINT, pa.binary()),  # what near-duplicates are found by
+    (DUPLICATE_OF, pa.string()),  # the clip that stays instead of this one
+    (CLIP_FEATURES, pa.list_(pa.float16())),  # frames x features, flat: scores can be had again from them
+    (ENCODER, pa.string()),  # digest of the VAE behind latents
 ]
 
 _QUARANTINE_FIELDS = [
-    ("source_id", pa.string()),
-    ("source_uri", pa.string()),
+    (SOURCE_ID, pa.string()),
+    (SOURCE_URI, pa.string()),
     ("corpus", pa.string()),
     ("kind", pa.string()),
     ("stage", pa.string()),
@@ -59,10 +74,10 @@ _QUARANTINE_FIELDS = [
 ]
 
 _SOURCES_FIELDS = [
-    ("source_id", pa.string()),
-    ("source_uri", pa.string()),
+    (SOURCE_ID, pa.string()),
+    (SOURCE_URI, pa.string()),
     ("place", pa.string()),  # JSON: where its bytes were when it was read
-    ("source_digest", pa.string()),  # null when it could not be read
+    (SOURCE_DIGEST, pa.string()),  # null when it could not be read
     ("corpus", pa.string()),
     ("kind", pa.string()),
     ("licence", pa.string()),
@@ -77,32 +92,34 @@ _SOURCES_FIELDS = [
 
 
 def table_schema(table: str, latent_shape: LatentShape) -> pa.Schema:
-    """The Arrow schema of one of `TABLES` for clips of this latent shape; see `texts_schema` for the other."""
+    """Gives the Arrow schema of one of the `TABLES` for clips of this latent shape."""
     if table == "quarantine":
         return pa.schema(_QUARANTINE_FIELDS)
     if table == "sources":
         return pa.schema(_SOURCES_FIELDS)
-    from lance.blob import blob_field
-
     fields = [pa.field(name, kind) for name, kind in _CLIP_FIELDS]
     tensor = pa.fixed_shape_tensor(pa.float16(), list(latent_shape))
-    fields += [pa.field("latents", tensor), pa.field("latents_std", tensor)]
+    fields += [pa.field(LATENTS, tensor), pa.field(LATENTS_STD, tensor)]
     fields.append(blob_field("video"))
     if table == "rejected":
-        fields.append(pa.field("reason", pa.string()))
+        fields.append(pa.field(REASON, pa.string()))
     return pa.schema(fields)
 
 
+def column_type(table: str, column: str) -> pa.DataType:
+    """Gives the type of a column of one of `TABLES` that is not of tensors."""
+    shape_not_read = (1, 1, 1, 1)
+    return table_schema(table, shape_not_read).field(column).type
+
+
 def texts_schema(tokens: int, width: int) -> pa.Schema:
-    """The Arrow schema of the table of text states."""
+    """Gives the Arrow schema of the table of text states."""
     states = pa.fixed_shape_tensor(pa.float16(), [tokens, width])
-    return pa.schema([("caption", pa.string()), ("text_encoder", pa.string()), ("states", states)])
+    return pa.schema([(CAPTION, pa.string()), (TEXT_ENCODER, pa.string()), (STATES, states)])
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """An Arrow table of `rows`; tensors are float16 arrays or None, `video` mp4 bytes or None."""
-    from lance.blob import blob_array
-
+    """Gives an Arrow table of `rows`; tensors are float16 arrays or None, `video` mp4 bytes or None."""
     columns = []
     for field in schema:
         values = [row[field.name] for row in rows]
@@ -118,7 +135,7 @@ def rows_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table
 
 
 def split_of(source_id: str) -> str:
-    """The split of everything cut from a source, by a hash of it: 90 % train, 5 % val, 5 % test.
+    """Gives the split of everything cut from a source, by a hash of it: 90 % train, 5 % val, 5 % test.
 
     Sources that share near-duplicates take the split of the smallest id among them.
     """

@@ -1,4 +1,4 @@
-"""One Lance table of a dataset: create, open, write fragments anywhere, make them visible in one commit.
+"""One Lance table of a dataset: create it, open it, write fragments anywhere, make them visible in one commit.
 
 Fragments are written by workers and mean nothing until the driver commits their metadata (JSON) once;
 what a crash leaves behind uncommitted is never read.
@@ -7,63 +7,46 @@ what a crash leaves behind uncommitted is never read.
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from storage.dataset.schema import TEXTS, LatentShape, rows_table, table_schema, texts_schema
-from storage.dataset.table_reader import UNREADABLE, TableReader, first_line, reading
+import lance
+import pyarrow as pa
+import pyarrow.compute as pc
+from lance.fragment import FragmentMetadata, write_fragments
+
+from storage.dataset.columns import SOURCE_ID, STATES
+from storage.dataset.folder import TEXTS, table_exists, table_path
+from storage.dataset.schema import LatentShape, rows_table, table_schema, texts_schema
+from storage.dataset.table_reader import ADDRESS, UNREADABLE, TableReader, first_line, reading
 from storage.errors import StorageError
-from storage.local.folders import is_address
-
-if TYPE_CHECKING:
-    import lance
-    import pyarrow as pa
 
 Fragments = list[str]
 """Metadata of written but uncommitted fragments, as JSON: small, and safe to send between machines."""
 
 
-def table_path(dataset_dir: Path, table: str) -> Path:
-    """The folder of one of the dataset's tables."""
-    return dataset_dir / f"{table}.lance"
+class RowRef(NamedTuple):
+    """A row as it stands in one version of a table: cheap to send, read where it is needed."""
 
-
-def table_exists(dataset_dir: Path, table: str) -> bool:
-    """Whether the table has ever been committed to."""
-    return (table_path(dataset_dir, table) / "_versions").is_dir()
-
-
-def check_is_dataset(folder: Path) -> None:
-    """StorageError when the folder holds no dataset."""
-    if is_address(folder):
-        raise StorageError(f"{folder}: is an address, and a dataset has to be a local folder")
-    try:
-        there = table_exists(folder, "clips")
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be read: {error.strerror}") from error
-    if not there:
-        raise StorageError(
-            f"{folder.absolute()}: is not a dataset (no clips.lance in it); vidrd build-dataset makes one"
-        )
+    dataset_dir: Path
+    table: str
+    version: int
+    row: int
 
 
 def create_table(dataset_dir: Path, table: str, latent_shape: LatentShape) -> None:
-    """Create an empty table unless it is there already."""
-    import lance
-
+    """Creates an empty table unless it is there already."""
     if not table_exists(dataset_dir, table):
         empty = table_schema(table, latent_shape).empty_table()
         lance.write_dataset(empty, str(table_path(dataset_dir, table)), mode="create")
 
 
 def create_texts(dataset_dir: Path, tokens: int, width: int) -> None:
-    """Create the empty table of text states; StorageError when it is there for states of another shape."""
-    import lance
-
+    """Creates the empty table of text states; StorageError when it is there for states of another shape."""
     if not table_exists(dataset_dir, TEXTS):
         empty = texts_schema(tokens, width).empty_table()
         lance.write_dataset(empty, str(table_path(dataset_dir, TEXTS)), mode="create")
         return
-    shape = read_table(dataset_dir, TEXTS).tensor_shape("states")
+    shape = read_table(dataset_dir, TEXTS).tensor_shape(STATES)
     if shape != (tokens, width):
         raise StorageError(
             f"{table_path(dataset_dir, TEXTS)}: holds text states of shape {shape}, the model's are "
@@ -71,10 +54,8 @@ def create_texts(dataset_dir: Path, tokens: int, width: int) -> None:
         )
 
 
-def open_table(dataset_dir: Path, table: str, version: int | None = None) -> "lance.LanceDataset":
-    """The table at a version, by default its newest, to be written or tagged; StorageError when there is none."""
-    import lance
-
+def open_table(dataset_dir: Path, table: str, version: int | None = None) -> lance.LanceDataset:
+    """Opens the table at a version, by default its newest, to be written or tagged; StorageError when there is none."""
     path = table_path(dataset_dir, table)
     try:
         with reading():
@@ -91,14 +72,12 @@ def open_table(dataset_dir: Path, table: str, version: int | None = None) -> "la
 
 
 def read_table(dataset_dir: Path, table: str, version: int | None = None) -> TableReader:
-    """The same, to be read."""
+    """Opens the table at a version, by default its newest, to be read; StorageError when there is none."""
     return TableReader(open_table(dataset_dir, table, version))
 
 
 def write_rows(dataset_dir: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> Fragments:
-    """Write rows into new fragments that nobody sees until `commit_rows`; can run on any worker."""
-    from lance.fragment import write_fragments
-
+    """Writes rows into new fragments that nobody sees until `commit_rows`; can run on any worker."""
     if not rows:
         return []
     dataset = open_table(dataset_dir, table)
@@ -108,9 +87,9 @@ def write_rows(dataset_dir: Path, table: str, rows: Sequence[Mapping[str, Any]])
 
 
 def commit_rows(
-    dataset_dir: Path, table: str, fragments: Fragments, dropped: Collection[str] = (), key: str = "source_id"
+    dataset_dir: Path, table: str, fragments: Fragments, dropped: Collection[str] = (), key: str = SOURCE_ID
 ) -> int:
-    """Make fragments visible and, in the same commit, drop the older rows whose `key` is one of `dropped`.
+    """Makes fragments visible and, in the same commit, drops the older rows whose `key` is one of `dropped`.
 
     Returns how many rows were dropped.
     """
@@ -121,12 +100,12 @@ def commit_rows(
 
 
 def drop_doubles(dataset_dir: Path, table: str, key: str) -> int:
-    """Drop all rows but the last of those that share a `key`, in one commit; returns how many."""
+    """Drops all rows but the last of those that share a `key`, in one commit; returns how many."""
     dataset = open_table(dataset_dir, table)
     last: dict[str, int] = {}
     addresses = []
-    for batch in TableReader(dataset).batches([key], addresses=True):
-        for value, address in zip(batch[key].to_pylist(), batch["_rowaddr"].to_pylist(), strict=True):
+    for batch in TableReader(dataset).batches([key, ADDRESS]):
+        for value, address in zip(batch[key].to_pylist(), batch[ADDRESS].to_pylist(), strict=True):
             if value in last:
                 addresses.append(last[value])
             last[value] = address
@@ -134,37 +113,8 @@ def drop_doubles(dataset_dir: Path, table: str, key: str) -> int:
     return len(addresses)
 
 
-def column_values(dataset_dir: Path, table: str, column: str) -> set[Any]:
-    """The distinct values of a column in the table's newest version."""
-    values: set[Any] = set()
-    for batch in read_table(dataset_dir, table).batches([column]):
-        values.update(batch.column(0).to_pylist())
-    return values
-
-
-def numbered_rows(dataset_dir: Path, table: str, columns: Sequence[str]) -> "pa.Table":
-    """Columns of all rows in table order, with their numbers `row` and the `version` these hold for."""
-    import numpy as np
-    import pyarrow as pa
-
-    reader = read_table(dataset_dir, table)
-    data = with_numbers(reader.to_table(columns))
-    return data.append_column("version", pa.array(np.full(data.num_rows, reader.version, np.int64)))
-
-
-def with_numbers(rows: "pa.Table", first: int = 0) -> "pa.Table":
-    """Rows read in table order, with their numbers `row` in the table, by which they are taken; int64."""
-    import numpy as np
-    import pyarrow as pa
-
-    return rows.append_column("row", pa.array(np.arange(first, first + rows.num_rows, dtype=np.int64)))
-
-
-def _commit(dataset: "lance.LanceDataset", fragments: Fragments, dropped: Sequence[int]) -> None:
+def _commit(dataset: lance.LanceDataset, fragments: Fragments, dropped: Sequence[int]) -> None:
     """One commit that adds fragments and drops the rows at these addresses; none when there is nothing to do."""
-    import lance
-    from lance.fragment import FragmentMetadata
-
     new = [FragmentMetadata.from_json(fragment) for fragment in fragments]
     removed_ids, updated = _without(dataset, dropped)
     if removed_ids or updated:
@@ -180,18 +130,15 @@ def _commit(dataset: "lance.LanceDataset", fragments: Fragments, dropped: Sequen
 
 def _addresses(reader: TableReader, key: str, values: Collection[str]) -> list[int]:
     """Where the rows with these values are; one scan, since a predicate per fragment is a hundred times slower."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     wanted = pa.array(sorted(values), pa.string())
     addresses: list[int] = []
-    for batch in reader.batches([key], addresses=True):
+    for batch in reader.batches([key, ADDRESS]):
         found = batch.filter(pc.is_in(batch[key], value_set=wanted))
-        addresses += found["_rowaddr"].to_pylist()
+        addresses += found[ADDRESS].to_pylist()
     return addresses
 
 
-def _without(dataset: "lance.LanceDataset", addresses: Sequence[int]) -> tuple[list[int], list]:
+def _without(dataset: lance.LanceDataset, addresses: Sequence[int]) -> tuple[list[int], list]:
     """Fragments that vanish and fragments that shrink when the rows at these addresses go."""
     in_fragment: dict[int, list[int]] = {}
     for address in addresses:

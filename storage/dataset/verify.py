@@ -3,26 +3,26 @@
 Rows stream through; what stays in memory is the ledger, as in a build, and eight bytes for each clip.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from storage.dataset.builds import Build, finished_builds, tables_there, versions_and_tags
+import pyarrow as pa
+
+from storage.dataset.builds import Build, finished_builds
 from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.columns import CAPTION, CLIP_ID, LATENTS, NUM_FRAMES, SOURCE_ID, STATES
 from storage.dataset.cross_checks import CrossChecks
+from storage.dataset.folder import CLIP_TABLES, TABLES, TEXTS, tables_there
 from storage.dataset.removed import removed_rules
 from storage.dataset.row_checks import row_complaints
-from storage.dataset.schema import TABLES, TEXTS, LatentShape, table_schema, texts_schema
-from storage.dataset.table_reader import UNREADABLE, first_line, reading
-from storage.dataset.tables import open_table
+from storage.dataset.schema import LatentShape, table_schema, texts_schema
+from storage.dataset.table_reader import ROW, TableReader, first_line
+from storage.dataset.tables import read_table
+from storage.dataset.tags import versions_and_tags
 from storage.errors import StorageError
 from storage.local.json_files import PARTIAL
-
-if TYPE_CHECKING:
-    import lance
-    import pyarrow as pa
 
 CheckVideo = Callable[[bytes, int], str | None]
 """Takes a clip's mp4 and its number of frames, and says what is wrong with it."""
@@ -54,14 +54,14 @@ class VerifyReport:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, table: str, what: str, row: int | None = None, id: str | None = None) -> None:
-        """Count a problem, and list it while there is room."""
+        """Counts a problem, and lists it while there is room."""
         self.problem_count += 1
         if len(self.problems) < MAX_LISTED:
             self.problems.append(Problem(table, what, row, id))
 
 
 def verify(dataset_dir: Path, tag: str | None = None, check_video: CheckVideo | None = None) -> VerifyReport:
-    """Read a finished build, the newest by default, from end to end.
+    """Reads a finished build, the newest by default, from end to end.
 
     StorageError when there is no such build; everything else that is wrong is in the report.
     """
@@ -76,19 +76,39 @@ def verify(dataset_dir: Path, tag: str | None = None, check_video: CheckVideo | 
     checks = CrossChecks(removed_rules(dataset_dir))
     for name, table in tables.items():
         if _has_schema(name, table, shape, report):
-            complain = partial(report.add, name)
-            for first_row, batch in _batches(name, table, report):
-                checks.take(name, first_row, batch, complain)
-                for index, what in row_complaints(name, batch, shape):
-                    complain(what, first_row + index, batch[_ID[name]][index].as_py())
-                if name in ("clips", "rejected"):
-                    _check_videos(name, table, first_row, batch, report, check_video)
+            _check_table(name, table, shape, checks, report, check_video)
     checks.finish(tables, report.add)
     return report
 
 
-_ID = {"sources": "source_id", "quarantine": "source_id", "clips": "clip_id", "rejected": "clip_id"} | {
-    TEXTS: "caption"
+def _check_table(
+    name: str,
+    table: TableReader,
+    shape: LatentShape,
+    checks: CrossChecks,
+    report: VerifyReport,
+    check_video: CheckVideo | None,
+) -> None:
+    """Checks all rows of a table that can be read, and reports those that cannot."""
+
+    def unreadable(first: int, last: int, why: str) -> None:
+        report.add(name, f"rows {first} to {last} cannot be read {why}", first)
+
+    report.rows[name] = 0
+    columns = [column for column in table.names if column != "video"]
+    complain = partial(report.add, name)
+    for batch in table.batches_past_damage(columns, _BATCH_ROWS, unreadable):
+        first_row = batch[ROW][0].as_py()
+        checks.take(name, first_row, batch, complain)
+        for index, what in row_complaints(name, batch, shape):
+            complain(what, first_row + index, batch[_ID[name]][index].as_py())
+        if name in CLIP_TABLES:
+            _check_videos(name, table, first_row, batch, report, check_video)
+        report.rows[name] += batch.num_rows
+
+
+_ID = {"sources": SOURCE_ID, "quarantine": SOURCE_ID, "clips": CLIP_ID, "rejected": CLIP_ID} | {
+    TEXTS: CAPTION
 }
 
 
@@ -120,28 +140,28 @@ def _check_tags(dataset_dir: Path, report: VerifyReport) -> None:
                 report.add(table, f"tag {build.tag} names version {tagged}, the build has version {version}")
 
 
-def _open_all(dataset_dir: Path, build: Build, report: VerifyReport) -> "dict[str, lance.LanceDataset]":
-    """The build's tables, the ledger first; without those that cannot be opened."""
-    tables: dict[str, lance.LanceDataset] = {}
+def _open_all(dataset_dir: Path, build: Build, report: VerifyReport) -> dict[str, TableReader]:
+    """Gives the build's tables, the ledger first; without those that cannot be opened."""
+    tables: dict[str, TableReader] = {}
     for name in ("sources", "quarantine", "clips", "rejected", TEXTS):
         if name not in build.versions:
             if name in TABLES:
                 report.add(name, f"{build.tag} names no version of it")
             continue
         try:
-            tables[name] = open_table(dataset_dir, name, build.versions[name])
+            tables[name] = read_table(dataset_dir, name, build.versions[name])
         except StorageError as error:
             report.add(name, str(error))
     return tables
 
 
-def _latent_shape(tables: "dict[str, lance.LanceDataset]", report: VerifyReport) -> LatentShape | None:
+def _latent_shape(tables: dict[str, TableReader], report: VerifyReport) -> LatentShape | None:
     if "clips" not in tables:
         return None
-    names = tables["clips"].schema.names
+    names = tables["clips"].names
     shape: Sequence[int] = ()
-    if "latents" in names:
-        shape = getattr(tables["clips"].schema.field("latents").type, "shape", ())
+    if LATENTS in names:
+        shape = getattr(tables["clips"].schema.field(LATENTS).type, "shape", ())
     if len(shape) == 4:
         frames, channels, height, width = shape
         return frames, channels, height, width
@@ -149,14 +169,14 @@ def _latent_shape(tables: "dict[str, lance.LanceDataset]", report: VerifyReport)
     return None
 
 
-def _has_schema(name: str, table: "lance.LanceDataset", shape: LatentShape, report: VerifyReport) -> bool:
+def _has_schema(name: str, table: TableReader, shape: LatentShape, report: VerifyReport) -> bool:
     expected = _expected_schema(name, table, shape)
     if expected is None:
         report.add(name, "states is not a column of tensors (tokens, width)")
         return False
     wrong = []
     for column in expected:
-        if column.name not in table.schema.names:
+        if column.name not in table.names:
             wrong.append(f"has no column {column.name}")
         elif (present := table.schema.field(column.name).type) != column.type:
             wrong.append(f"column {column.name} is {present}, not {column.type}")
@@ -165,50 +185,26 @@ def _has_schema(name: str, table: "lance.LanceDataset", shape: LatentShape, repo
     return not wrong
 
 
-def _expected_schema(name: str, table: "lance.LanceDataset", shape: LatentShape) -> "pa.Schema | None":
+def _expected_schema(name: str, table: TableReader, shape: LatentShape) -> pa.Schema | None:
     if name != TEXTS:
         return table_schema(name, shape)
-    present = (
-        getattr(table.schema.field("states").type, "shape", ()) if "states" in table.schema.names else ()
-    )
+    present = getattr(table.schema.field(STATES).type, "shape", ()) if STATES in table.names else ()
     return texts_schema(*present) if len(present) == 2 else None
-
-
-def _batches(
-    name: str, table: "lance.LanceDataset", report: VerifyReport
-) -> Iterator[tuple[int, "pa.RecordBatch"]]:
-    """All rows but for their videos, with the number of each batch's first; unreadable ones are reported."""
-    columns = [column for column in table.schema.names if column != "video"]
-    row = report.rows[name] = 0
-    for fragment in table.get_fragments():
-        end = row + fragment.physical_rows - fragment.num_deletions
-        try:
-            scan = fragment.scanner(columns=columns, batch_size=_BATCH_ROWS, batch_readahead=2)
-            with reading():
-                for batch in scan.to_batches():
-                    batch.validate(full=True)  # or a damaged text is found out by whoever looks at it
-                    yield row, batch
-                    row += batch.num_rows
-                    report.rows[name] += batch.num_rows
-        except UNREADABLE as error:
-            files = ", ".join(file.path for file in fragment.data_files())
-            report.add(name, f"rows {row} to {end - 1} cannot be read ({files}): {first_line(error)}", row)
-        row = end
 
 
 def _check_videos(
     name: str,
-    table: "lance.LanceDataset",
+    table: TableReader,
     first_row: int,
-    batch: "pa.RecordBatch",
+    batch: pa.Table,
     report: VerifyReport,
     check_video: CheckVideo | None,
 ) -> None:
-    """Read every mp4 of the batch; a few at a time, and one by one where these cannot be read."""
-    ids, frames = batch["clip_id"].to_pylist(), batch["num_frames"].to_pylist()
+    """Reads every mp4 of the batch, a few at a time."""
+    ids, frames = batch[CLIP_ID].to_pylist(), batch[NUM_FRAMES].to_pylist()
     for start in range(0, len(ids), _BATCH_VIDEOS):
         here = range(start, min(start + _BATCH_VIDEOS, len(ids)))
-        videos = _videos(table, [first_row + index for index in here])
+        videos = table.videos_past_damage([first_row + index for index in here])
         for index, data in zip(here, videos, strict=True):
             what = None
             if isinstance(data, Exception):
@@ -218,22 +214,3 @@ def _check_videos(
                 what = check_video(data, frames[index]) if check_video is not None else None
             if what is not None:
                 report.add(name, what, first_row + index, ids[index])
-
-
-def _videos(table: "lance.LanceDataset", rows: list[int]) -> "Iterator[bytes | Exception | None]":
-    try:
-        with reading():
-            files = table.take_blobs("video", indices=rows)
-    except UNREADABLE as error:
-        if len(rows) == 1:
-            yield error
-            return
-        for row in rows:
-            yield from _videos(table, [row])
-        return
-    for file in files:
-        try:
-            with reading():
-                yield None if file is None else file.readall()
-        except UNREADABLE as error:
-            yield error

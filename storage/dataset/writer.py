@@ -8,40 +8,36 @@ rewritten or moved between `clips` and `rejected` by first writing them where th
 crash left in both, the one in `clips` stays, since only that one is sure to have its latents.
 """
 
-import fcntl
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from storage.dataset.builds import Build, finished_builds, newest_versions, record_build
+import numpy as np
+from filelock import FileLock, Timeout
+
+from storage.dataset.builds import Build, finished_builds
+from storage.dataset.columns import CAPTION, CLIP_ID, LATENTS, SOURCE_ID, STATES, TEXT_ENCODER
+from storage.dataset.folder import TABLES, TEXTS, check_is_dataset, table_exists
 from storage.dataset.removed import removed_rules
-from storage.dataset.schema import TABLES, TEXTS, LatentShape
-from storage.dataset.table_reader import UNREADABLE, first_line, reading
+from storage.dataset.schema import LatentShape
+from storage.dataset.table_reader import UNREADABLE, TableReader, first_line, reading
 from storage.dataset.tables import (
     Fragments,
-    check_is_dataset,
-    column_values,
     commit_rows,
     create_table,
     create_texts,
     drop_doubles,
-    numbered_rows,
     read_table,
-    table_exists,
     write_rows,
 )
+from storage.dataset.tags import newest_versions, record_build
 from storage.errors import StorageError
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-
-
-_KEYS = {"clips": "clip_id", "rejected": "clip_id", "quarantine": "source_id", "sources": "source_id"}
+_KEYS = {"clips": CLIP_ID, "rejected": CLIP_ID, "quarantine": SOURCE_ID, "sources": SOURCE_ID}
 
 
 class Signature(NamedTuple):
@@ -93,7 +89,7 @@ class DatasetWriter:
         self._latent_shape = latent_shape
         self._ledger: dict[str, LedgerEntry] = {}
         self._attempts: dict[str, int] = {}
-        self._lock: IO[str] | None = None
+        self._lock: FileLock | None = None
         self.repaired: list[str] = []
         """What was repaired on entry and since, a line each."""
         self.was_finished = False
@@ -101,7 +97,7 @@ class DatasetWriter:
 
     @classmethod
     def reopen(cls, dataset_dir: Path) -> Self:
-        """A writer for a dataset that is there; StorageError when there is none."""
+        """Makes a writer for a dataset that is there; StorageError when there is none."""
         check_is_dataset(dataset_dir)
         return cls(dataset_dir, _latent_shape(dataset_dir))
 
@@ -119,7 +115,7 @@ class DatasetWriter:
                     self.repair()
                 self._attempts = self._read_attempts()
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
         return self
 
@@ -127,17 +123,17 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
 
     def is_done(self, source_id: str, signature: Signature) -> bool:
-        """Whether this source, exactly as it is now, was committed or quarantined before."""
+        """Tells whether this source, exactly as it is now, was committed or quarantined before."""
         entry = self._ledger.get(source_id)
         return entry is not None and entry.signature == signature
 
     def commit(self, group: SourceGroup) -> None:
-        """Commit a group; a source that failed keeps the rows that an earlier form of it left."""
-        known = {row["source_id"] for row in group.sources if row["source_id"] in self._ledger}
-        failed = {row["source_id"] for row in group.quarantine}
+        """Commits a group; a source that failed keeps the rows that an earlier form of it left."""
+        known = {row[SOURCE_ID] for row in group.sources if row[SOURCE_ID] in self._ledger}
+        failed = {row[SOURCE_ID] for row in group.quarantine}
         with writing(self.dataset_dir):
             quarantine = write_rows(self.dataset_dir, "quarantine", group.quarantine)
             ledger = write_rows(self.dataset_dir, "sources", group.sources)
@@ -146,24 +142,24 @@ class DatasetWriter:
             commit_rows(self.dataset_dir, "quarantine", quarantine, known)
             commit_rows(self.dataset_dir, "sources", ledger, known)
         for row in group.sources:
-            self._attempts.pop(row["source_id"], None)
-            self._ledger[row["source_id"]] = _entry(row)
-        self._attempts.update((row["source_id"], row["attempts"]) for row in group.quarantine)
+            self._attempts.pop(row[SOURCE_ID], None)
+            self._ledger[row[SOURCE_ID]] = _entry(row)
+        self._attempts.update((row[SOURCE_ID], row["attempts"]) for row in group.quarantine)
 
     def rewrite(self, group: RowGroup) -> None:
-        """Put rows where they now belong; no version of the tables lacks one of them."""
+        """Puts rows where they now belong; no version of the tables lacks one of them."""
         with writing(self.dataset_dir):
-            commit_rows(self.dataset_dir, "clips", group.clips, group.clips_ids, "clip_id")
+            commit_rows(self.dataset_dir, "clips", group.clips, group.clips_ids, CLIP_ID)
             gone = [*group.clips_ids, *group.rejected_ids]
-            commit_rows(self.dataset_dir, "rejected", group.rejected, gone, "clip_id")
-            commit_rows(self.dataset_dir, "clips", [], group.rejected_ids, "clip_id")
+            commit_rows(self.dataset_dir, "rejected", group.rejected, gone, CLIP_ID)
+            commit_rows(self.dataset_dir, "clips", [], group.rejected_ids, CLIP_ID)
 
     def knows(self, source_id: str) -> bool:
-        """Whether the source was committed or quarantined before, in whatever form."""
+        """Tells whether the source was committed or quarantined before, in whatever form."""
         return source_id in self._ledger
 
     def attempts(self, source_id: str) -> int:
-        """How often a quarantined source was tried; 0 for any other."""
+        """Tells how often a quarantined source was tried; 0 for any other."""
         return self._attempts.get(source_id, 0)
 
     def sources_with_clips(self, corpora: Collection[str]) -> set[str]:
@@ -171,83 +167,74 @@ class DatasetWriter:
         return {name for name, entry in self._ledger.items() if entry.clips and entry.corpus in corpora}
 
     def source_places(self) -> dict[str, str]:
-        """Where the bytes of each source were when it was read, as the ledger has it."""
+        """Tells where the bytes of each source were when it was read, as the ledger has it."""
         return self._source_column("place")
 
     def official_splits(self) -> dict[str, str]:
-        """The splits that the corpora themselves give."""
+        """Gives the splits that the corpora themselves give."""
         return {name: split for name, split in self._source_column("split").items() if split is not None}
 
     def _source_column(self, column: str) -> dict[str, Any]:
-        table = read_table(self.dataset_dir, "sources").to_table(["source_id", column])
-        return dict(zip(table["source_id"].to_pylist(), table[column].to_pylist(), strict=True))
+        table = self.table("sources").read([SOURCE_ID, column])
+        return dict(zip(table[SOURCE_ID].to_pylist(), table[column].to_pylist(), strict=True))
 
-    def rows(self, columns: Sequence[str]) -> "dict[str, pa.Table]":
-        """Columns of `clips` and `rejected` (there `reason` too), with the `row` and `version` to read them at."""
-        return {
-            "clips": numbered_rows(self.dataset_dir, "clips", columns),
-            "rejected": numbered_rows(self.dataset_dir, "rejected", [*columns, "reason"]),
-        }
+    def table(self, name: str) -> TableReader:
+        """Gives a table at its newest version, finished or not."""
+        return read_table(self.dataset_dir, name)
 
     def captions(self, *tables: str) -> Iterator[str]:
-        """The captions of all rows of these tables, one after the other."""
+        """Gives the captions of all rows of these tables, one after the other."""
         for table in tables:
-            for batch in read_table(self.dataset_dir, table).batches(["caption"]):
-                yield from batch["caption"].to_pylist()
+            for batch in self.table(table).batches([CAPTION]):
+                yield from batch[CAPTION].to_pylist()
 
     def captions_without_states(self, text_encoder: str) -> list[str]:
         """Captions of `clips` that the table of text states lacks for this text encoder, sorted."""
-        captions = column_values(self.dataset_dir, "clips", "caption")
+        captions = self.table("clips").distinct(CAPTION)
         if table_exists(self.dataset_dir, TEXTS):
-            there = read_table(self.dataset_dir, TEXTS).to_table(["caption", "text_encoder"]).to_pylist()
-            captions -= {row["caption"] for row in there if row["text_encoder"] == text_encoder}
+            there = self.table(TEXTS).batches([CAPTION], where={TEXT_ENCODER: [text_encoder]})
+            captions.difference_update(*(batch[CAPTION].to_pylist() for batch in there))
         return sorted(captions)
 
-    def add_states(self, captions: Sequence[str], states_ktd: "np.ndarray", text_encoder: str) -> None:
-        """Commit the states of captions, float16 (k, tokens, width), in the place of another encoder's."""
+    def add_states(self, captions: Sequence[str], states_ktd: np.ndarray, text_encoder: str) -> None:
+        """Commits the states of captions, float16 (k, tokens, width), in the place of another encoder's."""
         rows = [
-            {"caption": caption, "text_encoder": text_encoder, "states": states_td}
+            {CAPTION: caption, TEXT_ENCODER: text_encoder, STATES: states_td}
             for caption, states_td in zip(captions, states_ktd, strict=True)
         ]
         with writing(self.dataset_dir):
             create_texts(self.dataset_dir, *states_ktd.shape[1:])
-            commit_rows(
-                self.dataset_dir, TEXTS, write_rows(self.dataset_dir, TEXTS, rows), captions, "caption"
-            )
-
-    def count(self, table: str) -> int:
-        """Rows of a table's newest version."""
-        return read_table(self.dataset_dir, table).count_rows()
+            commit_rows(self.dataset_dir, TEXTS, write_rows(self.dataset_dir, TEXTS, rows), captions, CAPTION)
 
     def finish(self, summary: dict[str, Any]) -> Build:
-        """Name the tables' versions by one tag, unless nothing changed since the last one."""
+        """Names the tables' versions by one tag, unless nothing changed since the last one."""
         with writing(self.dataset_dir):
             return record_build(self.dataset_dir, summary)
 
     def is_finished(self) -> bool:
-        """Whether the tables are as the last build left them; then no crash came after it."""
+        """Tells whether the tables are as the last build left them; then no crash came after it."""
         builds = finished_builds(self.dataset_dir)
         return bool(builds) and builds[-1].versions == newest_versions(self.dataset_dir)
 
     def _read_ledger(self) -> dict[str, LedgerEntry]:
-        columns = ["source_id", "licence", "corpus", "clips", *Signature._fields]
+        columns = [SOURCE_ID, "licence", "corpus", "clips", *Signature._fields]
         rules = removed_rules(self.dataset_dir)
         ledger: dict[str, LedgerEntry] = {}
         removed: list[str] = []
-        for batch in read_table(self.dataset_dir, "sources").batches(columns):
+        for batch in self.table("sources").batches(columns):
             for row in batch.to_pylist():
-                ledger[row["source_id"]] = _entry(row)
-                if rules.is_removed(row["source_id"], row["licence"], row["corpus"]):
-                    removed.append(row["source_id"])
+                ledger[row[SOURCE_ID]] = _entry(row)
+                if rules.is_removed(row[SOURCE_ID], row["licence"], row["corpus"]):
+                    removed.append(row[SOURCE_ID])
         self._drop(ledger, removed)
         return ledger
 
     def _read_attempts(self) -> dict[str, int]:
-        table = read_table(self.dataset_dir, "quarantine").to_table(["source_id", "attempts"])
-        return dict(zip(table["source_id"].to_pylist(), table["attempts"].to_pylist(), strict=True))
+        table = self.table("quarantine").read([SOURCE_ID, "attempts"])
+        return dict(zip(table[SOURCE_ID].to_pylist(), table["attempts"].to_pylist(), strict=True))
 
     def drop_sources(self, source_ids: Collection[str]) -> None:
-        """Forget these sources and drop every row of them."""
+        """Forgets these sources and drops every row of them."""
         with writing(self.dataset_dir):
             self._drop(self._ledger, source_ids)
             self.repair()
@@ -260,15 +247,15 @@ class DatasetWriter:
             ledger.pop(source_id, None)
 
     def repair(self) -> None:
-        """Drop what a crash left: rows without a ledger entry, and all but one of the rows that are there twice."""
+        """Drops what a crash left: rows without a ledger entry, and all but one of the rows that are there twice."""
         for table in ("clips", "rejected", "quarantine"):
-            orphans = column_values(self.dataset_dir, table, "source_id") - self._ledger.keys()
+            orphans = self.table(table).distinct(SOURCE_ID) - self._ledger.keys()
             self._note(commit_rows(self.dataset_dir, table, [], orphans), table, "of no source of the ledger")
         for table, key in _KEYS.items():
             self._note(drop_doubles(self.dataset_dir, table, key), table, "that were there twice")
-        kept = column_values(self.dataset_dir, "clips", "clip_id")
-        both = kept & column_values(self.dataset_dir, "rejected", "clip_id")
-        dropped = commit_rows(self.dataset_dir, "rejected", [], both, "clip_id")
+        kept = self.table("clips").distinct(CLIP_ID)
+        both = kept & self.table("rejected").distinct(CLIP_ID)
+        dropped = commit_rows(self.dataset_dir, "rejected", [], both, CLIP_ID)
         self._note(dropped, "rejected", "that are in clips as well")
 
     def _note(self, rows: int, table: str, what: str) -> None:
@@ -277,7 +264,7 @@ class DatasetWriter:
 
 
 def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
-    """StorageError when the folder holds clips of another shape than this build would add."""
+    """Raises StorageError when the folder holds clips of another shape than this build would add."""
     if not table_exists(dataset_dir, "clips"):
         return
     present = _latent_shape(dataset_dir)
@@ -289,7 +276,7 @@ def check_latent_shape(dataset_dir: Path, latent_shape: LatentShape) -> None:
 
 
 def _latent_shape(dataset_dir: Path) -> LatentShape:
-    shape = read_table(dataset_dir, "clips").tensor_shape("latents")
+    shape = read_table(dataset_dir, "clips").tensor_shape(LATENTS)
     if len(shape) != 4:
         raise StorageError(
             f"{dataset_dir}: its latents are of shape {shape}, not (frames, channels, height, width)"
@@ -316,7 +303,7 @@ def _check_ledger(dataset_dir: Path) -> None:
 
 @contextmanager
 def writing(dataset_dir: Path) -> Iterator[None]:
-    """Make a StorageError of what is the user's to mend: a disk that is full or gone, files that are damaged."""
+    """Makes a StorageError of what is the user's to mend: a disk that is full or gone, files that are damaged."""
     try:
         with reading():
             yield
@@ -326,16 +313,15 @@ def writing(dataset_dir: Path) -> Iterator[None]:
         ) from error
 
 
-def _locked(dataset_dir: Path) -> IO[str]:
-    """Hold the folder's lock until the file is closed or this process ends, however it ends."""
+def _locked(dataset_dir: Path) -> FileLock:
+    """Takes the folder's lock, which is held until it is released or this process ends, however it ends."""
+    # Where the file system knows no such locks nothing is written: a mark in its place would outlive a killed process.
+    lock = FileLock(dataset_dir / "build.lock", timeout=0, thread_local=False, fallback_to_soft=False)
     try:
         dataset_dir.mkdir(parents=True, exist_ok=True)
-        lock = (dataset_dir / "build.lock").open("w")
+        lock.acquire()
+    except Timeout as error:
+        raise StorageError(f"{dataset_dir}: another build is writing to it: wait for it to end") from error
     except OSError as error:
         raise StorageError(f"{dataset_dir}: cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise StorageError(f"{dataset_dir}: another build is writing to it: wait for it to end") from error
     return lock

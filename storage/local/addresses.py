@@ -19,7 +19,7 @@ HIDDEN = "***"
 
 
 def without_secrets(text: str) -> str:
-    """The text with every address in it shown as `scheme://***@host/path`, if it held a name or a password."""
+    """Gives the text with every address in it shown as `scheme://***@host/path`, if it held a name or a password."""
     for user_info in (_DATABASE_USER_INFO, _USER_INFO):
         text = user_info.sub(rf"\g<scheme>{HIDDEN}@", text)
     return _SECRET_PARAMETERS.sub(rf"\g<name>{HIDDEN}", text)

@@ -17,7 +17,7 @@ _OTHERS = ("mysql", "mssql")  # that MLflow takes
 
 
 def check_database(variable: str, address: str) -> None:
-    """StorageError that names the variable when a database server is away, refuses us, or its driver is missing.
+    """Raises StorageError that names the variable when a database server is away, refuses us, or its driver is missing.
 
     `address` is SQLAlchemy's of a PostgreSQL; of other database servers the driver alone is asked for.
     """

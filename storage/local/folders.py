@@ -8,7 +8,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def is_address(path: Path | str) -> bool:
-    """Whether it is an address like `s3://bucket/x`, also where it was made a path (`s3:/bucket/x`)."""
+    """Tells whether it is an address like `s3://bucket/x`, also where it was made a path (`s3:/bucket/x`)."""
     return _ADDRESS.match(str(path)) is not None
 
 

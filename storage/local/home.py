@@ -28,12 +28,12 @@ def home() -> Path:
 
 
 def set_home(folder: Path) -> None:
-    """Make a folder the home of this process and of all that it starts, wherever they work."""
+    """Makes a folder the home of this process and of all that it starts, wherever they work."""
     os.environ["VIDRD_HOME"] = as_typed(folder.absolute())
 
 
 def weights_dir() -> Path:
-    """The cache of downloaded weights."""
+    """Gives the cache of downloaded weights."""
     return home() / "weights"
 
 
@@ -48,7 +48,7 @@ def prefect_database() -> Path:
 
 
 def mlflow_uri() -> str:
-    """The MLflow tracking address: `$MLFLOW_TRACKING_URI`, else an SQLite file whose folder is made here."""
+    """Gives the MLflow tracking address: `$MLFLOW_TRACKING_URI`, else an SQLite file whose folder is made here."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri:
         return uri
@@ -61,7 +61,7 @@ def mlflow_uri() -> str:
 
 
 def mlflow_artifacts() -> Path:
-    """Where models and figures of MLflow runs are kept when no server decides it."""
+    """Tells where models and figures of MLflow runs are kept when no server decides it."""
     return home() / "mlflow" / "artifacts"
 
 

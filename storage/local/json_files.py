@@ -14,7 +14,7 @@ PARTIAL = ".partial"
 
 
 def read_json(path: Path) -> Any:
-    """The file's content, None when there is no such file; StorageError when it cannot be read."""
+    """Gives the file's content, None when there is no such file; StorageError when it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -41,7 +41,7 @@ def _finite(value: Any) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that a crash leaves either the old file or the new one; StorageError when it cannot be."""
+    """Writes JSON so that a crash leaves either the old file or the new one; StorageError when it cannot be."""
     partial = path.with_suffix(PARTIAL)
     try:
         with partial.open("w", encoding="utf-8") as file:

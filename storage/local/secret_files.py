@@ -31,7 +31,7 @@ def make_private(folder: Path) -> None:
 
 
 def secret(name: str) -> str:
-    """The secret of that name, made at the first call; StorageError when others may read it or it is empty."""
+    """Gives the secret of that name, made at the first call; StorageError when others may read it or it is empty."""
     path = secrets_dir() / name
     if not path.exists():
         write_private(path, secrets.token_urlsafe(_SECRET_BYTES), replace=False)

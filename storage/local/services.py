@@ -28,12 +28,12 @@ class Services:
 
 
 def state_file() -> Path:
-    """The file in which a running `vidrd up` says where it listens."""
+    """Gives the file in which a running `vidrd up` says where it listens."""
     return home() / "up.json"
 
 
 def announced_services() -> Services | None:
-    """The `vidrd up` that runs for this `$VIDRD_HOME`, whether or not its servers answer at the moment."""
+    """Gives the `vidrd up` that runs for this `$VIDRD_HOME`, whether or not its servers answer at the moment."""
     try:
         services = Services(**json.loads(state_file().read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -43,7 +43,7 @@ def announced_services() -> Services | None:
 
 
 def running_services() -> Services | None:
-    """The `vidrd up` that runs for this `$VIDRD_HOME`, if its Prefect server answers."""
+    """Gives the `vidrd up` that runs for this `$VIDRD_HOME`, if its Prefect server answers."""
     services = announced_services()
     if services is None:
         return None
@@ -56,7 +56,7 @@ def running_services() -> Services | None:
 
 
 def prefect_auth(api_url: str) -> str | None:
-    """The auth string of the Prefect server at that address; None where it is not the one of our `vidrd up`."""
+    """Gives the auth string of the Prefect server at that address; None where it is not the one of our `vidrd up`."""
     services = announced_services()
     if services is None or api_url.rstrip("/") != services.prefect_api:
         return None
@@ -65,7 +65,7 @@ def prefect_auth(api_url: str) -> str | None:
 
 
 def mlflow_password(uri: str) -> str | None:
-    """The password of the MLflow server at that address; None where it is not the one of our `vidrd up`."""
+    """Gives the password of the MLflow server at that address; None where it is not the one of our `vidrd up`."""
     services = announced_services()
     if services is None or not services.own_mlflow or uri.rstrip("/") != services.mlflow:
         return None

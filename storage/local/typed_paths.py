@@ -18,7 +18,7 @@ _DOLLAR = re.compile(r"\$(?:(?P<escaped>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>
 
 
 def expanded(text: str) -> str:
-    """The path with `~`, `~user`, `$NAME` and `${NAME}` replaced; `$$` is a dollar sign, `./~` a file called `~`.
+    """Gives the path with `~`, `~user`, `$NAME` and `${NAME}` replaced; `$$` is a dollar sign, `./~` a file called `~`.
 
     ValueError, one line, for a variable that is not set and for a user without a home folder. What a variable holds
     is taken as it stands.
@@ -34,12 +34,12 @@ def expanded(text: str) -> str:
 
 
 def as_typed(path: Path | str) -> str:
-    """What somebody would type for an absolute path, so that `expanded` gives it back."""
+    """Tells what somebody would type for an absolute path, so that `expanded` gives it back."""
     return str(path).replace("$", "$$")
 
 
 def typed_path(text: str) -> Path:
-    """The path that a person means by a text; ValueError as for `expanded`."""
+    """Gives the path that a person means by a text; ValueError as for `expanded`."""
     return Path(expanded(text))
 
 

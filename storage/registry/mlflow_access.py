@@ -5,25 +5,19 @@ import os
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from storage.errors import StorageError
 from storage.local.secret_files import known_secret
 from storage.local.services import USER, mlflow_password
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
-
-def mlflow_client(uri: str) -> "MlflowClient":
-    """A client of an MLflow address, which is also made the one that `mlflow` itself talks to."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # The default is seven retries with growing pauses: minutes of silence when no server listens.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+def mlflow_client(uri: str) -> mlflow.MlflowClient:
+    """Makes a client of an MLflow address, which is also made the one that `mlflow` itself talks to."""
     uri = _sign_in(uri)
-    import mlflow
-
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     given = os.environ.get("MLFLOW_TRACKING_URI")
@@ -56,7 +50,7 @@ def _sign_in(uri: str) -> str:
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether MLflow says that what was asked for does not exist."""
+    """Tells whether MLflow says that what was asked for does not exist."""
     # The SQLite store calls a missing alias an invalid parameter, a server a resource that does not exist.
     code = getattr(error, "error_code", "")
     not_found = code == "INVALID_PARAMETER_VALUE" and "not found" in str(error)
@@ -70,10 +64,7 @@ def first_line(uri: str, error: Exception) -> str:
 
 @contextmanager
 def one_line_errors(uri: str) -> Iterator[None]:
-    """Turn MLflow's exceptions, and those of its database, into ours."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
+    """Turns MLflow's exceptions, and those of its database, into ours."""
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:

@@ -15,7 +15,7 @@ Application = Callable[
 
 
 def mlflow_application(address: str, backend_store_uri: str, artifact_root: str) -> Application:
-    """The ASGI application that is served at `address`; its one user is `vidrd` with the secret `mlflow`.
+    """Makes the ASGI application that is served at `address`; its one user is `vidrd` with the secret `mlflow`.
 
     Made here and not by MLflow's command: that takes the store's address, which may hold a password, as an argument of
     a process, and starts two processes more for jobs that nobody runs.

@@ -16,7 +16,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import mlflow
+import numpy as np
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from storage.errors import StorageError
 from storage.local.addresses import without_secrets
@@ -32,9 +41,6 @@ from storage.registry.names import (
     version_ref,
 )
 from storage.registry.runs import Run, check_finite
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 _MADE_BY = {CANDIDATE: "; vidrd retrain makes one", CHAMPION: "; vidrd promote makes one"}
 
@@ -78,12 +84,10 @@ class Registry:
     def start_run(
         self, name: str, tags: Mapping[str, str] | None = None, run_id: str | None = None
     ) -> Iterator[Run]:
-        """Open a run, tagged with the code's commit; it ends as failed when the block raises.
+        """Opens a run, tagged with the code's commit; it ends as failed when the block raises.
 
         With `run_id` an earlier run goes on, however its process ended; the commit it was begun with stays.
         """
-        import mlflow
-
         with one_line_errors(self.uri):
             run = None if run_id is None else Run.reopen(run_id, self.client, self.uri)
             commit = {"git_commit" if run is None else "git_commit_resumed": git_commit()}
@@ -97,8 +101,6 @@ class Registry:
 
     def run_status(self, run_id: str) -> str | None:
         """RUNNING, FINISHED, FAILED or KILLED; None when there is no such run, or it has been deleted."""
-        from mlflow.exceptions import MlflowException
-
         try:
             info = self.client.get_run(run_id).info
         except MlflowException as error:
@@ -108,13 +110,13 @@ class Registry:
         return str(info.status) if info.lifecycle_stage == "active" else None
 
     def end_run(self, run_id: str) -> None:
-        """Mark a run that its process has left open as killed."""
+        """Marks a run that its process has left open as killed."""
         if self.run_status(run_id) is not None:
             with one_line_errors(self.uri):
                 self.client.set_terminated(run_id, "KILLED")
 
     def finished_trainings(self, dataset: str, profile: str) -> list[dict[str, str]]:
-        """The tags of every training of a profile on a dataset's folder that came to its end, newest first.
+        """Gives the tags of every training of a profile on a dataset's folder that came to its end, newest first.
 
         It counts whether its model was promoted, refused or never looked at.
         """
@@ -134,13 +136,11 @@ class Registry:
         return [tags for tags in found if (tags.get("dataset"), tags.get("profile")) == (dataset, profile)]
 
     def register(self, folder: Path, run: Run, tags: Mapping[str, str], description: str = "") -> int:
-        """Copy a model folder into the registry as a new version, make it `candidate`, return its number.
+        """Copies a model folder into the registry as a new version, makes it `candidate` and returns its number.
 
         To be called inside the block of the run it came from; a run that has registered its model before, and
         was then interrupted, gets the same version again.
         """
-        import mlflow
-
         before = run.tags().get(_VERSION_TAG)
         if before is not None:
             if (self.alias_version(CANDIDATE) or 0) < int(before):
@@ -170,9 +170,7 @@ class Registry:
         return int(created.version)
 
     def alias_version(self, alias: str) -> int | None:
-        """The version an alias points to, or None."""
-        from mlflow.exceptions import MlflowException
-
+        """Gives the version an alias points to, or None."""
         try:
             return int(self.client.get_model_version_by_alias(MODEL_NAME, alias).version)
         except MlflowException as error:
@@ -181,31 +179,29 @@ class Registry:
             raise StorageError(first_line(self.uri, error)) from error
 
     def set_alias(self, alias: str, version: int) -> None:
-        """Point an alias at a version."""
+        """Points an alias at a version."""
         with one_line_errors(self.uri):
             self.client.set_registered_model_alias(MODEL_NAME, alias, str(version))
 
     def version_run(self, version: int) -> str:
-        """The id of the run that a version came from."""
+        """Gives the id of the run that a version came from."""
         return str(self._version(version).run_id)
 
     def version_tags(self, version: int) -> dict[str, str]:
-        """The tags of a version."""
+        """Gives the tags of a version."""
         return dict(self._version(version).tags)
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
-        """Set tags of a version, leaving its others alone."""
+        """Sets tags of a version, leaving its others alone."""
         with one_line_errors(self.uri):
             for name, value in _shown(tags).items():
                 self.client.set_model_version_tag(MODEL_NAME, str(version), name, value)
 
     def recorded_metrics(self, version: int) -> list[RecordedMetric]:
-        """Every figure that `log_version_metrics` has recorded of a version, oldest first.
+        """Gives every figure that `log_version_metrics` has recorded of a version, oldest first.
 
         A version that was registered by hand, or whose logged model has been deleted, has none.
         """
-        from mlflow.exceptions import MlflowException
-
         found = self._version(version)
         try:
             recorded = self.client.get_logged_model(_model_id(found)).metrics or []
@@ -227,7 +223,7 @@ class Registry:
     def log_version_metrics(
         self, version: int, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None
     ) -> None:
-        """Record figures of a version, beside earlier ones of the same name, and tags about them.
+        """Records figures of a version, beside earlier ones of the same name, and tags about them.
 
         The tag `evaluation.reference`, a digest, is kept with each figure too: a later evaluation replaces the tag.
         StorageError, and nothing is recorded, when a figure is not finite.
@@ -252,9 +248,7 @@ class Registry:
         self.set_version_tags(version, tags or {})
 
     def check_artifacts(self) -> None:
-        """StorageError when files cannot be left where the project's runs keep theirs: asked before hours of work."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
+        """Raises StorageError when files cannot be left where runs keep theirs: asked before hours of work."""
         with one_line_errors(self.uri):
             location = self.client.get_experiment(self._experiment_id()).artifact_location
         try:
@@ -268,9 +262,7 @@ class Registry:
             reason = getattr(error, "strerror", None) or first_line(self.uri, error)
             raise StorageError(f"MLflow: files cannot be kept at {location}: {reason}") from error
 
-    def _version(self, version: int) -> "ModelVersion":
-        from mlflow.exceptions import MlflowException
-
+    def _version(self, version: int) -> ModelVersion:
         try:
             return self.client.get_model_version(MODEL_NAME, str(version))
         except MlflowException as error:
@@ -279,8 +271,6 @@ class Registry:
             raise StorageError(first_line(self.uri, error)) from error
 
     def _ensure_registered_model(self) -> None:
-        from mlflow.exceptions import MlflowException
-
         try:
             self.client.create_registered_model(MODEL_NAME)
         except MlflowException as error:
@@ -297,12 +287,12 @@ class Registry:
 
 
 def _shown(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags as MLflow may keep them: without the passwords of addresses."""
+    """Gives the tags as MLflow may keep them: without the passwords of addresses."""
     return {name: without_secrets(str(value)) for name, value in tags.items()}
 
 
 def resolve_model(ref: str | Path) -> ResolvedModel:
-    """The folder that a reference means: a model folder, `models:/vidrd@champion` or `models:/vidrd/3`.
+    """Gives the folder that a reference means: a model folder, `models:/vidrd@champion` or `models:/vidrd/3`.
 
     A version kept on this machine is used where it lies; any other is downloaded once, into the home folder.
     Raises StorageError, one line, when there is no such model.
@@ -323,7 +313,7 @@ def resolve_model(ref: str | Path) -> ResolvedModel:
 
 @lru_cache(maxsize=1)
 def git_commit() -> str:
-    """The commit of the project's code, `-dirty` when files differ from it; "unknown" outside a clone."""
+    """Gives the commit of the project's code, `-dirty` when files differ from it; "unknown" outside a clone."""
     root = Path(__file__).resolve().parents[2]
     try:
         commit = _git(root, "rev-parse", "HEAD")
@@ -358,10 +348,7 @@ def _parse_version(ref: str, registry: Registry) -> int:
     return version
 
 
-def _version_folder(registry: Registry, found: "ModelVersion") -> Path:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.utils.file_utils import local_file_uri_to_path
-
+def _version_folder(registry: Registry, found: ModelVersion) -> Path:
     location = registry.client.get_model_version_download_uri(MODEL_NAME, str(found.version))
     if location.startswith(("file:", "/")):
         return _model_artifact(Path(local_file_uri_to_path(location)))
@@ -381,25 +368,19 @@ def _version_folder(registry: Registry, found: "ModelVersion") -> Path:
     return _model_artifact(cached)
 
 
-def _model_id(found: "ModelVersion") -> str:
+def _model_id(found: ModelVersion) -> str:
     # The id is a field of the version too, but neither store fills it in.
     return found.source.removeprefix(REF_PREFIX)
 
 
 def _model_artifact(version_root: Path) -> Path:
-    from mlflow.models import Model
-
     if not (version_root / "MLmodel").is_file():
         raise StorageError(f"{version_root}: the files of this registered model are gone (no MLmodel)")
     flavor = Model.load(str(version_root)).flavors["python_function"]
     return version_root / flavor["artifacts"]["model"]["path"]
 
 
-def _signature() -> Any:
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
-
+def _signature() -> ModelSignature:
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, "prompt")]),
         outputs=Schema([TensorSpec(np.dtype("uint8"), (-1, -1, -1, -1, 3), "frames")]),

@@ -7,15 +7,14 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
 
 from storage.errors import StorageError
 from storage.local.addresses import without_secrets
 from storage.registry.mlflow_access import one_line_errors
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
 NOT_FINITE_TAG = "not_finite."
 """Of a run: what follows is a figure's name, the value are the steps at which it was infinite or NaN."""
@@ -30,7 +29,7 @@ class Run:
     """One open MLflow run; a run that was opened again knows what it holds already."""
 
     run_id: str
-    client: "MlflowClient"
+    client: MlflowClient
     uri: str
     reopened: bool = False
     _params: set[str] = field(default_factory=set)
@@ -39,8 +38,8 @@ class Run:
     _unsure: set[str] = field(default_factory=set)
 
     @classmethod
-    def reopen(cls, run_id: str, client: "MlflowClient", uri: str) -> Self:
-        """The run of an earlier process, with the parameters and the steps of every figure that it logged."""
+    def reopen(cls, run_id: str, client: MlflowClient, uri: str) -> Self:
+        """Gives the run of an earlier process, with the parameters and the steps of every figure that it logged."""
         data = client.get_run(run_id).data
         steps = {name: _logged_steps(client, run_id, name) for name in data.metrics}
         not_finite = {
@@ -51,12 +50,10 @@ class Run:
         return cls(run_id, client, uri, True, set(data.params), steps, not_finite)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log parameters; nested mappings become dotted names.
+        """Logs parameters; nested mappings become dotted names.
 
         One that the run has already keeps its value, which MLflow could not change.
         """
-        from mlflow.entities import Param
-
         new = [
             Param(name, without_secrets(str(value)))
             for name, value in _flatten(params)
@@ -68,14 +65,12 @@ class Run:
         self._params.update(param.key for param in new)
 
     def log_figures(self, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Log (step, {name: value}), in as few calls as MLflow allows; each figure of a step once, the first one.
+        """Logs (step, {name: value}), in as few calls as MLflow allows; each figure of a step once, the first one.
 
         What is trained again after a restart from a checkpoint comes again, and what a crash kept back comes late.
         A value that is not finite, which MLflow would give back as another number, becomes a step in the tag
         `not_finite.NAME`. Raises StorageError when MLflow takes nothing; the same points may then be given again.
         """
-        from mlflow.entities import Metric
-
         self._make_sure()
         now_ms = int(time.time() * 1000)
         new: dict[tuple[str, int], Metric] = {}
@@ -89,7 +84,7 @@ class Run:
         self._log_metrics(list(new.values()))
         self._name_not_finite(not_finite)
 
-    def _log_metrics(self, metrics: Sequence["Metric"]) -> None:
+    def _log_metrics(self, metrics: Sequence[Metric]) -> None:
         with one_line_errors(self.uri):
             for start in range(0, len(metrics), _METRICS_PER_CALL):
                 part = metrics[start : start + _METRICS_PER_CALL]
@@ -101,7 +96,7 @@ class Run:
                     self._steps.setdefault(metric.key, set()).add(metric.step)
 
     def _make_sure(self) -> None:
-        """Ask MLflow which steps it has of the figures whose logging failed."""
+        """Asks MLflow which steps it has of the figures whose logging failed."""
         with one_line_errors(self.uri):
             for name in sorted(self._unsure):
                 self._steps[name] = _logged_steps(self.client, self.run_id, name)
@@ -115,7 +110,7 @@ class Run:
                 self._not_finite[name] = known | more
 
     def log_bytes(self, path: str, content: bytes) -> None:
-        """Keep a file with the run, at a path such as `samples/step-000200/a-red-circle.mp4`; again, it is replaced."""
+        """Keeps a file with the run, at a path such as `samples/step-000200/a-red-circle.mp4`, or replaces it."""
         where = PurePosixPath(path)
         with tempfile.TemporaryDirectory() as folder, one_line_errors(self.uri):
             file = Path(folder, where.name)
@@ -124,13 +119,13 @@ class Run:
             self.client.log_artifact(self.run_id, str(file), parent)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags of the run."""
+        """Sets tags of the run."""
         with one_line_errors(self.uri):
             for name, value in tags.items():
                 self.client.set_tag(self.run_id, name, without_secrets(value))
 
     def tags(self) -> dict[str, str]:
-        """The tags of the run as MLflow has them."""
+        """Gives the tags of the run as MLflow has them."""
         with one_line_errors(self.uri):
             return dict(self.client.get_run(self.run_id).data.tags)
 
@@ -150,7 +145,7 @@ def as_ranges(steps: Collection[int]) -> str:
 
 
 def steps_of(text: str) -> set[int]:
-    """The steps that `as_ranges` has named."""
+    """Gives the steps that `as_ranges` has named."""
     steps: set[int] = set()
     for part in text.removesuffix(", ...").split(", "):
         first, _, last = part.partition("-")
@@ -158,12 +153,12 @@ def steps_of(text: str) -> set[int]:
     return steps
 
 
-def _logged_steps(client: "MlflowClient", run_id: str, name: str) -> set[int]:
+def _logged_steps(client: MlflowClient, run_id: str, name: str) -> set[int]:
     return {point.step for point in client.get_metric_history(run_id, name)}
 
 
 def check_finite(figures: Mapping[str, float]) -> None:
-    """StorageError for a figure of an evaluation that is not finite: MLflow would give a NaN back as 0.0, the best."""
+    """Raises StorageError for a figure that is not finite: MLflow would give a NaN back as 0.0, the best."""
     for name, value in figures.items():
         if not math.isfinite(value):
             raise StorageError(f"{name}: {value} cannot be recorded; the evaluation has failed")

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from tasks.errors import ItemError, RequestError
-from tasks.model_files import files_digest
 from vidrd_model.errors import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import torch
+from vidrd_model.weights_file import read_weights
 
 
 class AestheticHead:
@@ -42,7 +38,7 @@ class AestheticHead:
         self._weight_d, self._bias = weight_od[0], float(bias_o[0])
 
     def score(self, frame_features: np.ndarray) -> float:
-        """The mean over the frames (n, d), in the precision of float32; ItemError when it is not a number."""
+        """Gives the mean over the frames (n, d), in the precision of float32; ItemError when it is not a number."""
         scores_n = (frame_features.astype(np.float64) * self._weight_d).sum(axis=1) + self._bias
         score = float(np.float32(scores_n.mean()))
         if not math.isfinite(score):
@@ -50,18 +46,7 @@ class AestheticHead:
         return score
 
 
-def aesthetic_digest(path: str | Path) -> str:
-    """What identifies the head of a score: a digest of its file; RequestError when there is none."""
-    if not Path(path).is_file():
-        raise RequestError(f"aesthetic: {path} is not a file")
-    return files_digest([Path(path)])
-
-
 def _read(path: Path) -> Mapping[str, torch.Tensor]:
-    import torch
-
-    from vidrd_model.weights_file import read_weights
-
     if not path.is_file():
         raise RequestError(f"aesthetic: {path} is not a file")
     try:

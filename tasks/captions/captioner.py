@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from transformers import AutoConfig, BlipForConditionalGeneration, BlipProcessor
 
 from tasks.errors import ItemError, RequestError
+from vidrd_model.image_models import split_revision
 
 _TOP_P = 0.9  # what BLIP's authors sample with
 
@@ -21,8 +26,6 @@ class Captioner:
     """
 
     def __init__(self, model: str | Path, candidates: int = 3, max_tokens: int = 30, seed: int = 0) -> None:
-        import torch
-
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._processor, blip = _load(model)
         self._model = blip.to(self._device).eval()
@@ -31,13 +34,10 @@ class Captioner:
         self._seed = seed
 
     def captions(self, frames_nhwc: np.ndarray, clip_id: str) -> list[str]:
-        """Distinct captions of the middle frame of uint8 frames (n, h, w, 3): a greedy one, then sampled ones.
+        """Gives distinct captions of the middle frame of uint8 frames (n, h, w, 3): a greedy one, then sampled ones.
 
         As many as `candidates`, or fewer when some are equal or empty; ItemError when all are empty.
         """
-        import torch
-        from PIL import Image
-
         image = Image.fromarray(frames_nhwc[len(frames_nhwc) // 2])
         pixels_bchw = self._processor(images=image, return_tensors="pt")["pixel_values"].to(self._device)
         devices = [torch.cuda.current_device()] if self._device == "cuda" else []
@@ -63,13 +63,7 @@ class Captioner:
 
 
 def _load(model: str | Path) -> tuple[Any, Any]:
-    """The processor and the model in float32; RequestError for other models and for files that lack weights."""
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, BlipForConditionalGeneration, BlipProcessor
-
-    from vidrd_model.image_models import split_revision
-
+    """Gives the processor and the model in float32; RequestError for other models and for files that lack weights."""
     name, revision = split_revision(model)
     if Path(name).is_absolute() and not Path(name).is_dir():
         raise RequestError(f"captioner: {model} is not a folder")

@@ -13,6 +13,7 @@ from typing import Any
 from tasks.errors import RequestError
 from tasks.model_files import hub_folder
 from vidrd_model.errors import ModelError
+from vidrd_model.lost_words import lost_words, token_limit
 
 CONDITIONING, SCORING = "conditioning", "scoring"
 _READERS = {CONDITIONING: "the model's text encoder", SCORING: "CLIP"}
@@ -39,21 +40,21 @@ class Cut:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def count_cut(model: str | Path, clip: str, texts: Mapping[str, Iterable[str]]) -> dict[str, Any]:
-    """What is cut of the texts for `conditioning` and of those for `scoring`, as `Cut.as_dict` has it.
+def count_cut(model: str | Path, clip_model: str, texts: Mapping[str, Iterable[str]]) -> dict[str, Any]:
+    """Tells what is cut of the texts for `conditioning` and of those for `scoring`, as `Cut.as_dict` has it.
 
-    `model` is a model folder or hub id, `clip` an open_clip folder or name; texts are read as a stream, once. Where a
+    `model` is a model folder or hub id, `clip_model` an open_clip folder or name; texts are read once. Where a
     folder says how many tokens it takes and no text can make more, no tokenizer is loaded, which takes seconds.
     """
     readers = {
         CONDITIONING: _Reader(_text_encoder_tokens(model), lambda: _text_encoder_tokenizer(model)),
-        SCORING: _Reader(_clip_tokens(clip), lambda: _clip_tokenizer(clip)),
+        SCORING: _Reader(_clip_tokens(clip_model), lambda: _clip_tokenizer(clip_model)),
     }
     return {role: _count(readers[role], some).as_dict() for role, some in texts.items()}
 
 
 def cut_lines(counts: Mapping[str, Mapping[str, Any]], what: str = "captions") -> list[str]:
-    """A line for each role in which something is cut, for people."""
+    """Gives a line for each role in which something is cut, for people."""
     lines = []
     for role, cut in counts.items():
         if cut.get("cut"):
@@ -76,16 +77,14 @@ class _Reader:
         """How many it takes: as its files say, if these do."""
         if self._tokens is None:
             tokenizer = self._loaded()
-            from vidrd_model.lost_words import token_limit
 
             self._tokens = token_limit(tokenizer)
         return self._tokens
 
     def lost_words(self, text: str) -> str:
-        """What it cuts of a text; RequestError when there is no such tokenizer."""
+        """Tells what it cuts of a text; RequestError when there is no such tokenizer."""
         if not _may_exceed(text, self.tokens):
             return ""
-        from vidrd_model.lost_words import lost_words
 
         return lost_words(self._loaded(), text)
 
@@ -137,16 +136,16 @@ def _text_encoder_tokenizer(model: str | Path) -> Any:
     return AutoTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=False)
 
 
-def _clip_tokens(clip: str) -> int | None:
-    found = _json(Path(clip) / "open_clip_config.json").get("model_cfg", {}).get("text_cfg", {})
+def _clip_tokens(clip_model: str) -> int | None:
+    found = _json(Path(clip_model) / "open_clip_config.json").get("model_cfg", {}).get("text_cfg", {})
     tokens = found.get("context_length") if isinstance(found, dict) else None
     return tokens if isinstance(tokens, int) else None
 
 
-def _clip_tokenizer(clip: str) -> Any:
+def _clip_tokenizer(clip_model: str) -> Any:
     from vidrd_model.clip import clip_tokenizer
 
-    return clip_tokenizer(clip)
+    return clip_tokenizer(clip_model)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from tasks.errors import ItemError, RequestError
-from tasks.model_files import files_digest
+from tasks.errors import ItemError
+from vidrd_model.clip import ClipModel
 
-_CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _DISTINCT_CAPTIONS = 4096  # text features kept, 4 MB at most for the largest models
 _BATCH_CLIPS_ON_A_GPU = 16
 
@@ -39,13 +39,9 @@ class CaptionScorer:
     neither on the order of the work nor on what else is in flight.
     """
 
-    def __init__(self, clip: str | Path, batch_clips: int | None = None) -> None:
-        import torch
-
-        from vidrd_model.clip import ClipModel
-
+    def __init__(self, clip_model: str | Path, batch_clips: int | None = None) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = ClipModel.from_folder(clip, device=device)
+        self._model = ClipModel.from_folder(clip_model, device=device)
         self._text_features = lru_cache(maxsize=_DISTINCT_CAPTIONS)(self._one_text)
         self.batch_clips = batch_clips or (_BATCH_CLIPS_ON_A_GPU if device == "cuda" else 1)
 
@@ -55,14 +51,14 @@ class CaptionScorer:
         return len(self._text_features(""))
 
     def score(self, frames_nhwc: np.ndarray, captions: Sequence[str]) -> ClipScore:
-        """Score uint8 frames against the captions, at least one; ItemError when a cosine is not a number."""
+        """Scores uint8 frames against the captions, at least one; ItemError when a cosine is not a number."""
         (score,) = self.score_batch([(frames_nhwc, captions)])
         if isinstance(score, ItemError):
             raise score
         return score
 
     def score_batch(self, clips: Sequence[tuple[np.ndarray, Sequence[str]]]) -> list[ClipScore | ItemError]:
-        """Score clips of one shape; for a clip whose cosines are no numbers, its error stands in its place."""
+        """Scores clips of one shape; for a clip whose cosines are no numbers, its error stands in its place."""
         scores: list[ClipScore | ItemError] = []
         for start in range(0, len(clips), self.batch_clips):
             batch = clips[start : start + self.batch_clips]
@@ -75,7 +71,7 @@ class CaptionScorer:
         return scores
 
     def score_features(self, frame_features: np.ndarray, captions: Sequence[str]) -> ClipScore:
-        """Score frames by their kept features, to the last bit as `score` did; ItemError as there.
+        """Scores frames by their kept features, to the last bit as `score` did; ItemError as there.
 
         Of captions with the same mean the first is chosen.
         """
@@ -97,26 +93,3 @@ class CaptionScorer:
 
     def _one_text(self, caption: str) -> np.ndarray:
         return self._model.text_features([caption])[0]
-
-
-def scorer_files(clip: str | Path) -> list[Path]:
-    """The files of a local open_clip folder, none for a model by name; RequestError for any other folder."""
-    folder = Path(clip)
-    if not folder.is_dir():
-        if folder.is_absolute():
-            raise RequestError(f"clip: {folder} is not a folder with an open_clip model")
-        return []
-    files = [folder / _CONFIG, folder / _WEIGHTS]
-    for path in files:
-        if not path.is_file():
-            raise RequestError(f"clip: {folder} is not an open_clip model (no {path.name} in it)")
-    return files
-
-
-def scorer_digest(clip: str | Path) -> str:
-    """What identifies the CLIP model of a score: a digest of a folder's files, or the model's name.
-
-    Reads files only, so that a run with nothing to do loads no model.
-    """
-    files = scorer_files(clip)
-    return files_digest(files) if files else str(clip)

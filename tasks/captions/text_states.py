@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from transformers import AutoTokenizer, CLIPTextModel
 
 from tasks.errors import ItemError, RequestError
-from tasks.model_files import files_digest, hub_folder
+from tasks.model_files import text_encoder_folder
 from vidrd_model.errors import ModelError
+from vidrd_model.image_models import load_image_part
 
-_CONFIG, _WEIGHTS = "text_encoder/config.json", "text_encoder/model.safetensors"
-_CLASS = "CLIPTextModel"
 _BATCH_CAPTIONS_ON_A_GPU = 32
 
 
@@ -25,12 +25,7 @@ class TextEncoder:
     """
 
     def __init__(self, model: str | Path, batch_captions: int | None = None) -> None:
-        import torch
-        from transformers import AutoTokenizer, CLIPTextModel
-
-        from vidrd_model.image_models import load_image_part
-
-        folder = _model_folder(model)
+        folder = text_encoder_folder(model)
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=False)
             encoder = load_image_part(CLIPTextModel, folder, "text_encoder")
@@ -44,7 +39,7 @@ class TextEncoder:
         self.batch_captions = batch_captions or (_BATCH_CAPTIONS_ON_A_GPU if self._device == "cuda" else 1)
 
     def encode(self, captions: Sequence[str]) -> np.ndarray:
-        """The last hidden states of k captions, float16 (k, tokens, d), as the pipeline computes them.
+        """Gives the last hidden states of k captions, float16 (k, tokens, d), as the pipeline computes them.
 
         Raises ItemError, naming the caption, when its states are not finite in float16.
         """
@@ -59,8 +54,6 @@ class TextEncoder:
         return states_ktd
 
     def _encode_batch(self, captions: Sequence[str]) -> np.ndarray:
-        import torch
-
         padded = [*captions, *[""] * (self.batch_captions - len(captions))]
         tokens = self._tokenizer(
             padded,
@@ -71,34 +64,3 @@ class TextEncoder:
         )
         with torch.inference_mode():
             return self._encoder(tokens.input_ids.to(self._device))[0].half().cpu().numpy()
-
-
-def text_encoder_digest(model: str | Path) -> str:
-    """What identifies the model of text states: a digest of the encoder's weights and config and the tokenizer.
-
-    Reads files only, so that a run with nothing to do loads no model.
-    """
-    folder = _model_folder(model)
-    tokenizer = sorted(path for path in (folder / "tokenizer").iterdir() if path.is_file())
-    return files_digest([folder / _CONFIG, folder / _WEIGHTS, *tokenizer])
-
-
-def _model_folder(model: str | Path) -> Path:
-    """The folder with the two parts; RequestError when they are missing or of another kind."""
-    folder = Path(model)
-    if not folder.is_dir():
-        if folder.is_absolute():
-            raise RequestError(f"model: {model} is not a folder")
-        folder = hub_folder("model", str(model), [_CONFIG, _WEIGHTS, "tokenizer/*"])
-    for name in (_CONFIG, _WEIGHTS):
-        if not (folder / name).is_file():
-            raise RequestError(f"model: {model} is not a model with a text encoder (no {name} in it)")
-    if not (folder / "tokenizer").is_dir():
-        raise RequestError(f"model: {model} is not a model with a text encoder (no tokenizer in it)")
-    try:
-        classes = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))["architectures"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"model: {folder / _CONFIG} is no text encoder's config") from error
-    if classes != [_CLASS]:
-        raise RequestError(f"model: {model} has the text encoder {classes}, not a {_CLASS}")
-    return folder

@@ -9,7 +9,7 @@ from tasks.errors import ItemError
 
 
 def video_problem(data: bytes, num_frames: int) -> str | None:
-    """What is wrong with a clip's mp4 of so many frames, in one line; None when nothing is."""
+    """Tells what is wrong with a clip's mp4 of so many frames, in one line; None when nothing is."""
     try:
         decoded = sum(1 for _ in iter_frames(io.BytesIO(data)))
     except ItemError as error:

@@ -39,10 +39,10 @@ def parameters_json(parameters: Mapping[str, object]) -> str:
 
 
 def clip_id(source_id: str, params_json: str) -> str:
-    """The clip's name: blake2b-128 over its source and all that was chosen for it, span included."""
+    """Gives the clip's name: blake2b-128 over its source and all that was chosen for it, span included."""
     return hashlib.blake2b(f"{source_id}\0{params_json}".encode(), digest_size=16).hexdigest()
 
 
 def seed_of(source_id: str, params_json: str) -> int:
-    """A 128-bit seed from the source and the parameters: the same on any machine and in any order of work."""
+    """Gives a 128-bit seed from the source and the parameters: the same on any machine and in any order of work."""
     return int(clip_id(source_id, params_json), 16)

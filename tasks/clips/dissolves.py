@@ -57,7 +57,7 @@ class DissolveFinder:
         return [frame.number for frame in since if frame.time_s <= self._until_s]
 
     def _dissolve(self, length_s: float) -> tuple[float, float] | None:
-        """When the dissolve that a window of this length shows has begun and ends; None if it shows none."""
+        """Tells when the dissolve that a window of this length shows has begun and ends; None if it shows none."""
         end_s = self._frames[-1].time_s
         first = self._first_since(end_s - length_s - 1e-6)
         if end_s - self._frames[first].time_s < 0.8 * length_s:

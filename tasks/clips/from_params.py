@@ -17,7 +17,7 @@ INSTANTS = {"sample": sample_instants_s, "shot": shot_instants_s}
 
 
 def frames_from_params(media: Media, params_json: str) -> np.ndarray:
-    """The frames that `clips_of` gave a clip with these `params`, uint8 RGB (n, h, w, 3), bit for bit.
+    """Gives the frames that `clips_of` gave a clip with these `params`, uint8 RGB (n, h, w, 3), bit for bit.
 
     Nothing of a video is decoded before the last keyframe that is safe to start at. ItemError (stage `decode`)
     when the media cannot be read any more.

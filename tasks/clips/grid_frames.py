@@ -57,7 +57,7 @@ class GridFrames:
             self._kept.popleft()
 
     def runs(self, first: int, stop: int, odd: Collection[int]) -> list[list[GridFrame]]:
-        """The frames numbered `first` to `stop - 1`, parted at odd ones and where instants lack."""
+        """Gives the frames numbered `first` to `stop - 1`, parted at odd ones and where instants lack."""
         runs: list[list[GridFrame]] = []
         next_instant = None
         for frame in self._kept:

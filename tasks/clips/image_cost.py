@@ -64,7 +64,7 @@ def _is_jpeg(image: Image.Image) -> bool:
 
 
 def _jpeg_bytes(image: Any, divisor: int) -> int:
-    """The reduced picture and, unless all components come in one scan, two bytes for every sample of the whole.
+    """Gives the reduced picture and, unless all components come in one scan, two bytes for every sample of the whole.
 
     Only progressive files say in their header that they come in several scans, so all are taken to do so.
     """

@@ -44,7 +44,7 @@ def read_image(media: Media | Path) -> StillImage:
 
 
 def rgb_over_white(image: Image.Image) -> Image.Image:
-    """The image in RGB, what is transparent over white; the image itself where it is so already."""
+    """Gives the image in RGB, what is transparent over white; the image itself where it is so already."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     picture = Image.new("RGB", image.size, "white")
@@ -60,7 +60,7 @@ def rgb_over_white(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def opened_image(media: Media | Path, kept_bytes_per_pixel: int = 0) -> Iterator[Image.Image]:
-    """An image that costs no more than the limit; whatever fails while it is open becomes an ItemError.
+    """Gives an image that costs no more than the limit; whatever fails while it is open becomes an ItemError.
 
     kept_bytes_per_pixel: what the caller makes of a picture while it is there, beyond one in RGB.
     """

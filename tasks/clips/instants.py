@@ -16,17 +16,17 @@ MIN_GRID_HZ = 8.0
 
 
 def grid_refinement(settings: ClipSettings) -> int:
-    """How many instants of the grid there are for one of the settings' `fps`."""
+    """Tells how many instants of the grid there are for one of the settings' `fps`."""
     return math.ceil(MIN_GRID_HZ / settings.fps)
 
 
 def sample_instants_s(parameters: Mapping[str, Any]) -> np.ndarray:
-    """Seconds (n,) of a clip that starts at a time (`start_s`)."""
+    """Gives the seconds (n,) of a clip that starts at a time (`start_s`)."""
     return parameters["start_s"] + _steps(parameters) / parameters["fps"]
 
 
 def shot_instants_s(parameters: Mapping[str, Any]) -> np.ndarray:
-    """Seconds (n,) of a clip that starts at an instant of the grid (`instant`, `grid`)."""
+    """Gives the seconds (n,) of a clip that starts at an instant of the grid (`instant`, `grid`)."""
     refinement = parameters["grid"]
     return (parameters["instant"] + _steps(parameters) * refinement) / (parameters["fps"] * refinement)
 

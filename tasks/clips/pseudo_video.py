@@ -28,7 +28,7 @@ class Motion:
     easing: str = "linear"
 
     def parameters(self) -> dict[str, object]:
-        """The motion as plain values for JSON; `Motion(**parameters)` is the same motion again."""
+        """Gives the motion as plain values for JSON; `Motion(**parameters)` is the same motion again."""
         return asdict(self)
 
 
@@ -80,7 +80,7 @@ def render(picture: Image.Image, motion: Motion, num_frames: int, width: int, he
 
 
 def ease(parts: np.ndarray, easing: str) -> np.ndarray:
-    """How far along its way (0..1) the window is after these parts (0..1) of the clip's time."""
+    """Tells how far along its way (0..1) the window is after these parts (0..1) of the clip's time."""
     if easing == "ease-in":
         return parts**2
     if easing == "ease-out":
@@ -98,7 +98,7 @@ def _centre_crop(image_size: tuple[int, int], aspect: float) -> np.ndarray:
 
 
 def _box(scale: float, shift_xy: np.ndarray, crop_wh: np.ndarray, smallest: float) -> Box:
-    """The window of a scale, shifted from the centre by a part (-1..1) of the room it has."""
+    """Gives the window of a scale, shifted from the centre by a part (-1..1) of the room it has."""
     window_wh = scale * crop_wh
     # A long image has more room along its length than a subject near the centre can stand.
     room_wh = np.minimum((1 - window_wh) / 2, (1 - smallest) / 2 * crop_wh)

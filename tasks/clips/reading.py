@@ -139,14 +139,14 @@ def _until_damage(frames: Iterator[Decoded]) -> Generator[Decoded, None, int | N
 
 
 def stream_fps(stream: VideoStream) -> float:
-    """The rate a stream's header gives, or guesses; 25 where there is none."""
+    """Gives the rate a stream's header gives, or guesses; 25 where there is none."""
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     return float(rate) if rate else 25.0
 
 
 @contextmanager
 def open_video(source: Media | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A container and its first video stream; whatever fails while it is open becomes an ItemError."""
+    """Gives a container and its first video stream; whatever fails while it is open becomes an ItemError."""
     name = media_name(source)
     try:
         if isinstance(source, str | Path):

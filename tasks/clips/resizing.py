@@ -25,7 +25,7 @@ class Resizer:
         self._small_reformatter = VideoReformatter()
 
     def upright(self, decoded: Decoded) -> np.ndarray:
-        """The frame as a viewer shows it, uint8 RGB (h, w, 3), turned and with square pixels.
+        """Gives the frame as a viewer shows it, uint8 RGB (h, w, 3), turned and with square pixels.
 
         ItemError (stage `decode`) when it is so long and thin that covering the size would take gigabytes.
         """
@@ -52,7 +52,7 @@ class Resizer:
         return np.ascontiguousarray(np.rot90(cropped, quarter_turns)) if quarter_turns else cropped
 
     def small(self, decoded: Decoded) -> np.ndarray:
-        """The whole frame at about 64 pixels a side, RGB (h, w, 3), for those who compare frames; not turned."""
+        """Gives the whole frame at about 64 pixels a side, RGB (h, w, 3), for those who compare frames; not turned."""
         width, height = decoded.frame.width, decoded.frame.height
         scale = SMALL_SIDE_PX / min(width, height)
         small = self._planar(

@@ -16,7 +16,7 @@ Frame = TypeVar("Frame")
 
 
 def plan_starts(times_s: Sequence[float], num_frames: int, fps: float, count: int) -> list[float]:
-    """The first times of up to `count` clips of `num_frames` frames at `fps`, evenly over ascending frame times.
+    """Gives the first times of up to `count` clips of `num_frames` frames at `fps`, evenly over ascending frame times.
 
     One clip lies in the middle, and each starts on a frame. Clips that would be equal are given once; none fits
     when the video is too short.
@@ -51,7 +51,7 @@ class NearestFrames(Generic[Frame]):
         self._last: tuple[float, Frame] | None = None
 
     def push(self, time_s: float, frame: Frame) -> list[Frame]:
-        """A frame for each instant that this frame's time decides, often none; the same frame may come again."""
+        """Gives a frame for each instant that this frame's time decides, often none; the same frame may come again."""
         taken = []
         while self.pending_s is not None and self.pending_s <= time_s:
             last_is_nearer = self._last is not None and (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +61,7 @@ class ShotFinder:
         for seen in self._flashes.push(index, time_s, small_hwc):
             self._take(seen)
         # A cut may lie in a fade that has yet to reach black: wait for as long as fades take.
-        known = self._detector.settled - 1
+        known = self._detector.known_until - 1
         while (
             max(self._certain, self.first) <= known
             and self._frame(known).time_s - self._frame(max(self._certain, self.first)).time_s > MAX_FADE_S
@@ -93,7 +92,7 @@ class ShotFinder:
                 self._transitions.append(transition)
 
     def _between_boundaries(self) -> list[Shot]:
-        """The shots that end at a transition, at black frames or at a fade."""
+        """Gives the shots that end at a transition, at black frames or at a fade."""
         shots: list[Shot] = []
         while True:
             while self.first < self._certain and self._frame(self.first).black_or_fading:
@@ -118,7 +117,7 @@ class ShotFinder:
         return None
 
     def _full_piece(self) -> list[Shot]:
-        """A full piece of a shot that goes on, if there is one."""
+        """Gives a full piece of a shot that goes on, if there is one."""
         last_certain = self._certain - 1
         if (
             last_certain <= self.first
@@ -135,7 +134,7 @@ class ShotFinder:
         return next((i for i in range(first + 1, stop) if self._frame(i).time_s >= end_s - 1e-6), stop)
 
     def _shots_before(self, stop: int) -> list[Shot]:
-        """The shot from `first` to a frame, in pieces."""
+        """Gives the shot from `first` to a frame, in pieces."""
         shots, first = [], self.first
         while first < stop:
             piece_stop = self._piece_stop(first, stop)
@@ -159,11 +158,3 @@ class ShotFinder:
 
     def _frame(self, index: int) -> _Frame:
         return self._frames[index - self.first]
-
-
-def shots_of(timed_frames: Iterable[tuple[float, np.ndarray]], settings: ClipSettings) -> Iterator[Shot]:
-    """Yields the shots of a whole stream of (time in seconds, small RGB frame (h, w, 3)) in order."""
-    finder = ShotFinder(settings)
-    for time_s, small_hwc in timed_frames:
-        yield from finder.push(time_s, small_hwc)
-    yield from finder.finish()

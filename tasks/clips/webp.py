@@ -17,7 +17,7 @@ DEFAULT_FRAME_MS = 100  # what browsers make of a frame that has no duration
 
 
 def is_webp(source: Media | Path) -> bool:
-    """Whether the bytes call themselves WebP; what cannot be read at all is not."""
+    """Tells whether the bytes call themselves WebP; what cannot be read at all is not."""
     try:
         if isinstance(source, str | Path):
             with open(source, "rb") as file:

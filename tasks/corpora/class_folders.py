@@ -36,6 +36,6 @@ def read_class_folders(corpus: Corpus, tree: Tree) -> Iterator[SourceRecord]:
 
 
 def label_words(label: str) -> str:
-    """The words of a class label: `ApplyEyeMakeup`, `apply_eye_makeup` -> `apply eye makeup`."""
+    """Gives the words of a class label: `ApplyEyeMakeup`, `apply_eye_makeup` -> `apply eye makeup`."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)
     return " ".join(re.sub(r"[_\-]+", " ", spaced).split()).lower()

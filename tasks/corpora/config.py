@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,19 @@ from pydantic import ValidationError
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.readers import read_sources
 from tasks.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """A corpora file that was read: where it lies and the corpora that it names."""
+
+    path: Path
+    corpora: tuple[Corpus, ...]
+
+
+def read_corpora(path: Path, captions_needed: bool = True) -> Corpora:
+    """Reads a corpora file as `load_corpora` does, and remembers which it was."""
+    return Corpora(path, tuple(load_corpora(path, captions_needed)))
 
 
 def load_corpora(path: Path | str, captions_needed: bool = True) -> list[Corpus]:

@@ -42,7 +42,7 @@ def record_of(
     place: MediaPlace | None = None,
     split: str | None = None,
 ) -> SourceRecord:
-    """The record of a file, or with `uri` and `place` of a part of it, whose size and time are the file's."""
+    """Gives the record of a file, or with `uri` and `place` of a part of it, whose size and time are the file's."""
     uri = uri_of(found.name) if uri is None else uri
     return SourceRecord(
         source_id=source_id(corpus.name, uri),
@@ -80,7 +80,7 @@ def caption_span(text: str, start_s: float | None = None, end_s: float | None = 
 
 
 def seconds(value: object, column: str) -> float | None:
-    """Seconds from a number or a text, None for nothing; ValueError, naming the column, for anything else."""
+    """Gives the seconds from a number or a text, None for nothing; ValueError, naming the column, for anything else."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:

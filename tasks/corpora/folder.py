@@ -61,7 +61,7 @@ def _with_side_cars(
     uris: Sequence[str],
     entries: Mapping[str, Entry],
 ) -> Iterator[tuple[str, Entry]]:
-    """Each source with what the manifest and the files beside it say; these are read as they are needed."""
+    """Gives each source with what the manifest and the files beside it say; these are read as they are needed."""
     beside = {}
     for uri in uris:
         if uri in files:
@@ -79,7 +79,7 @@ def _with_side_cars(
 
 
 def _side_car_suffixes(corpus: Corpus, entry: Entry | None) -> tuple[str, ...]:
-    """Which files beside a source can add to what the manifest says of it."""
+    """Tells which files beside a source can add to what the manifest says of it."""
     subtitles = SUBTITLE_SUFFIXES if corpus.kind == "long-videos" else ()
     if entry is None:
         return (".txt", *subtitles)

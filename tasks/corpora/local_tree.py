@@ -92,14 +92,14 @@ class LocalTree:
             return FoundFile(name, entry.path, problem=f"cannot be read: {reason_of(error)}")
 
     def _is_inside(self, folder: str) -> bool:
-        """Whether a folder lies in the corpus, links resolved; remembered, for files come folder by folder."""
+        """Tells whether a folder lies in the corpus, links resolved; remembered, for files come folder by folder."""
         inside = self._inside.get(folder)
         if inside is None:
             inside = self._inside[folder] = Path(os.path.realpath(folder)).is_relative_to(self._real)
         return inside
 
     def _resolved(self, name: str, path: str) -> FoundFile:
-        """The slow way, for links and for names with dots."""
+        """Gives the slow way, for links and for names with dots."""
         try:
             if not Path(path).resolve(strict=True).is_relative_to(self._real):
                 return FoundFile(name, path, problem=OUTSIDE)

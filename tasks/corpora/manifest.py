@@ -84,7 +84,7 @@ def _rows(tree: Tree, name: str) -> Iterator[dict[str, str]]:
 
 
 def _lines(file: io.TextIOWrapper) -> Iterator[str]:
-    """The lines, none of them huge, and an end mark, which a quote that is never closed takes into its field."""
+    """Gives the lines, none of them huge, and an end mark, which a quote that is never closed takes into its field."""
     number = 0
     while line := file.readline(MAX_FIELD_BYTES):
         number += 1

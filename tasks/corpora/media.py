@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from tasks.corpora.file_slice import FileSlice
+from tasks.corpora.parquet_cell import read_cell
 from tasks.corpora.records import MediaPlace
 from tasks.corpora.remote_tree import changed_ns, open_address
 from tasks.corpora.tree import MISSING, NOT_A_FILE, reason_of
@@ -28,7 +29,7 @@ class _Cell(io.BytesIO):
 
 
 def media_name(media: Media | Path) -> str:
-    """What messages call it: the file's name, as far as it has one."""
+    """Tells what messages call it: the file's name, as far as it has one."""
     if isinstance(media, str | Path):
         return os.path.basename(media)
     return os.path.basename(str(getattr(media, "name", "") or "file in memory"))
@@ -36,7 +37,7 @@ def media_name(media: Media | Path) -> str:
 
 @contextmanager
 def open_media(place: MediaPlace) -> Iterator[Media]:
-    """A local path for a whole local file, a seekable binary file for anything else.
+    """Gives a local path for a whole local file, a seekable binary file for anything else.
 
     Raises ItemError (stage `read`) when the file is gone or cannot be opened; reading from the file raises
     the same.
@@ -67,7 +68,6 @@ def _open_part(place: MediaPlace) -> BinaryIO:
         return cast(BinaryIO, FileSlice(file, f"{base}@{place.offset}", place.offset, place.size))
     if place.row is None:
         return file
-    from tasks.corpora.parquet_cell import read_cell
 
     with file:
         try:
@@ -99,7 +99,7 @@ def _status(path: str) -> os.stat_result:
 
 
 def _identity(url: str) -> tuple[object, ...]:
-    """What differs when the content of a file has changed."""
+    """Tells what differs when the content of a file has changed."""
     if "://" in url:
         return url, changed_ns(url)
     status = _status(url)

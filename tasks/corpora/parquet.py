@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.entry import Entry, record_of
 from tasks.corpora.folder import listed_files
@@ -34,7 +37,7 @@ class Columns:
     others: tuple[str, ...]
 
     def light(self) -> list[str]:
-        """The columns that listing reads."""
+        """Gives the columns that listing reads."""
         captions = [] if self.caption is None else [self.caption]
         return [*captions, *self.others, *([self.media] if self.holds_paths else [])]
 
@@ -62,12 +65,10 @@ def read_parquet(
 def _rows(
     corpus: Corpus, tree: Tree, found: FoundFile, captions_needed: bool, listed: dict[str, Entry]
 ) -> Iterator[SourceRecord]:
-    """The rows of one file with bytes in them; those with paths are added to what is `listed`."""
+    """Gives the rows of one file with bytes in them; those with paths are added to what is `listed`."""
     if found.problem is not None:
         yield record_of(corpus, found, Entry())
         return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
     uri = uri_of(found.name)
     try:
@@ -148,8 +149,7 @@ def _names(schema: Any) -> str:
 
 
 def _bytes_path(name: str, kind: Any) -> str | None:
-    """Where a column has bytes: itself, or the field `bytes` of a struct as Hugging Face writes it."""
-    import pyarrow as pa
+    """Tells where a column has bytes: itself, or the field `bytes` of a struct as Hugging Face writes it."""
 
     def is_bytes(kind: Any) -> bool:
         return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
@@ -162,15 +162,13 @@ def _bytes_path(name: str, kind: Any) -> str | None:
 
 
 def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
     if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
         kind = kind.value_type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _values(table: Any, names: list[str]) -> Iterator[dict[str, Any]]:
-    """The rows of some columns; texts as bytes, for files in the wild hold texts that are no UTF-8."""
+    """Gives the rows of some columns; texts as bytes, for files in the wild hold texts that are no UTF-8."""
     for batch in table.iter_batches(ROWS_PER_BATCH, columns=names):
         columns = [_texts_as_bytes(batch.column(name)) for name in names]
         for index in range(batch.num_rows):
@@ -178,8 +176,6 @@ def _values(table: Any, names: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def _texts_as_bytes(column: Any) -> Any:
-    import pyarrow as pa
-
     if pa.types.is_dictionary(column.type):
         return pa.DictionaryArray.from_arrays(column.indices, _texts_as_bytes(column.dictionary))
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

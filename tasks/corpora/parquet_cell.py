@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from tasks.corpora.records import MediaPlace
 from tasks.corpora.tree import reason_of
 from tasks.errors import ItemError
@@ -17,12 +20,10 @@ _kept: dict[tuple[object, ...], Any] = {}  # the chunk read last, by its file's 
 
 
 def read_cell(file: BinaryIO, place: MediaPlace, identity: tuple[object, ...]) -> bytes:
-    """The bytes of a cell, reading its row group and column only; ItemError when it is empty or not there.
+    """Gives the bytes of a cell, reading its row group and column only; ItemError when it is empty or not there.
 
     `identity` names the file's content: a cell of the same content may come from the chunk read last.
     """
-    import pyarrow.parquet as pq
-
     assert place.row is not None and place.column is not None
     try:
         with pq.ParquetFile(file) as table:
@@ -61,13 +62,11 @@ def _value(table: Any, group: int, row: int, column: str, identity: tuple[object
 
 
 def _chunk(table: Any, group: int, column: str) -> Any:
-    """A column of a row group, None when it is too large to be kept.
+    """Gives a column of a row group, None when it is too large to be kept.
 
     Its size is counted as it is read: the footer may lie, and where its statistics are damaged, asking it for the
     metadata of a column ends the process (Arrow throws where nothing can catch).
     """
-    import pyarrow as pa
-
     parts, size_bytes = [], 0
     for cells in _cells(table, group, column):
         parts.append(cells)

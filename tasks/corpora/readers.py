@@ -64,7 +64,7 @@ def _check_suffix(corpus: Corpus, name: str | None, suffix: str) -> None:
 
 
 def _locate(corpus: Corpus) -> tuple[Tree, str | None]:
-    """The folder of a corpus, and the file in it when the corpus is one."""
+    """Gives the folder of a corpus, and the file in it when the corpus is one."""
     if isinstance(corpus.path, Path):
         if not corpus.path.exists():
             raise RequestError(f"path: {corpus.path} does not exist")

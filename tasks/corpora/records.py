@@ -62,14 +62,14 @@ class SourceRecord:
 
 
 def source_id(corpus: str, uri: str) -> str:
-    """The source's name: blake2b-128 over its corpus and its path inside it, wherever the corpus lies."""
+    """Gives the source's name: blake2b-128 over its corpus and its path inside it, wherever the corpus lies."""
     return hashlib.blake2b(f"{corpus}\0{uri}".encode(), digest_size=16).hexdigest()
 
 
 def captions_for_span(
     captions: Sequence[CaptionSpan], start_s: float, end_s: float
 ) -> tuple[CaptionSpan, ...]:
-    """The captions to choose from for a span: the one that overlaps it most, else all that have no times."""
+    """Gives the captions to choose from for a span: the one that overlaps it most, else all that have no times."""
     best, best_overlap_s = None, 0.0
     for caption in captions:
         if caption.start_s is None and caption.end_s is None:

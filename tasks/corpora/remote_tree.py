@@ -13,6 +13,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, BinaryIO, cast
 
+from fsspec.core import url_to_fs
+
 from tasks.corpora.file_slice import FileSlice
 from tasks.corpora.tree import MISSING, NOT_A_FILE, OUTSIDE, FoundFile, Listing, is_media, reason_of
 from tasks.errors import ItemError, RequestError
@@ -107,13 +109,11 @@ class RemoteTree:
 
 
 def file_system(address: str) -> tuple[Any, str]:
-    """The fsspec file system of an address and the path in it.
+    """Gives the fsspec file system of an address and the path in it.
 
     RequestError for a protocol that is unknown or whose library is not installed. Credentials and endpoints
     come from the environment.
     """
-    from fsspec.core import url_to_fs
-
     try:
         # Listings that fsspec remembers would hide what has changed since, for as long as the process lives.
         fs, _ = url_to_fs(address.split("::")[0], use_listings_cache=False)
@@ -135,7 +135,7 @@ def is_there(address: str) -> str | None:
 
 
 def open_address(url: str, block_bytes: int = MEDIA_BLOCK_BYTES) -> BinaryIO:
-    """A seekable file that fetches and keeps blocks; ItemError (stage `read`) when it cannot be opened."""
+    """Gives a seekable file that fetches and keeps blocks; ItemError (stage `read`) when it cannot be opened."""
     name = posixpath.basename(url)
     try:
         fs, path = file_system(url)
@@ -150,13 +150,13 @@ def open_address(url: str, block_bytes: int = MEDIA_BLOCK_BYTES) -> BinaryIO:
 
 
 def parent_of(address: str) -> str | None:
-    """The folder that an address lies in, None above a bucket."""
+    """Gives the folder that an address lies in, None above a bucket."""
     parent, _, name = address.rstrip("/").rpartition("/")
     return parent if name and not parent.endswith(("/", ":")) else None
 
 
 def changed_ns(url: str) -> int:
-    """When a file was changed, or another number that changes with it; ItemError when it is not there."""
+    """Tells when a file was changed, or another number that changes with it; ItemError when it is not there."""
     try:
         fs, path = file_system(url)
         return _time_ns(fs.info(path))
@@ -165,7 +165,7 @@ def changed_ns(url: str) -> int:
 
 
 def _time_ns(info: Mapping[str, Any]) -> int:
-    """The time of change in ns; else a number that changes with the content, else 0."""
+    """Gives the time of change in ns; else a number that changes with the content, else 0."""
     for key in ("LastModified", "mtime", "last_modified", "updated", "modified", "created"):
         value = info.get(key)
         if isinstance(value, datetime):

@@ -14,7 +14,7 @@ _MAX_LIST_BYTES = 16 * 2**20  # UCF-101's have half a megabyte
 
 
 def read_ucf_splits(tree: Tree, fold: int | None) -> dict[str, str]:
-    """The split of each `Class/video` (without a suffix) that `trainlist01.txt` and `testlist01.txt` name.
+    """Gives the split of each `Class/video` (without a suffix) that `trainlist01.txt` and `testlist01.txt` name.
 
     The lists lie in `ucfTrainTestlist/` in the corpus or beside it; without any there are no splits, unless
     a fold was asked for: then that is a RequestError, as is a list that cannot be read.

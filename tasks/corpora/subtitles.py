@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 
+import webvtt
+from webvtt.errors import MalformedCaptionError, MalformedFileError
+
 from tasks.corpora.entry import Entry
 
 SUBTITLE_SUFFIXES = (".srt", ".vtt")
@@ -12,9 +15,6 @@ MAX_SUBTITLE_BYTES = 8 * 2**20
 
 def add_cues(entry: Entry, name: str, content: bytes) -> None:
     """Adds the cues of a .srt or .vtt to an entry; ValueError, naming the file, when it holds none."""
-    import webvtt
-    from webvtt.errors import MalformedCaptionError, MalformedFileError
-
     before = len(entry.captions)
     text = io.StringIO(content.decode("utf-8-sig", "replace"))
     try:

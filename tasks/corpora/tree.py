@@ -49,29 +49,29 @@ class Tree(Protocol):
         """Where it lies, for messages."""
 
     def listing(self, suffixes: Collection[str]) -> Listing:
-        """All files below; those with a suffix are of interest. RequestError when it cannot be listed."""
+        """Gives all files below; those with a suffix are of interest. RequestError when it cannot be listed."""
 
     def find(self, name: str) -> FoundFile:
         """One file by its name; a file that is not there has its problem."""
 
     def open(self, name: str) -> BinaryIO:
-        """A seekable file; OSError or ItemError when it cannot be read."""
+        """Gives a seekable file; OSError or ItemError when it cannot be read."""
 
     def heads(self, names: Sequence[str], size: int) -> Iterator[bytes | None]:
-        """The first bytes of each file, in order; None for a file that cannot be read."""
+        """Gives the first bytes of each file, in order; None for a file that cannot be read."""
 
     def beside(self, name: str) -> Tree | None:
-        """The folder of that name beside this one, if there is one."""
+        """Gives the folder of that name beside this one, if there is one."""
 
 
 def is_media(name: str, suffixes: Collection[str]) -> bool:
-    """Whether a name has one of the suffixes and is not hidden."""
+    """Tells whether a name has one of the suffixes and is not hidden."""
     base = posixpath.basename(name)
     return not base.startswith(".") and posixpath.splitext(base)[1].lower() in suffixes
 
 
 def media_suffixes(kind: str) -> tuple[str, ...]:
-    """The suffixes of files that a corpus of this kind holds."""
+    """Gives the suffixes of files that a corpus of this kind holds."""
     return IMAGE_SUFFIXES if kind == "images" else VIDEO_SUFFIXES
 
 

@@ -109,7 +109,7 @@ def _scan(file: BinaryIO, suffixes: tuple[str, ...]) -> _Contents:
 
 
 def _chosen(media: dict[str, tarfile.TarInfo]) -> list[str]:
-    """The media of each key; `a.seg.png` is no source where there is an `a.jpg`."""
+    """Gives the media of each key; `a.seg.png` is no source where there is an `a.jpg`."""
     plain = {_key(name) for name in media if posixpath.splitext(name)[0] == _key(name)}
     return sorted(
         name for name in media if _key(name) not in plain or posixpath.splitext(name)[0] == _key(name)
@@ -135,7 +135,7 @@ def _member(corpus: Corpus, found: FoundFile, contents: _Contents, name: str, fi
 
 
 def _add_caption(entry: Entry, contents: _Contents, name: str, file: BinaryIO) -> None:
-    """The `.txt` of the member, else the field `caption` of its `.json`."""
+    """Gives the `.txt` of the member, else the field `caption` of its `.json`."""
     stems = (posixpath.splitext(name)[0], _key(name))
     text = next((contents.texts[stem + ".txt"] for stem in stems if stem + ".txt" in contents.texts), None)
     if text is not None:

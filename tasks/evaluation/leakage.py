@@ -19,7 +19,7 @@ def trained_digests(tags: Mapping[str, str]) -> tuple[set[str], str | None]:
     if dataset is None or tag is None:
         return set(), "the model names no dataset that it was trained on"
     try:
-        table = ClipDataset.open(f"{dataset}@{tag}").clips_table(["source_digest"], split="train")
+        table = ClipDataset.open(f"{dataset}@{tag}").clips.read(["source_digest"], where={"split": ["train"]})
     except StorageError as error:
         return set(), f"the dataset that it was trained on cannot be read: {error}"
     return set(table["source_digest"].to_pylist()), None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from tasks.filters.neighbours import Looks, NearIndex
 
@@ -12,7 +14,7 @@ BLOCK_CLIPS = 1024
 
 
 def find_duplicates(clip_ids: Sequence[str], source_ids: Sequence[str], looks: Looks) -> dict[str, str]:
-    """Every clip that is a near-duplicate, by its clip_id, and the kept clip that it repeats.
+    """Gives every clip that is a near-duplicate, by its clip_id, and the kept clip that it repeats.
 
     Clips are taken in ascending clip_id, and one is kept unless it is near a kept clip of another source; where
     it is near several, the first is named. So the answer depends neither on the order of the clips nor on who
@@ -35,7 +37,7 @@ def find_duplicates(clip_ids: Sequence[str], source_ids: Sequence[str], looks: L
 
 
 def split_groups(clip_ids: Sequence[str], source_ids: Sequence[str], looks: Looks) -> dict[str, str]:
-    """The sources that share near-duplicates with others, and the smallest source_id of each one's group.
+    """Gives the sources that share near-duplicates with others, and the smallest source_id of each one's group.
 
     Directly or through others, and before any clip is dropped: what must not be divided between train and test.
     """
@@ -61,7 +63,7 @@ def split_groups(clip_ids: Sequence[str], source_ids: Sequence[str], looks: Look
 
 
 def _dropped_in_block(index: NearIndex, block: np.ndarray, source_n: np.ndarray) -> dict[int, int]:
-    """The rows of a block that repeat a kept one, with the first such; rows before the block are all kept."""
+    """Gives the rows of a block that repeat a kept one, with the first such; rows before the block are all kept."""
     first = int(block[0])
     earlier: dict[int, int] = {}
     inside: dict[int, list[int]] = {}
@@ -83,14 +85,10 @@ def _dropped_in_block(index: NearIndex, block: np.ndarray, source_n: np.ndarray)
 
 
 def _merged(group_s: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The groups after those of the sources `first` and `second` have become one, pair by pair."""
-    while True:
-        low = np.minimum(group_s[first], group_s[second])
-        high = np.maximum(group_s[first], group_s[second])
-        if (low == high).all():
-            return group_s
-        root = np.arange(len(group_s))
-        np.minimum.at(root, high, low)
-        while (root[root] != root).any():
-            root = root[root]
-        group_s = root[group_s]
+    """Gives the groups after those of the sources `first` and `second` have become one, pair by pair."""
+    count = len(group_s)
+    pairs = coo_array((np.ones(len(first), bool), (group_s[first], group_s[second])), shape=(count, count))
+    merged, component_g = connected_components(pairs, directed=False)
+    smallest_c = np.full(merged, count)
+    np.minimum.at(smallest_c, component_g, np.arange(count))
+    return smallest_c[component_g[group_s]]

@@ -39,13 +39,13 @@ class NearIndex(Protocol):
     first_equal_n: np.ndarray
 
     def add(self, rows: np.ndarray) -> None:
-        """Put rows into the index."""
+        """Puts rows into the index."""
 
     def remove(self, rows: np.ndarray) -> None:
-        """Take rows out of it."""
+        """Takes rows out of it."""
 
     def near(self, rows: np.ndarray, group_n: np.ndarray) -> Iterator[Pairs]:
-        """Yield near pairs of an indexed row i and one j > i of `rows`.
+        """Yields near pairs of an indexed row i and one j > i of `rows`.
 
         Rows of one group are no pair; `group_n` may be changed between two yields.
         """
@@ -55,7 +55,7 @@ class Looks(Protocol):
     """How n clips look."""
 
     def index(self, order: np.ndarray) -> NearIndex:
-        """An empty index whose row r is the clip `order[r]`."""
+        """Makes an empty index whose row r is the clip `order[r]`."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class MeanFeatures:
 
 
 def distance(a_pk: np.ndarray, b_pk: np.ndarray) -> np.ndarray:
-    """How far p pairs of fingerprints (uint8, (p, 576)) lie apart, float64 (p,), in grey levels.
+    """Tells how far p pairs of fingerprints (uint8, (p, 576)) lie apart, float64 (p,), in grey levels.
 
     It is the mean absolute difference, after a change of exposure by up to four levels, in relation to the
     pictures' contrast: a crop shifts every edge by a part of a cell, and what that changes grows with the edge.
@@ -100,7 +100,7 @@ def distance(a_pk: np.ndarray, b_pk: np.ndarray) -> np.ndarray:
 
 
 def hash_bands(fingerprints_nk: np.ndarray) -> np.ndarray:
-    """The hash of fingerprints (uint8, (n, 576)), int64 (n, 12) numbers of 16 bits."""
+    """Gives the hash of fingerprints (uint8, (n, 576)), int64 (n, 12) numbers of 16 bits."""
     luma_nfc = (
         _cells(fingerprints_nk).reshape(len(fingerprints_nk), FINGERPRINT_FRAMES, -1, 3) @ _LUMA_WEIGHTS
     )
@@ -179,7 +179,7 @@ class _FingerprintIndex:
             start = stop
 
     def _coarsely_near(self, i: np.ndarray, j: np.ndarray, sums_nq: np.ndarray) -> Pairs:
-        """Drop pairs that differ too much in sums over groups of cells: a lower bound of their distance."""
+        """Drops pairs that differ too much in sums over groups of cells: a lower bound of their distance."""
         shift = _shift(self._sum_n[i] - self._sum_n[j])
         cells = FINGERPRINT_BYTES // sums_nq.shape[1]
         gaps = np.abs(sums_nq[i] - sums_nq[j] - (cells * shift)[:, None]).sum(axis=1, dtype=np.int32)
@@ -242,7 +242,7 @@ def _first_equal(values_nk: np.ndarray) -> np.ndarray:
 
 
 def _shift(sum_differences: np.ndarray) -> np.ndarray:
-    """The change of exposure that is forgiven, in whole levels."""
+    """Gives the change of exposure that is forgiven, in whole levels."""
     levels = np.rint(sum_differences / FINGERPRINT_BYTES)
     return np.clip(levels, -MAX_SHIFT_LEVELS, MAX_SHIFT_LEVELS).astype(np.int16)
 
@@ -252,7 +252,7 @@ def _relative(contrast: np.ndarray) -> np.ndarray:
 
 
 def _contrast(fingerprints_nk: np.ndarray) -> np.ndarray:
-    """The mean absolute difference of neighbouring cells, float64 (n,)."""
+    """Gives the mean absolute difference of neighbouring cells, float64 (n,)."""
     cells = _cells(fingerprints_nk)
     across, down = np.abs(np.diff(cells, axis=3)), np.abs(np.diff(cells, axis=2))
     total = across.sum(axis=(1, 2, 3, 4), dtype=np.int64) + down.sum(axis=(1, 2, 3, 4), dtype=np.int64)

@@ -81,7 +81,7 @@ class FilterSettings(BaseModel):
         return self
 
     def reject_reason(self, row: Mapping[str, Any]) -> str | None:
-        """The column that failed first, in the order of `REASONS`, or None when the clip is kept.
+        """Gives the column that failed first, in the order of `REASONS`, or None when the clip is kept.
 
         Read are `kind` and the columns of filters that are on. A value of None never rejects: an image has no
         duration, and what is not known yet decides nothing. NaN always does. The filters of motion leave images

@@ -45,7 +45,7 @@ class ClipSignals:
 
 
 def clip_signals(frames_nhwc: np.ndarray) -> ClipSignals:
-    """Measure uint8 RGB frames (n, h, w, 3); a single frame has no step: no motion, nothing frozen, a jump of 1."""
+    """Measures uint8 RGB frames (n, h, w, 3); a single frame has no step: no motion, nothing frozen, a jump of 1."""
     cells_nk = _reduced_luma(frames_nhwc)
     changes_mk = np.abs(np.diff(cells_nk, axis=0))
     changes_m = changes_mk.mean(axis=1)
@@ -66,7 +66,7 @@ def clip_signals(frames_nhwc: np.ndarray) -> ClipSignals:
 
 
 def fingerprint(frames_nhwc: np.ndarray) -> bytes:
-    """The fingerprint of uint8 RGB frames (n, h, w, 3) alone."""
+    """Gives the fingerprint of uint8 RGB frames (n, h, w, 3) alone."""
     picked = (0, len(frames_nhwc) // 2, len(frames_nhwc) - 1)
     size = (FINGERPRINT_CELLS, FINGERPRINT_CELLS)
     means = [cv2.resize(frames_nhwc[index], size, interpolation=cv2.INTER_AREA) for index in picked]

@@ -10,9 +10,10 @@ from ray.exceptions import RayError, RayTaskError
 
 from storage.dataset.writer import DatasetWriter, SourceGroup
 from storage.errors import StorageError
-from tasks.ingest.items import Seconds, add_seconds, quarantine_row, source_row, timed
+from tasks.ingest.items import Seconds, add_seconds, timed
 from tasks.ingest.pipeline import FinishedSource
 from tasks.ingest.pool import Pool
+from tasks.ingest.rows import quarantine_row, source_row
 
 ROWS_PER_WRITE = 256
 MAX_SOURCES = 4096  # in a group without rows: corpora of nothing but broken files are committed too
@@ -37,7 +38,7 @@ class Committer:
         self.lost: list[FinishedSource] = []
 
     def add(self, finished: FinishedSource) -> None:
-        """Take one finished source, and start to write when there are enough."""
+        """Takes one finished source, and starts to write when there are enough."""
         if not self._collected:
             self._since_s = time.monotonic()
         self._collected.append(finished)
@@ -47,7 +48,7 @@ class Committer:
             self._start_writing()
 
     def close(self) -> None:
-        """Write and commit what is left."""
+        """Writes and commits what is left."""
         self._start_writing()
         self._commit_written()
 

@@ -19,7 +19,7 @@ from tasks.ingest.items import DecodedClip, DecodeStep, Failure, Seconds, timed
 def decode_source(
     source: SourceRecord, settings: ClipSettings, videos: Collection[str]
 ) -> Iterator[DecodeStep | DecodedClip]:
-    """Yield that it has begun, then a step and a clip in turns: a driver need not see frames.
+    """Yields that it has begun, then a step and a clip in turns: a driver need not see frames.
 
     The step before the last clip says so, hence clips are made one ahead of what is given away. A source that fails
     ends with a step of its own. `videos` are the kinds whose clips are kept as mp4.

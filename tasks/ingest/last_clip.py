@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.dataset.builds import finished_builds
+from storage.dataset.columns import CLIP_ID, CLIP_SCORE, OWNER
 from storage.dataset.removed import removed_rules
 from storage.dataset.tables import read_table
 from storage.dataset.writer import DatasetWriter
@@ -23,13 +24,13 @@ def refuse_to_empty(
     leaving: Collection[str],
     thresholds: Thresholds,
 ) -> None:
-    """RequestError when no clip would be left of a dataset that has some; before a row is moved.
+    """Raises RequestError when no clip would be left of a dataset that has some; before a row is moved.
 
     `placed` are the rows, with the `table` they are in, and where they belong; of those to be kept the `unavailable`
     clip_ids cannot be encoded. Sources that are `leaving` have no row among them.
     """
     if any(
-        placement.reason is None and (row["table"] == "clips" or row["clip_id"] not in unavailable)
+        placement.reason is None and (row["table"] == "clips" or row[CLIP_ID] not in unavailable)
         for row, placement in placed
     ):
         return
@@ -45,7 +46,7 @@ def refuse_to_empty(
 
 def _clips_before(writer: DatasetWriter) -> int:
     """Clips of the last finished build without those that were taken down since, or what a build under way has."""
-    return _clips_not_removed(writer.dataset_dir) or writer.count("clips")
+    return _clips_not_removed(writer.dataset_dir) or writer.table("clips").count_rows()
 
 
 def _clips_not_removed(dataset_dir: Path) -> int:
@@ -56,11 +57,10 @@ def _clips_not_removed(dataset_dir: Path) -> int:
     clips = read_table(dataset_dir, "clips", builds[-1].versions["clips"])
     if not rules:
         return clips.count_rows()
-    columns = ("source_id", "licence", "corpus")
     return sum(
         not rules.is_removed(*row)
-        for batch in clips.batches(columns)
-        for row in zip(*(batch[name].to_pylist() for name in columns), strict=True)
+        for batch in clips.batches(OWNER)
+        for row in zip(*(batch[name].to_pylist() for name in OWNER), strict=True)
     )
 
 
@@ -76,8 +76,8 @@ def _reasons(
     rejected = Counter(placement.reason for _, placement in placed if placement.reason is not None)
     for reason, count in rejected.most_common():
         more = ""
-        if reason == "clip_score":
-            scores = [row["clip_score"] for row, placement in placed if placement.reason == reason]
+        if reason == CLIP_SCORE:
+            scores = [row[CLIP_SCORE] for row, placement in placed if placement.reason == reason]
             origin = SET_HERE if "clip_threshold" in thresholds.set_here else "the profile's"
             more = (
                 f", best {max(scores):.2f}, clip_threshold {thresholds.settings.clip_threshold:g}, {origin}"

@@ -48,7 +48,7 @@ class Pending:
         self._tried: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[SourceRecord, Signature]]:
-        """Stream the sources that need work, each once."""
+        """Streams the sources that need work, each once."""
         seen: set[str] = set()
         for source, signature in self._all():
             if source.source_id not in seen and self._needs_work(source, signature):
@@ -56,7 +56,7 @@ class Pending:
                 yield source, signature
 
     def count(self) -> Counts:
-        """Look through the corpora once without doing anything."""
+        """Looks through the corpora once without doing anything."""
         read, pending, there = 0, set[str](), set[str]()
         for source, signature in self._all():
             read += 1
@@ -84,7 +84,7 @@ class Pending:
                 yield source, self._signature(source)
 
     def _signature(self, source: SourceRecord) -> Signature:
-        """What the source's rows depend on."""
+        """Tells what the source's rows depend on."""
         spans = [[span.text, span.start_s, span.end_s, span.given] for span in source.captions]
         labels = [spans, source.caption_origin, source.kind, source.licence, source.split, source.problem]
         if not source.captions:

@@ -1,8 +1,8 @@
 """The stages of a build overlapped on Ray, with a bound on everything that is under way.
 
-    sources -> decode tasks (one per source, streaming clips) -> judges (CLIP and VAE) -> finished sources
+    sources -> decode tasks (one per source, streaming clips) -> scoring actors (CLIP and VAE) -> finished sources
 
-A decoder that is far enough ahead is paused by Ray; the driver takes no further clip while every judge
+A decoder that is far enough ahead is paused by Ray; the driver takes no further clip while every actor
 has its share; and it starts no further decoder than there are CPUs. So what is in memory at once is a
 few dozen clips, whatever the corpora hold. Frames never pass through the driver.
 """
@@ -18,21 +18,20 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, WorkerCrashedError
 
-from storage.dataset.rows import RowRef
+from storage.dataset.tables import RowRef
 from storage.dataset.writer import Signature
 from tasks.corpora.records import SourceRecord
 from tasks.errors import RequestError
-from tasks.ingest.items import DecodeStep, Failure, Judged, Seconds, Verdict, add_seconds
-from tasks.ingest.pool import DECODE_RETRIES, Pool
+from tasks.ingest.items import ClipOutcome, DecodeStep, Failure, ScoredBatch, Seconds, add_seconds
+from tasks.ingest.pool import CALLS_PER_ACTOR, DECODE_RETRIES, Pool
 from tasks.ingest.recipe import Recipe
 
 BATCH_CLIPS = 8
-BATCHES_PER_JUDGE = 2  # one in work, one waiting
 
 
 @dataclass
 class FinishedSource:
-    """A source whose clips have all been judged, or that failed (then without rows); rows are Ray refs."""
+    """A source whose clips have all been scored, or that failed (then without rows); rows are Ray refs."""
 
     source: SourceRecord
     signature: Signature
@@ -58,7 +57,7 @@ class Pipeline:
         self._timeout_s = recipe.build.source_timeout_s
         self._decoding: dict[Any, _OpenSource] = {}
         self._batch: list[tuple[_OpenSource, str, Any]] = []
-        self._judging: dict[Any, _Batch] = {}
+        self._scoring: dict[Any, _Batch] = {}
         self.seconds: Seconds = {}
         self.lost = 0
 
@@ -70,7 +69,7 @@ class Pipeline:
             ray.cancel(generator, force=True)
 
     def run(self, pending: Iterator[tuple[SourceRecord, Signature]]) -> Iterator[FinishedSource]:
-        """Work through the pending sources and yield each when it is finished, in no particular order."""
+        """Works through the pending sources and yield each when it is finished, in no particular order."""
         exhausted = False
         while True:
             while not exhausted and len(self._decoding) <= self._pool.num_decoders:
@@ -83,34 +82,34 @@ class Pipeline:
                     generator = self._pool.decode(source, self._recipe)
                     self._decoding[generator] = _OpenSource(FinishedSource(source, signature))
             self._submit_batch()
-            if not self._decoding and not self._judging:
+            if not self._decoding and not self._scoring:
                 return
             yield from self._next_event()
 
     def _submit_batch(self) -> None:
-        """Give the collected clips to the judge with the least to do: a full batch, or any to an idle one."""
-        load = Counter({index: 0 for index in range(len(self._pool.judges))})
-        load.update(batch.judge for batch in self._judging.values())
-        judge, waiting = min(load.items(), key=lambda item: item[1])
+        """Gives the collected clips to the actor with the least to do: a full batch, or any to an idle one."""
+        load = Counter({index: 0 for index in range(len(self._pool.scoring))})
+        load.update(batch.actor for batch in self._scoring.values())
+        actor, waiting = min(load.items(), key=lambda item: item[1])
         full = len(self._batch) >= BATCH_CLIPS
-        if not self._batch or waiting >= BATCHES_PER_JUDGE or (waiting > 0 and not full):
+        if not self._batch or waiting >= CALLS_PER_ACTOR or (waiting > 0 and not full):
             return
         reuse = [self._known.get(clip_id) for _, clip_id, _ in self._batch]
         clips = [clip for _, _, clip in self._batch]
-        method = self._pool.judges[judge].judge.options(num_returns=1 + len(clips))
-        judged, *rows = method.remote(self._recipe.filter, reuse, *clips)
-        self._judging[judged] = _Batch(judge, [source for source, _, _ in self._batch], rows)
+        method = self._pool.scoring[actor].score_clips.options(num_returns=1 + len(clips))
+        scored, *rows = method.remote(self._recipe.filter, reuse, *clips)
+        self._scoring[scored] = _Batch(actor, [source for source, _, _ in self._batch], rows)
         self._batch = []
 
     def _next_event(self) -> list[FinishedSource]:
-        """Wait until a batch is judged or, while there is room for its clip, a decoder has gone on."""
+        """Waits until a batch is scored or, while there is room for its clip, a decoder has gone on."""
         room = len(self._batch) < BATCH_CLIPS
-        waiting_for = [*self._judging, *(self._decoding if room else ())]
+        waiting_for = [*self._scoring, *(self._decoding if room else ())]
         ready, _ = ray.wait(waiting_for, num_returns=1, timeout=self._patience_s(), fetch_local=False)
         if not ready:
             return self._stop_hanging()
-        if ready[0] in self._judging:
-            return self._take_verdicts(ready[0])
+        if ready[0] in self._scoring:
+            return self._take_outcomes(ready[0])
         return self._take_step(ready[0])
 
     def _patience_s(self) -> float:
@@ -119,7 +118,7 @@ class Pipeline:
         return max(wait_s, 0.1)
 
     def _stop_hanging(self) -> list[FinishedSource]:
-        """End decoders that have been at one clip for too long; one that has a clip ready only waits for us."""
+        """Ends decoders that have been at one clip for too long; one that has a clip ready only waits for us."""
         finished = []
         for generator, source in list(self._decoding.items()):
             if source.since_s is None or time.monotonic() - source.since_s < self._timeout_s:
@@ -149,17 +148,17 @@ class Pipeline:
             clip = next(generator)
             if step.clip_id not in source.clip_ids:
                 source.clip_ids.add(step.clip_id)
-                source.unjudged += 1
+                source.unscored += 1
                 self._batch.append((source, step.clip_id, clip))
         if step.ended:
             del self._decoding[generator]
             return source.end(step)
         return []
 
-    def _take_verdicts(self, judged_ref: Any) -> list[FinishedSource]:
-        batch = self._judging.pop(judged_ref)
+    def _take_outcomes(self, scored_ref: Any) -> list[FinishedSource]:
+        batch = self._scoring.pop(scored_ref)
         try:
-            judged: Judged = ray.get(judged_ref)
+            scored: ScoredBatch = ray.get(scored_ref)
         except ActorDiedError as error:
             last_line = str(error).strip().splitlines()[-1].strip()
             raise RequestError(f"model, clip: the worker that holds the models died: {last_line}") from error
@@ -167,14 +166,14 @@ class Pipeline:
             for source in batch.sources:
                 self._lose(None, source)
             return []
-        add_seconds(self.seconds, judged.seconds)
+        add_seconds(self.seconds, scored.seconds)
         finished = []
-        for source, verdict, row in zip(batch.sources, judged.verdicts, batch.rows, strict=True):
-            finished += source.take(verdict, row)
+        for source, outcome, row in zip(batch.sources, scored.outcomes, batch.rows, strict=True):
+            finished += source.take(outcome, row)
         return finished
 
     def _lose(self, generator: Any, source: _OpenSource) -> list[FinishedSource]:
-        """What a lost machine held is lost with it: the source stays pending and is done again later."""
+        """Drops what a lost machine held: the source stays pending and is done again later."""
         self._decoding.pop(generator, None)
         self.lost += not source.lost
         source.lost = True
@@ -183,34 +182,34 @@ class Pipeline:
 
 @dataclass
 class _Batch:
-    """Clips that a judge is at work on: its index, the source of each clip and the reference of its row."""
+    """Clips that an actor is at work on: its index, the source of each clip and the reference of its row."""
 
-    judge: int
+    actor: int
     sources: list[_OpenSource]
     rows: list[Any]
 
 
 @dataclass
 class _OpenSource:
-    """A source that is being decoded or has clips that are not judged yet; `since_s` is when it last gave one."""
+    """A source that is being decoded or has clips that are not scored yet; `since_s` is when it last gave one."""
 
     result: FinishedSource
     clip_ids: set[str] = field(default_factory=set)
-    unjudged: int = 0
+    unscored: int = 0
     decoded: bool = False
     lost: bool = False
     since_s: float | None = None
 
-    def take(self, verdict: Verdict, row: Any) -> list[FinishedSource]:
-        """Count one clip in; the source, if it was the last."""
-        self.unjudged -= 1
-        self.result.failure = self.result.failure or verdict.failure
-        self.result.encoded += verdict.encoded
-        if verdict.reject_reason is None:
+    def take(self, outcome: ClipOutcome, row: Any) -> list[FinishedSource]:
+        """Counts one clip in; the source, if it was the last."""
+        self.unscored -= 1
+        self.result.failure = self.result.failure or outcome.failure
+        self.result.encoded += outcome.encoded
+        if outcome.reject_reason is None:
             self.result.kept.append(row)
         else:
             self.result.rejected.append(row)
-            self.result.reject_reasons[verdict.reject_reason] += 1
+            self.result.reject_reasons[outcome.reject_reason] += 1
         return self._if_finished()
 
     def end(self, step: DecodeStep) -> list[FinishedSource]:
@@ -221,8 +220,8 @@ class _OpenSource:
         return self._if_finished()
 
     def _if_finished(self) -> list[FinishedSource]:
-        """The source, if nothing is left to do for it; one that failed anywhere gives no rows at all."""
-        if not self.decoded or self.unjudged or self.lost:
+        """Gives the source, if nothing is left to do for it; one that failed anywhere gives no rows at all."""
+        if not self.decoded or self.unscored or self.lost:
             return []
         result = self.result
         if result.failure is not None:

@@ -7,33 +7,44 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from storage.dataset.columns import (
+    CLIP_FEATURES,
+    CLIP_ID,
+    CLIP_SCORE,
+    DUPLICATE_OF,
+    ENCODER,
+    FINGERPRINT,
+    NUM_FRAMES,
+    SCORER,
+    SOURCE_ID,
+)
 from storage.dataset.schema import split_of
 from tasks.filters.duplicates import find_duplicates, split_groups
 from tasks.filters.neighbours import Fingerprints, Looks, MeanFeatures
 from tasks.filters.settings import FilterSettings
-from tasks.ingest.items import filter_view
+from tasks.ingest.rows import filter_view
 
 DUPLICATE = "duplicate"
 """The reason of a clip that another one stays for."""
 
 COLUMNS = (
-    "clip_id",
-    "source_id",
+    CLIP_ID,
+    SOURCE_ID,
     "kind",
     "split",
     "source_width",
     "source_height",
     "source_duration_s",
-    "clip_score",
+    CLIP_SCORE,
     "clip_score_min",
     "aesthetic",
     "motion",
     "jump",
     "brightness",
     "frozen",
-    "duplicate_of",
-    "encoder",
-    "scorer",
+    DUPLICATE_OF,
+    ENCODER,
+    SCORER,
 )
 """What a placement and the search for stale rows read of a row, beside the evidence of duplicates."""
 
@@ -47,15 +58,15 @@ class Placement(NamedTuple):
 
 
 def evidence_columns(settings: FilterSettings) -> tuple[str, ...]:
-    """The columns that near-duplicates are found by; none when they are not looked for."""
-    columns = {"off": (), "perceptual": ("fingerprint",), "clip": ("clip_features", "num_frames")}
+    """Gives the columns that near-duplicates are found by; none when they are not looked for."""
+    columns = {"off": (), "perceptual": (FINGERPRINT,), "clip": (CLIP_FEATURES, NUM_FRAMES)}
     return columns[settings.duplicates]
 
 
 def place(
     rows: Sequence[dict[str, Any]], settings: FilterSettings, official_splits: Mapping[str, str]
 ) -> list[Placement]:
-    """The placement of each row, whatever their order; rows hold `COLUMNS` and the evidence columns.
+    """Gives the placement of each row, whatever their order; rows hold `COLUMNS` and the evidence columns.
 
     Sources that share near-duplicates share a split, so that no copy of a training clip is tested on: one that the
     corpora give (test before val before train), else that of the smallest source_id.
@@ -63,12 +74,12 @@ def place(
     reasons = [settings.reject_reason(filter_view(row)) for row in rows]
     passed = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
     twins, groups = _near_duplicates(passed, settings)
-    splits = _splits({row["source_id"] for row in rows}, groups, official_splits)
+    splits = _splits({row[SOURCE_ID] for row in rows}, groups, official_splits)
     placements = []
     for row, reason in zip(rows, reasons, strict=True):
-        kept_id = twins.get(row["clip_id"]) if reason is None else None
+        kept_id = twins.get(row[CLIP_ID]) if reason is None else None
         reason = DUPLICATE if kept_id is not None else reason
-        placements.append(Placement(reason, kept_id, splits[row["source_id"]]))
+        placements.append(Placement(reason, kept_id, splits[row[SOURCE_ID]]))
     return placements
 
 
@@ -80,15 +91,15 @@ def _near_duplicates(
         return {}, {}
     looks: Looks
     if settings.duplicates == "perceptual":
-        looks = Fingerprints([row["fingerprint"] for row in rows], settings.max_duplicate_distance)
+        looks = Fingerprints([row[FINGERPRINT] for row in rows], settings.max_duplicate_distance)
     else:
         looks = MeanFeatures(np.stack([_mean_features(row) for row in rows]), settings.min_duplicate_cosine)
-    clip_ids, source_ids = [row["clip_id"] for row in rows], [row["source_id"] for row in rows]
+    clip_ids, source_ids = [row[CLIP_ID] for row in rows], [row[SOURCE_ID] for row in rows]
     return find_duplicates(clip_ids, source_ids, looks), split_groups(clip_ids, source_ids, looks)
 
 
 def _mean_features(row: dict[str, Any]) -> np.ndarray:
-    return np.asarray(row["clip_features"], np.float32).reshape(row["num_frames"], -1).mean(axis=0)
+    return np.asarray(row[CLIP_FEATURES], np.float32).reshape(row[NUM_FRAMES], -1).mean(axis=0)
 
 
 def _splits(source_ids: set[str], groups: Mapping[str, str], official: Mapping[str, str]) -> dict[str, str]:

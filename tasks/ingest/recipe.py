@@ -1,16 +1,14 @@
-"""All that decides the rows of a build but for the corpora, and the digests that rows carry."""
+"""A build's recipe: all that decides its rows but for the corpora, and the digests that rows carry."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tasks.captions.aesthetics import aesthetic_digest
-from tasks.captions.scoring import scorer_digest
 from tasks.captions.settings import AestheticSettings, CaptionerSettings
 from tasks.clips.settings import ClipSettings
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.settings import BuildSettings
-from tasks.latents.encoder import encoder_digest
+from tasks.model_files import aesthetic_digest, encoder_digest, scorer_digest
 
 _HEAD = "+head:"
 
@@ -20,7 +18,7 @@ class Recipe:
     """The models, folders or names, and the settings of every stage."""
 
     model: str
-    clip: str
+    clip_model: str
     clips: ClipSettings
     filter: FilterSettings
     captioner: CaptionerSettings = field(default_factory=CaptionerSettings)
@@ -35,21 +33,21 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Digests:
-    """What identifies the models behind a row: a row that carries others is stale."""
+    """The digests that identify the models behind a row: a row that carries others is stale."""
 
     encoder: str
     scorer: str
 
     @classmethod
     def of(cls, recipe: Recipe) -> Digests:
-        """Reads files only, so that a run with nothing to do loads no model; RequestError when they are no models."""
-        scorer, head = scorer_digest(recipe.clip), recipe.aesthetic.head
+        """Reads the models' files only, and loads none; RequestError when they are no models."""
+        scorer, head = scorer_digest(recipe.clip_model), recipe.aesthetic.head
         return cls(
             encoder_digest(recipe.model),
             scorer if head is None else f"{scorer}{_HEAD}{aesthetic_digest(head)}",
         )
 
 
-def clip_digest(scorer: str) -> str:
-    """The part of a row's `scorer` that names the CLIP model: its features depend on no more."""
+def clip_model_digest(scorer: str) -> str:
+    """Gives the part of a row's `scorer` that names the CLIP model: its features depend on no more."""
     return scorer.split(_HEAD, 1)[0]

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from storage.dataset.rows import RowRef, read_rows
+from storage.dataset.columns import CLIP_ID, REASON, SOURCE_DIGEST
+from storage.dataset.tables import RowRef, read_table
 from storage.dataset.writer import RowGroup
 from tasks.clips.from_params import frames_from_params
 from tasks.clips.video_io import decode_bytes
 from tasks.corpora.media import content_digest, open_media
 from tasks.corpora.records import MediaPlace
 from tasks.errors import ItemError
-from tasks.ingest.writing import write_clip_rows
+from tasks.ingest.rows import write_clip_rows
 
 if TYPE_CHECKING:
-    from tasks.ingest.scoring import ClipJudge
+    from tasks.ingest.scoring import ScoringModels
 
 
 @dataclass(frozen=True)
@@ -46,51 +47,52 @@ class Rewritten:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def rewrite_rows(jobs: Sequence[Rewrite], judge: ClipJudge | None = None) -> Rewritten:
-    """Write the rows of these jobs into fragments; a judge is needed where something is scored or encoded."""
+def rewrite_rows(jobs: Sequence[Rewrite], models: ScoringModels | None = None) -> Rewritten:
+    """Writes the rows of these jobs into fragments; models are needed where something is scored or encoded."""
     done, rows = Rewritten(), []
     for job, row in zip(jobs, _read(jobs), strict=True):
         try:
-            rows.append(_rewrite(job, row, judge))
+            rows.append(_rewrite(job, row, models))
         except Exception as error:  # one row's missing source must not keep the others from being written
             done.failures[job.clip_id] = " ".join(str(error).split()) or type(error).__name__
     if rows:
         done.group.clips, done.group.rejected, _ = write_clip_rows(jobs[0].ref.dataset_dir, *rows)
     for row in rows:
-        ids = done.group.clips_ids if row.get("reason") is None else done.group.rejected_ids
-        ids.append(row["clip_id"])
+        ids = done.group.clips_ids if row.get(REASON) is None else done.group.rejected_ids
+        ids.append(row[CLIP_ID])
     return done
 
 
 def _read(jobs: Sequence[Rewrite]) -> list[dict[str, Any]]:
-    """The rows of the jobs, in their order, with one read per table."""
+    """Reads the rows of the jobs, in their order, with one read per table."""
     found: dict[RowRef, dict[str, Any]] = {}
-    for _, refs in groupby(sorted(job.ref for job in jobs), key=lambda ref: (ref.table, ref.version)):
+    for table, refs in groupby(sorted(job.ref for job in jobs), key=lambda ref: ref[:3]):
         same_table = list(refs)
-        found |= zip(same_table, read_rows(same_table), strict=True)
+        rows = read_table(*table).whole_rows([ref.row for ref in same_table])
+        found |= zip(same_table, rows, strict=True)
     return [found[job.ref] for job in jobs]
 
 
-def _rewrite(job: Rewrite, row: dict[str, Any], judge: ClipJudge | None) -> dict[str, Any]:
-    if judge is not None and (job.score or job.encode):
+def _rewrite(job: Rewrite, row: dict[str, Any], models: ScoringModels | None) -> dict[str, Any]:
+    if models is not None and (job.score or job.encode):
         # Another aesthetic head reads the same features: for that alone no frame is needed.
-        by_features = job.score and not job.encode and judge.has_features_of(row)
+        by_features = job.score and not job.encode and models.has_features_of(row)
         frames_nhwc = None if by_features else _frames(row, job.place)
         if job.score:
-            row |= judge.score_again(row, frames_nhwc)
+            row |= models.score_again(row, frames_nhwc)
         if job.encode and frames_nhwc is not None:
-            row |= judge.encode_again(frames_nhwc)
+            row |= models.encode_again(frames_nhwc)
     return row | job.changes
 
 
 def _frames(row: dict[str, Any], place: str | None) -> np.ndarray:
-    """The frames of a stored clip: those of its mp4, else made again from its source, which has to be the same."""
+    """Gives the frames of a stored clip: of its mp4, else made again from its source, which has to be the same."""
     if row["video"] is not None:
         return decode_bytes(row["video"])[0]
     if place is None:
         raise ItemError(f"{row['source_uri']}: the ledger does not know where it lies", stage="read")
     media_place = MediaPlace(**json.loads(place))
-    if content_digest(media_place) != row["source_digest"]:
+    if content_digest(media_place) != row[SOURCE_DIGEST]:
         raise ItemError(f"{row['source_uri']}: is no longer the file that the clip was made of", stage="read")
     with open_media(media_place) as media:
         return frames_from_params(media, row["params"])

@@ -1,4 +1,4 @@
-"""One build from a corpora file to a tagged dataset, or to the news that nothing has changed."""
+"""One build from corpora to a tagged dataset, or to the news that nothing has changed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from pathlib import Path
 
 from storage.dataset.builds import finished_builds, last_noted
 from storage.dataset.clip_dataset import ClipDataset
-from storage.dataset.rows import RowRef
+from storage.dataset.columns import CLIP_ID, ENCODER, SOURCE_ID
+from storage.dataset.folder import CLIP_TABLES
 from storage.dataset.schema import LatentShape
+from storage.dataset.table_reader import ROW
+from storage.dataset.tables import RowRef
 from storage.dataset.writer import DatasetWriter, check_latent_shape
 from tasks.captions.cut_captions import CONDITIONING, SCORING, count_cut
-from tasks.captions.scoring import scorer_files
-from tasks.clips.detectors import load_transnet
-from tasks.corpora.config import load_corpora
+from tasks.cluster import ensure_ray
+from tasks.corpora.config import Corpora
 from tasks.errors import RequestError
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.items import add_seconds, timed
 from tasks.ingest.pending import Pending
-from tasks.ingest.pool import Workers
 from tasks.ingest.recipe import Digests, Recipe
-from tasks.ingest.reconcile import settle
+from tasks.ingest.reconcile import reconcile
 from tasks.ingest.summary import BuildSummary
 from tasks.ingest.thresholds import Asked, Thresholds, thresholds_in_force
-from tasks.latents.encoder import latent_shape
+from tasks.ingest.workers import Workers
+from tasks.model_files import latent_shape, scorer_files, text_encoder_digest
 from tasks.output_folders import check_dataset_folder
 from tasks.progress import OnProgress
 
@@ -34,9 +36,17 @@ PASSES = 3
 """Rounds over what is pending: what a lost machine held is done again in the next one."""
 
 
+@dataclass(frozen=True)
+class Target:
+    """A dataset folder that a recipe can build into, and the shape of the latents in it; made by `check_target`."""
+
+    dataset_dir: Path
+    latent_shape: LatentShape
+
+
 def build(
-    corpora_path: Path,
-    dataset_dir: Path,
+    corpora: Corpora,
+    target: Target,
     recipe: Recipe,
     *,
     asked: Asked = Asked(),  # noqa: B008
@@ -48,7 +58,7 @@ def build(
     workers: Workers | None = None,
     on_progress: OnProgress | None = None,
 ) -> BuildSummary:
-    """Bring a dataset up to date with its corpora and tag it; sources already done are not touched.
+    """Brings a dataset up to date with its corpora and tags it; sources already done are not touched.
 
     The recipe's thresholds are those of the profile: what was `asked` now, or set on the dataset before, comes first.
     `profile`, its name, and `profile_source`, the name or file to read it from, are recorded for later commands;
@@ -59,18 +69,19 @@ def build(
     some, unless `allow_empty`.
     Whatever ends a build, what it committed stays, and the next one goes on from there.
     """
-    shape = check_target(dataset_dir, recipe)
-    corpora = load_corpora(corpora_path, recipe.captions_needed)
     digests = Digests.of(recipe)
     summary = BuildSummary(
-        corpora=str(corpora_path.absolute()), profile=profile, profile_source=profile_source
+        corpora=str(corpora.path.absolute()), profile=profile, profile_source=profile_source
     )
     started_s = time.perf_counter()
-    with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
+    with (
+        DatasetWriter(target.dataset_dir, target.latent_shape) as writer,
+        _workers(workers, recipe, digests) as workers,
+    ):
         thresholds = _in_force(writer, recipe, profile, asked, summary)
         recipe = replace(recipe, filter=thresholds.settings)
         run = _Run(writer, recipe, digests, workers, thresholds, summary, on_progress, started_s)
-        pending = Pending(corpora, writer, recipe, again=retry_quarantine)
+        pending = Pending(corpora.corpora, writer, recipe, again=retry_quarantine)
         # Counted first, so that a build with nothing to do starts no worker and loads no model.
         with timed(summary.seconds, "read"):
             counts = pending.count()
@@ -86,7 +97,7 @@ def build(
 
 
 def refilter(
-    dataset_dir: Path,
+    target: Target,
     recipe: Recipe,
     *,
     asked: Asked = Asked(),  # noqa: B008
@@ -96,17 +107,18 @@ def refilter(
     workers: Workers | None = None,
     on_progress: OnProgress | None = None,
 ) -> BuildSummary:
-    """Apply thresholds to a dataset as it stands and tag it; no source is read that need not be.
+    """Applies thresholds to a dataset as it stands and tags it; no source is read that need not be.
 
     Which thresholds hold, and what is raised, is as for `build`.
     """
-    shape = check_target(dataset_dir, recipe)
-    ClipDataset.open(dataset_dir)  # says in one line what is no dataset
     digests = Digests.of(recipe)
     summary = BuildSummary(profile=profile, profile_source=profile_source)
     started_s = time.perf_counter()
-    with DatasetWriter(dataset_dir, shape) as writer, _workers(workers, recipe, digests) as workers:
-        summary.corpora = last_noted(dataset_dir, "corpora")
+    with (
+        DatasetWriter(target.dataset_dir, target.latent_shape) as writer,
+        _workers(workers, recipe, digests) as workers,
+    ):
+        summary.corpora = last_noted(target.dataset_dir, "corpora")
         thresholds = _in_force(writer, recipe, profile, asked, summary)
         recipe = replace(recipe, filter=thresholds.settings)
         run = _Run(writer, recipe, digests, workers, thresholds, summary, on_progress, started_s)
@@ -117,7 +129,7 @@ def refilter(
 def _in_force(
     writer: DatasetWriter, recipe: Recipe, profile: str | None, asked: Asked, summary: BuildSummary
 ) -> Thresholds:
-    """The thresholds of this build, put on record in its summary."""
+    """Gives the thresholds of this build, put on record in its summary."""
     builds = finished_builds(writer.dataset_dir)
     thresholds = thresholds_in_force(builds, recipe.filter, profile, asked)
     _check_filter(thresholds.settings, recipe)
@@ -149,7 +161,7 @@ class _Run:
     done: int = 0
 
     def process(self, pending: Pending, total: int) -> None:
-        """Run every pending source through the pipeline into the committer."""
+        """Runs every pending source through the pipeline into the committer."""
         known = _rows_with_latents(pending, self.writer, self.digests)
         lost = 0
         for _ in range(PASSES):
@@ -165,8 +177,8 @@ class _Run:
 
     def _pass(self, pending: Pending, total: int, known: dict[str, RowRef]) -> int:
         """One round over what is pending; how many sources were lost with a machine."""
-        # Ray has to be set up before it is imported, and these import it.
         pool = self.workers.pool(total)
+        # Ray has to be set up before it is imported, and these import it.
         from tasks.ingest.committer import Committer
         from tasks.ingest.pipeline import Pipeline
 
@@ -186,14 +198,14 @@ class _Run:
         return pipeline.lost + len(committer.lost)
 
     def finish(self, leaving: Collection[str] = (), allow_empty: bool = False) -> None:
-        """Settle the rows, unless they were settled so already, and name the versions by a tag."""
+        """Reconciles the rows, unless they were reconciled so already, and names the versions by a tag."""
         writer, recipe, summary = self.writer, self.recipe, self.summary
         summary.settled_for = [summary.filter, self.digests.encoder, self.digests.scorer]
         summary.cut_captions = last_noted(writer.dataset_dir, "cut_captions")
-        changed = bool(leaving) or not _is_settled(writer, summary.settled_for)
+        changed = bool(leaving) or not _is_reconciled(writer, summary.settled_for)
         if changed:
             with timed(summary.seconds, "settle"):
-                settled = settle(
+                done = reconcile(
                     writer,
                     recipe,
                     self.digests,
@@ -203,59 +215,80 @@ class _Run:
                     leaving,
                     allow_empty,
                 )
-            summary.take_settled(settled)
-            if settled.failures:
+            summary.take_reconciled(done)
+            if done.failures:
                 summary.settled_for = None  # the next build tries these again
         if changed or summary.cut_captions is None:
             texts = {
                 CONDITIONING: writer.captions("clips"),
-                SCORING: writer.captions("clips", "rejected"),
+                SCORING: writer.captions(*CLIP_TABLES),
             }
-            summary.cut_captions = count_cut(recipe.model, recipe.clip, texts)
+            summary.cut_captions = count_cut(recipe.model, recipe.clip_model, texts)
         if recipe.build.text_states:
-            from tasks.ingest.texts import write_text_states
-
-            summary.text_states = write_text_states(writer, recipe.model, self.note)
+            summary.text_states = self._write_text_states()
         summary.count_dataset(writer)
         summary.seconds["wall"] = time.perf_counter() - self.started_s
         finished = writer.finish(summary.as_dict())
         summary.tag, summary.version = finished.tag, finished.versions["clips"]
 
+    def _write_text_states(self) -> int:
+        """Brings the table of text states up to date with the captions of `clips`; how many were made."""
+        model = self.recipe.model
+        digest = text_encoder_digest(model)
+        captions = self.writer.captions_without_states(digest)
+        if captions:
+            ensure_ray()
+            from tasks.ingest.texts import write_text_states  # it imports Ray, as above
+
+            write_text_states(self.writer, captions, model, digest, self.note)
+        return len(captions)
+
     def note(self, text: str, done: int = 0, total: int | None = None) -> None:
-        """Tell whoever watches."""
+        """Tells whoever watches how far it is."""
         if self.on_progress is not None:
             self.on_progress(done, total, text)
 
 
 def _rows_with_latents(pending: Pending, writer: DatasetWriter, digests: Digests) -> dict[str, RowRef]:
-    """Rows of sources that are done again, so that clips which stay the same keep their latents."""
+    """Finds the rows of sources that are done again, so that clips which stay the same keep their latents."""
     again = {source.source_id for source, _ in pending if writer.knows(source.source_id)}
     found: dict[str, RowRef] = {}
     if not again:
         return found
-    for table, rows in writer.rows(["clip_id", "source_id", "encoder"]).items():
-        for row in rows.to_pylist():
-            if row["source_id"] in again and row["encoder"] == digests.encoder:
-                found[row["clip_id"]] = RowRef(writer.dataset_dir, table, row["version"], row["row"])
+    for table in CLIP_TABLES:
+        reader = writer.table(table)
+        for batch in reader.batches([ROW, CLIP_ID, SOURCE_ID], where={ENCODER: [digests.encoder]}):
+            for row in batch.to_pylist():
+                if row[SOURCE_ID] in again:
+                    found[row[CLIP_ID]] = RowRef(writer.dataset_dir, table, reader.version, row[ROW])
     return found
 
 
-def _is_settled(writer: DatasetWriter, settled_for: Sequence[object]) -> bool:
+def _is_reconciled(writer: DatasetWriter, settled_for: Sequence[object]) -> bool:
     last = finished_builds(writer.dataset_dir)[-1:]
     return writer.is_finished() and bool(last) and last[0].summary.get("settled_for") == list(settled_for)
 
 
-def check_target(dataset_dir: Path, recipe: Recipe) -> LatentShape:
-    """The latents' shape of a build into this folder; RequestError or StorageError when it cannot be done."""
+def check_target(dataset_dir: Path, recipe: Recipe, is_there: bool = False) -> Target:
+    """Looks whether the recipe can build into this folder; RequestError or StorageError when it cannot.
+
+    With `is_there` the folder has to hold a finished build.
+    """
     check_dataset_folder(dataset_dir)
+    if is_there:
+        ClipDataset.open(dataset_dir)
     clips = recipe.clips
     shape = latent_shape(recipe.model, clips.num_frames, clips.height, clips.width)
-    scorer_files(recipe.clip)
+    scorer_files(recipe.clip_model)
     _check_filter(recipe.filter, recipe)
     if clips.shot_detector == "transnetv2":
+        from tasks.clips.transnet import (
+            load_transnet,  # it imports torch, which most builds' drivers do without
+        )
+
         load_transnet()  # says how to install it where it is not
     check_latent_shape(dataset_dir, shape)
-    return shape
+    return Target(dataset_dir, shape)
 
 
 def _check_filter(settings: FilterSettings, recipe: Recipe) -> None:

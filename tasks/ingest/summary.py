@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from storage.dataset.writer import DatasetWriter
     from tasks.ingest.pipeline import FinishedSource
-    from tasks.ingest.reconcile import Settled
+    from tasks.ingest.reconcile import Reconciled
 
 
 @dataclass
@@ -17,7 +17,7 @@ class BuildSummary:
     `seconds` has one entry per stage, the work of all workers, and `wall`, the time that passed. `unavailable` are
     rows that should have been scored or encoded anew and could not be, by clip_id. `filter` are the thresholds that
     were applied, `thresholds_set` those of them that were set on this dataset; `settled_for` is what the rows were last
-    settled for: thresholds and the models' digests. `cut_captions` are the clips whose caption a tokenizer cuts, by
+    reconciled with: thresholds and the models' digests. `cut_captions` are the clips whose caption a tokenizer cuts, by
     what it is read for: conditioning counts kept clips, scoring all. `profile_source` is what reads the profile again:
     its name, or the path of its file.
     """
@@ -53,7 +53,7 @@ class BuildSummary:
     version: int | None = None
 
     def count(self, finished: "FinishedSource", times: int = 1) -> None:
-        """Add a finished source, or with -1 take it back."""
+        """Adds a finished source, or with -1 takes it back."""
         kept, rejected = len(finished.kept), len(finished.rejected)
         self.clips += times * (kept + rejected)
         self.kept += times * kept
@@ -66,25 +66,25 @@ class BuildSummary:
             self.quarantined += times
             self.quarantined_by_stage[finished.failure.stage] += times
 
-    def take_settled(self, settled: "Settled") -> None:
-        """Add what settling did."""
-        self.rescored, self.moved = settled.rescored, settled.moved
-        self.encoded += settled.encoded
-        self.unavailable = settled.failures
+    def take_reconciled(self, done: "Reconciled") -> None:
+        """Adds what reconciling did."""
+        self.rescored, self.moved = done.rescored, done.moved
+        self.encoded += done.encoded
+        self.unavailable = done.failures
 
     def count_dataset(self, writer: "DatasetWriter") -> None:
-        """Take the counts of the whole dataset."""
-        self.dataset_clips = writer.count("clips")
-        self.dataset_rejected = writer.count("rejected")
-        self.dataset_quarantined = writer.count("quarantine")
+        """Takes the counts of the whole dataset."""
+        self.dataset_clips = writer.table("clips").count_rows()
+        self.dataset_rejected = writer.table("rejected").count_rows()
+        self.dataset_quarantined = writer.table("quarantine").count_rows()
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain JSON, seconds rounded to hundredths."""
+        """Gives the same as plain JSON, seconds rounded to hundredths."""
         values = dict(vars(self))
         values["seconds"] = {stage: round(value, 2) for stage, value in self.seconds.items()}
         return {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}
 
     def note(self) -> str:
-        """A few words for a progress line."""
+        """Gives a few words for a progress line."""
         rejected = sum(self.rejected.values())
         return f"{self.kept} clips kept, {rejected} rejected, {self.quarantined} sources quarantined"

@@ -38,7 +38,7 @@ class Thresholds:
 def thresholds_in_force(
     builds: Sequence[Build], usual: FilterSettings, profile: str | None, asked: Asked
 ) -> Thresholds:
-    """The thresholds for the next build of a dataset with these builds, where `usual` are those of the profile.
+    """Gives the thresholds for the next build of a dataset with these builds, where `usual` are those of the profile.
 
     To be asked while the dataset's lock is held: another command may set some until then. RequestError names a value
     that is none.

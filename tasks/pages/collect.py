@@ -73,8 +73,8 @@ class _Pixels:
         return Thumbnail(picture, clip.row["caption"], note, struck=clip.wrong)
 
     def _frames(self, clip: CheckedClip) -> np.ndarray:
-        videos = self._dataset.videos if clip.reason is None else self._dataset.rejected_videos
-        (content,) = videos([clip.row["row"]])
+        table = self._dataset.clips if clip.reason is None else self._dataset.rejected
+        (content,) = table.videos([clip.row["row"]])
         if content is not None:
             return decode_bytes(content)[0]
         source = self._sources[clip.row["source_id"]]

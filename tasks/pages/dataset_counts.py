@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.dataset.clip_dataset import ClipDataset
-from storage.dataset.scan import BATCH_ROWS, batches, count_rows
+from storage.dataset.table_reader import BATCH_ROWS, ROW
 from tasks.pages.dataset_signals import MEASURES
 from tasks.pages.histogram import Histogram
 
@@ -74,7 +74,7 @@ class DatasetCounts:
 
 def count_dataset(dataset: ClipDataset, batch_rows: int = BATCH_ROWS) -> DatasetCounts:
     """Scans the tables of a build once, a batch at a time; the counts do not depend on its size."""
-    counts = DatasetCounts({table: count_rows(dataset, table) for table in dataset.build.versions})
+    counts = DatasetCounts({table: dataset.table(table).count_rows() for table in dataset.build.versions})
     _count_sources(dataset, counts, batch_rows)
     _count_quarantine(dataset, counts, batch_rows)
     for table in ("clips", "rejected"):
@@ -89,8 +89,9 @@ def count_dataset(dataset: ClipDataset, batch_rows: int = BATCH_ROWS) -> Dataset
 
 def _clip_batches(dataset: ClipDataset, table: str, batch_rows: int) -> Iterator[pa.Table]:
     measured = [column for measure in MEASURES for column in measure.columns]
-    columns = ["clip_id", *LABELS, "duplicate_of", "fps", "num_frames", *measured]
-    yield from batches(dataset, table, columns + (["reason"] if table == "rejected" else []), batch_rows)
+    columns = [ROW, "clip_id", *LABELS, "duplicate_of", "fps", "num_frames", *measured]
+    columns += ["reason"] if table == "rejected" else []
+    yield from dataset.table(table).batches(columns, batch_rows=batch_rows, fill=True)
 
 
 def _count_labels(batch: pa.Table, table: str, counts: DatasetCounts) -> None:
@@ -127,14 +128,15 @@ def _pick_samples(batch: pa.Table, table: str, counts: DatasetCounts) -> None:
 def _smallest(samples: list[Sample], batch: pa.Table, table: str) -> list[Sample]:
     if batch.num_rows > SAMPLES:
         batch = batch.take(pc.select_k_unstable(batch, SAMPLES, [("clip_id", "ascending")]))
-    new = zip(batch["row"].to_pylist(), batch["clip_id"].to_pylist(), strict=True)
+    new = zip(batch[ROW].to_pylist(), batch["clip_id"].to_pylist(), strict=True)
     samples = samples + [Sample(table, row, clip_id) for row, clip_id in new]
     return sorted(samples, key=lambda sample: sample.clip_id)[:SAMPLES]
 
 
 def _count_sources(dataset: ClipDataset, counts: DatasetCounts, batch_rows: int) -> None:
-    for batch in batches(dataset, "sources", ["corpus", "kind", "failed_stage"], batch_rows):
-        for row in _groups(batch, ["corpus", "kind", "failed_stage"]):
+    columns = ["corpus", "kind", "failed_stage"]
+    for batch in dataset.table("sources").batches(columns, batch_rows=batch_rows, fill=True):
+        for row in _groups(batch, columns):
             corpus = counts.corpus(row["corpus"], row["kind"])
             corpus.sources += row["rows"]
             corpus.failed += 0 if row["failed_stage"] is None else row["rows"]
@@ -142,7 +144,8 @@ def _count_sources(dataset: ClipDataset, counts: DatasetCounts, batch_rows: int)
 
 def _count_quarantine(dataset: ClipDataset, counts: DatasetCounts, batch_rows: int) -> None:
     distinct = 0
-    for batch in batches(dataset, "quarantine", ["stage", "error", "source_uri"], batch_rows):
+    columns = ["stage", "error", "source_uri"]
+    for batch in dataset.quarantine.batches(columns, batch_rows=batch_rows, fill=True):
         for row in batch.to_pylist():
             stage, error = row["stage"] or "?", error_kind(row)
             counts.failed_stages[stage] += 1

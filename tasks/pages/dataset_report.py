@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from storage.dataset.builds import Build, builds_until, last_with
-from storage.dataset.clip_dataset import ClipDataset, bytes_below
-from storage.dataset.tables import table_path
+from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.folder import bytes_below, table_path
 from tasks.captions.cut_captions import cut_lines
 from tasks.ingest.thresholds import thresholds_told
 from tasks.pages.charts import stacked_histogram

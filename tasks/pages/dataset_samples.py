@@ -6,11 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from storage.dataset.clip_dataset import ClipDataset
-from storage.dataset.scan import batches, rows_at
+from storage.dataset.table_reader import ROW
 from tasks.clips.video_io import decode_bytes
 from tasks.errors import ItemError
 from tasks.pages.dataset_counts import DatasetCounts, Sample
@@ -59,18 +56,15 @@ def _pairs(dataset: ClipDataset, duplicates: Sequence[Sample]) -> list[tuple[Thu
 
 def _find(dataset: ClipDataset, clip_ids: set[str]) -> dict[str, Sample]:
     """Finds where the kept clips of these ids are."""
-    found: dict[str, Sample] = {}
-    if clip_ids:
-        wanted = pa.array(sorted(clip_ids), pa.string())
-        for batch in batches(dataset, "clips", ["clip_id"]):
-            hits = batch.filter(pc.is_in(batch["clip_id"], wanted))
-            for clip_id, row in zip(hits["clip_id"].to_pylist(), hits["row"].to_pylist(), strict=True):
-                found[clip_id] = Sample("clips", row, clip_id)
-    return found
+    found = dataset.clips.read([ROW, "clip_id"], where={"clip_id": clip_ids}).to_pylist() if clip_ids else []
+    return {row["clip_id"]: Sample("clips", row[ROW], row["clip_id"]) for row in found}
 
 
 def _rows(dataset: ClipDataset, samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    return rows_at(dataset, samples[0].table, [sample.row for sample in samples], _COLUMNS) if samples else []
+    if not samples:
+        return []
+    table = dataset.table(samples[0].table)
+    return table.take([sample.row for sample in samples], _COLUMNS, fill=True).to_pylist()
 
 
 def _thumbnails(
@@ -79,10 +73,10 @@ def _thumbnails(
     """Makes thumbnails of samples that are all in one table."""
     rows = _rows(dataset, samples)
     numbers = [sample.row for sample in samples]
-    videos = dataset.videos if samples and samples[0].table == "clips" else dataset.rejected_videos
+    videos = dataset.table(samples[0].table).videos(numbers) if samples else []
     return [
         Thumbnail(image, row["caption"] or "", note(row), missing=missing)
-        for row, (image, missing) in zip(rows, map(_picture, rows, videos(numbers)), strict=True)
+        for row, (image, missing) in zip(rows, map(_picture, rows, videos), strict=True)
     ]
 
 

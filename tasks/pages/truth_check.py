@@ -32,8 +32,8 @@ def check_clips(dataset: ClipDataset, truths: Iterable[Truth]) -> list[CheckedCl
     known: dict[tuple[str, str], list[Truth]] = {}
     for truth in truths:
         known.setdefault((truth.corpus, truth.file), []).append(truth)
-    kept = dataset.clips_table(SHOWN_COLUMNS).to_pylist()
-    rejected = dataset.rejected_table((*SHOWN_COLUMNS, "reason")).to_pylist()
+    kept = dataset.clips.read(SHOWN_COLUMNS).to_pylist()
+    rejected = dataset.rejected.read((*SHOWN_COLUMNS, "reason")).to_pylist()
     checked = []
     for row in [*kept, *rejected]:
         spans = known.get((row["corpus"], row["source_uri"]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from tasks.clips.clip import Clip
 from tasks.clips.settings import ClipSettings
@@ -21,31 +22,31 @@ from tasks.filters.signals import clip_signals
 from tasks.ingest.decoding import decode_source
 from tasks.ingest.items import DecodedClip, Seconds, add_seconds
 from tasks.ingest.recipe import Digests, Recipe
-from tasks.ingest.scoring import ClipJudge
+from tasks.ingest.scoring import ScoringModels
 
 SAMPLE_SOURCES = 24
 LEAST_PER_CORPUS = 2  # one would say nothing of the spread
 NUMBER_BYTES = 8
-BATCH_CLIPS = 8  # as a judge on a GPU gets them in a build
+BATCH_CLIPS = 8  # as an actor on a GPU gets them in a build
 
 
 @dataclass
 class SourceCost:
     """What one source cost and gave.
 
-    `decoder_s` and `judge_s` are seconds by stage: of one CPU core, or of the GPU for a judge that has one.
+    `decoder_s` and `models_s` are seconds by stage: of one CPU core, or of the GPU where the models have one.
     A source that failed cost its time and gives no rows.
     """
 
     decoder_s: Seconds = field(default_factory=dict)
-    judge_s: Seconds = field(default_factory=dict)
+    models_s: Seconds = field(default_factory=dict)
     clips: int = 0
     kept: int = 0
     row_bytes: int = 0
     failed: bool = False
 
     def without_rows(self) -> SourceCost:
-        """The same time for nothing: a source that fails anywhere gives no rows."""
+        """Gives the same time for nothing: a source that fails anywhere gives no rows."""
         return replace(self, clips=0, kept=0, row_bytes=0)
 
 
@@ -61,7 +62,7 @@ class CorpusSample:
 
 @dataclass(frozen=True)
 class Measured:
-    """A sample of each corpus; `on_gpu` says whether the judge's seconds are a GPU's."""
+    """A sample of each corpus; `on_gpu` says whether the models' seconds are a GPU's."""
 
     samples: Sequence[CorpusSample]
     on_gpu: bool
@@ -69,15 +70,13 @@ class Measured:
 
 def measure(corpora: Sequence[Corpus], recipe: Recipe, sample_sources: int = SAMPLE_SOURCES) -> Measured:
     """Lists the corpora whole and runs `sample_sources` sources of them; RequestError for models that do not load."""
-    import torch
-
-    judge = ClipJudge(recipe, Digests.of(recipe))
+    models = ScoringModels(recipe, Digests.of(recipe))
     chosen = list(choose_sources(corpora, sample_sources, recipe.captions_needed))
     on_gpu = torch.cuda.is_available()
     with _one_thread():
-        _warm_up(judge, [few[0] for _, _, few in chosen], recipe)
+        _warm_up(models, [few[0] for _, _, few in chosen], recipe)
         samples = [
-            CorpusSample(corpus.name, corpus.kind, count, measure_sources(few, judge, recipe, on_gpu))
+            CorpusSample(corpus.name, corpus.kind, count, measure_sources(few, models, recipe, on_gpu))
             for corpus, count, few in chosen
         ]
     return Measured(samples, on_gpu)
@@ -86,7 +85,7 @@ def measure(corpora: Sequence[Corpus], recipe: Recipe, sample_sources: int = SAM
 def choose_sources(
     corpora: Sequence[Corpus], sample_sources: int, captions_needed: bool = True
 ) -> Iterator[tuple[Corpus, int, list[SourceRecord]]]:
-    """Each corpus with the number of its sources and a random few, the same ones every time.
+    """Gives each corpus with the number of its sources and a random few, the same ones every time.
 
     Ids are hashes, so the smallest ones are a random choice that needs no list of them all.
     """
@@ -100,20 +99,20 @@ def choose_sources(
 
 
 def measure_sources(
-    sources: Sequence[SourceRecord], judge: ClipJudge, recipe: Recipe, on_gpu: bool = False
+    sources: Sequence[SourceRecord], models: ScoringModels, recipe: Recipe, on_gpu: bool = False
 ) -> list[SourceCost]:
-    """Takes sources through the build's decoder and judge, one clip after the other.
+    """Takes sources through the build's decoder and models, one clip after the other.
 
     A GPU gets clips in batches, as in a build, and the clips of a batch share its time equally.
     """
-    judging = _Judging(judge, recipe.filter, BATCH_CLIPS if on_gpu else 1)
-    costs = [_decode(source, recipe, judging) for source in sources]
-    judging.flush()
+    scoring = _Scoring(models, recipe.filter, BATCH_CLIPS if on_gpu else 1)
+    costs = [_decode(source, recipe, scoring) for source in sources]
+    scoring.flush()
     return [cost.without_rows() if cost.failed else cost for cost in costs]
 
 
-def _decode(source: SourceRecord, recipe: Recipe, judging: _Judging) -> SourceCost:
-    """Decodes a source and hands its clips on; what they cost the judge is added to the result later."""
+def _decode(source: SourceRecord, recipe: Recipe, scoring: _Scoring) -> SourceCost:
+    """Decodes a source and hands its clips on; what they cost the models is added to the result later."""
     cost = SourceCost(failed=source.problem is not None)
     if cost.failed:
         return cost
@@ -121,16 +120,16 @@ def _decode(source: SourceRecord, recipe: Recipe, judging: _Judging) -> SourceCo
     for step in steps:
         add_seconds(cost.decoder_s, step.seconds)
         if step.clip_id is not None:
-            judging.add(cost, next(steps))
+            scoring.add(cost, next(steps))
         cost.failed = step.failure is not None
     return cost
 
 
-class _Judging:
-    """Collects clips into batches, has them judged, and adds what that cost to their sources."""
+class _Scoring:
+    """Collects clips into batches, has them scored, and adds what that cost to their sources."""
 
-    def __init__(self, judge: ClipJudge, settings: FilterSettings, batch_clips: int) -> None:
-        self._judge, self._settings = judge, settings
+    def __init__(self, models: ScoringModels, settings: FilterSettings, batch_clips: int) -> None:
+        self._models, self._settings = models, settings
         self._batch_clips = batch_clips
         self._batch: list[tuple[SourceCost, DecodedClip]] = []
 
@@ -143,15 +142,15 @@ class _Judging:
         batch, self._batch = self._batch, []
         if not batch:
             return
-        judged, *rows = self._judge.judge(
+        scored, *rows = self._models.score_clips(
             self._settings, [None] * len(batch), *(decoded for _, decoded in batch)
         )
-        share = {stage: value / len(batch) for stage, value in judged.seconds.items()}
-        for (cost, _), verdict, row in zip(batch, judged.verdicts, rows, strict=True):
-            add_seconds(cost.judge_s, share)
-            cost.failed = cost.failed or verdict.failure is not None
+        share = {stage: value / len(batch) for stage, value in scored.seconds.items()}
+        for (cost, _), outcome, row in zip(batch, scored.outcomes, rows, strict=True):
+            add_seconds(cost.models_s, share)
+            cost.failed = cost.failed or outcome.failure is not None
             cost.clips += 1
-            cost.kept += verdict.failure is None and verdict.reject_reason is None
+            cost.kept += outcome.failure is None and outcome.reject_reason is None
             cost.row_bytes += 0 if row is None else row_bytes(row)
 
 
@@ -170,9 +169,9 @@ def _value_bytes(value: Any) -> int:
     return len(value) if isinstance(value, bytes) else NUMBER_BYTES
 
 
-def _warm_up(judge: ClipJudge, sources: Sequence[SourceRecord], recipe: Recipe) -> None:
+def _warm_up(models: ScoringModels, sources: Sequence[SourceRecord], recipe: Recipe) -> None:
     """The first clip of each kind pays for what is imported and set up lazily."""
-    judge.judge(recipe.filter, [None], _blank_clip(recipe.clips))
+    models.score_clips(recipe.filter, [None], _blank_clip(recipe.clips))
     for source in {source.kind: source for source in sources if source.problem is None}.values():
         for _ in zip(range(3), decode_source(source, recipe.clips, recipe.build.videos), strict=False):
             pass
@@ -180,9 +179,7 @@ def _warm_up(judge: ClipJudge, sources: Sequence[SourceRecord], recipe: Recipe) 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As in a build, whose judges and decoders have one core each; more threads would wait for each other."""
-    import torch
-
+    """As in a build, whose actors and decoders have one core each; more threads would wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -93,7 +93,7 @@ class TemporalReader(Reader):
         """Returns one batch for each list of clips, all read in one sorted take."""
         rows = [[item.clip.row for item in clips] for clips in batches]
         columns = ["latents", "latents_std"] if self._has_deviation else ["latents"]
-        tables = self._dataset.batches(rows, columns, ahead=max(1, len(rows)))
+        tables = self._dataset.clips.take_batches(rows, columns, ahead=max(1, len(rows)))
         return [self._batch(list(clips), table) for clips, table in zip(batches, tables, strict=True)]
 
     def _batch(self, clips: list[EpochClip], table: Any) -> TemporalBatch:
@@ -173,8 +173,10 @@ class DecoderReader(Reader):
 
     def _batch(self, clips: list[EpochClip]) -> DecoderBatch:
         rows = [item.clip.row for item in clips]
-        latents_bcnhw = torch.tensor(self._dataset.latents(rows)).transpose(1, 2).float().contiguous()
-        videos = self._dataset.videos(rows)
+        latents_bcnhw = (
+            torch.tensor(self._dataset.clips.tensors(rows, "latents")).transpose(1, 2).float().contiguous()
+        )
+        videos = self._dataset.clips.videos(rows)
         frames_bnhwc = np.stack([decode_bytes(video)[0] for video in videos if video is not None])
         keys = [clip_key("layers", self._seed, item.epoch, item.clip.clip_id) for item in clips]
         return DecoderBatch(

@@ -123,7 +123,7 @@ def _model(lineage: Lineage) -> str:
 
 def _data(folder: Path, dataset: ClipDataset) -> str:
     width, height = clip_size(folder, dataset)
-    clips = dataset.clips_table(["corpus", "kind", "licence", "fps"], split="train")
+    clips = dataset.clips.read(["corpus", "kind", "licence", "fps"], where={"split": ["train"]})
     rates = sorted({f"{rate:g}" for rate in clips["fps"].to_pylist()}, key=float)
     facts = [
         ("dataset", markdown.Code(dataset.folder.name)),
@@ -195,7 +195,7 @@ def _release_settings(folder: Path) -> str:
 
 
 def _usage(dataset: ClipDataset, lineage: Lineage) -> str:
-    caption = dataset.clips_table(["caption"], split="train")["caption"][0].as_py()
+    caption = dataset.clips.read(["caption"], where={"split": ["train"]})["caption"][0].as_py()
     prompt = visible(" ".join(caption.split()))
     frames = dataset.latent_shape[0]
     return (

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.dataset.clip_dataset import ClipDataset
-from storage.dataset.scan import batches
-from storage.dataset.schema import TEXTS
+from storage.dataset.folder import TEXTS
+from storage.dataset.table_reader import ROW
 from tasks.errors import RequestError
 
 HELDOUT_SPLITS = ("val", "test")
@@ -66,7 +66,7 @@ class ClipRows(Sequence[ClipRow]):
 
     def without(self, rows: Collection[int]) -> ClipRows:
         """Returns all but the clips of these rows."""
-        left = ~np.isin(self._table["row"].to_numpy(), np.asarray(list(rows), np.int64))
+        left = ~np.isin(self._table[ROW].to_numpy(), np.asarray(list(rows), np.int64))
         return ClipRows(self._table.filter(pa.array(left)))
 
     def of_kind(self, kind: str) -> np.ndarray:
@@ -90,10 +90,10 @@ def split_clips(dataset: ClipDataset, videos_only: bool = False, left_out: Colle
     Held out is the split `val`, else `test`; where both have fewer than eight clips, an eighth of the
     training clips, which are then not trained on. Raises RequestError when nothing is left to train on.
     """
-    kinds = _VIDEO_KINDS if videos_only else None
-    train = ClipRows(dataset.clips_table(_COLUMNS, split="train", kinds=kinds)).without(left_out)
+    kinds = {"kind": _VIDEO_KINDS} if videos_only else {}
+    train = ClipRows(dataset.clips.read(_COLUMNS, where={"split": ["train"], **kinds})).without(left_out)
     for name in HELDOUT_SPLITS:
-        heldout = ClipRows(dataset.clips_table(_COLUMNS, split=name, kinds=kinds))
+        heldout = ClipRows(dataset.clips.read(_COLUMNS, where={"split": [name], **kinds}))
         if len(heldout) >= MIN_HELDOUT_CLIPS:
             return _non_empty(dataset, ClipSplit(train, heldout.without(left_out), f"split {name}"))
     order = np.random.default_rng(_HELDOUT_SEED).permutation(len(train))
@@ -144,12 +144,12 @@ def unusable_clips(dataset: ClipDataset, text_states: bool = False) -> UnusableC
     """
     columns = ["latents", "latents_std"] if dataset.has_latents_std else ["latents"]
     found: list[int] = []
-    for table in batches(dataset, "clips", columns, _ROWS_AT_ONCE):
+    for table in dataset.clips.batches([ROW, *columns], batch_rows=_ROWS_AT_ONCE):
         bad = np.zeros(table.num_rows, bool)
         for name in columns:
             bad |= _not_finite(table[name])
-        found += table["row"].to_numpy()[bad].tolist()
-    clips = dataset.clips_table(["clip_id", "caption"])
+        found += table[ROW].to_numpy()[bad].tolist()
+    clips = dataset.clips.read(["clip_id", "caption"])
     if text_states:
         captions = _captions_without_states(dataset)
         found = sorted(
@@ -168,7 +168,7 @@ def unusable_clips(dataset: ClipDataset, text_states: bool = False) -> UnusableC
 def _captions_without_states(dataset: ClipDataset) -> set[str]:
     return {
         caption
-        for table in batches(dataset, TEXTS, ["caption", "states"], _ROWS_AT_ONCE)
+        for table in dataset.table(TEXTS).batches(["caption", "states"], batch_rows=_ROWS_AT_ONCE)
         for caption, bad in zip(table["caption"].to_pylist(), _not_finite(table["states"]), strict=True)
         if bad
     }

@@ -10,10 +10,10 @@ from diffusers import DDPMScheduler
 from torch import nn
 
 from storage.dataset.clip_dataset import ClipDataset
-from tasks.captions.text_states import text_encoder_digest
 from tasks.clips.video_io import encode
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
+from tasks.model_files import text_encoder_digest
 from tasks.training.base_model import load_base
 from tasks.training.batches import TemporalBatch, TemporalReader
 from tasks.training.devices import computing_in, place
@@ -180,7 +180,7 @@ class TemporalPart(TrainingPart):
         return torch.where(dropped_b[:, None, None], self._no_text_1td, text_btd)
 
     def _heldout_latents(self, clips: Sequence[ClipRow]) -> torch.Tensor:
-        latents_bnchw = torch.tensor(self._dataset.latents([clip.row for clip in clips]))
+        latents_bnchw = torch.tensor(self._dataset.clips.tensors([clip.row for clip in clips], "latents"))
         return latents_bnchw.transpose(1, 2).float()
 
     def _heldout_step(self, sample: int) -> int:

@@ -36,8 +36,8 @@ def build(folder: Path, sources: int) -> None:
     from flows.demo.stages import memory_of_family
     from flows.profile import load_profile
     from tasks.cluster import ensure_ray
-    from tasks.ingest.run import build as build_dataset
     from tasks.tiny.world.corpora import write_tiny_world
+    from tests.build_world import build as build_dataset
 
     parts = sources // 2, sources // 4, sources // 4 - sources // 25, sources // 25
     corpora = write_tiny_world(folder / f"world-{sources}", 7, *parts, reference=1)
@@ -75,7 +75,7 @@ def _clips(note: str) -> int:
 def again(folder: Path, sources: int) -> None:
     """Builds once more with nothing to do and prints how long it took, beyond the start of the process."""
     from flows.profile import load_profile
-    from tasks.ingest.run import build as build_dataset
+    from tests.build_world import build as build_dataset
 
     recipe = load_profile("tiny").recipe()
     started_s = time.perf_counter()

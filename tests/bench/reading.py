@@ -71,7 +71,7 @@ def _from_lance(folder: Path, seed: int) -> Iterator[np.ndarray]:
     dataset = ClipDataset.open(folder / "dataset")
     order = np.random.default_rng(seed).permutation(len(dataset))
     numbers = (order[start : start + BATCH] for start in range(0, len(order), BATCH))
-    for table in dataset.batches(numbers, ["latents", "caption"]):
+    for table in dataset.clips.take_batches(numbers, ["latents", "caption"]):
         table["caption"].to_pylist()
         yield table["latents"].combine_chunks().to_numpy_ndarray()
 

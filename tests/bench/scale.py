@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from storage.dataset.clip_dataset import ClipDataset
-from storage.dataset.tables import commit_rows, create_table, open_table, table_path, write_rows
+from storage.dataset.folder import table_path
+from storage.dataset.tables import commit_rows, create_table, open_table, write_rows
 from storage.dataset.writer import DatasetWriter, Signature
 from tasks.cluster import ensure_ray, shutdown_ray
 from tasks.corpora.manifest import read_manifest

@@ -17,6 +17,13 @@ from pathlib import Path
 
 import torch
 
+from tasks.tiny.models.folders import write_clip_folder, write_model_folder
+from tasks.tiny.models.train_clip import train_clip
+from tasks.tiny.models.train_text import make_tokenizer, train_text_encoder
+from tasks.tiny.models.train_unet import draw_bank, train_unet
+from tasks.tiny.models.train_vae import train_vae
+from vidrd_model import TemporalVAE
+
 DEFAULT_STEPS = {"vae": 1600, "clip": 1500, "unet": 2600}
 
 
@@ -52,26 +59,16 @@ def main() -> None:
 
 
 def _vae(out: Path, steps: int, seed: int, log: Callable[[str], None]) -> None:
-    from tasks.tiny.models.train_vae import train_vae
-
     vae, _losses = train_vae(steps, seed, log)
     vae.save_pretrained(out / "vae")
 
 
 def _clip(out: Path, steps: int, seed: int, log: Callable[[str], None]) -> None:
-    from tasks.tiny.models.folders import write_clip_folder
-    from tasks.tiny.models.train_clip import train_clip
-
-    clip, _losses = train_clip(steps, seed, log)
-    write_clip_folder(out / "clip", clip)
+    clip_model, _losses = train_clip(steps, seed, log)
+    write_clip_folder(out / "clip", clip_model)
 
 
 def _unet(out: Path, steps: int, seed: int, log: Callable[[str], None]) -> None:
-    from tasks.tiny.models.folders import write_model_folder
-    from tasks.tiny.models.train_text import make_tokenizer, train_text_encoder
-    from tasks.tiny.models.train_unet import draw_bank, train_unet
-    from vidrd_model import TemporalVAE
-
     vae = TemporalVAE.from_pretrained(out / "vae").eval()
     bank = draw_bank(vae, seed)
     log(json.dumps({"training": "unet", "clips": len(bank.scenes)}))

@@ -32,7 +32,7 @@ SAMPLING = {
 
 
 def make_vae() -> TemporalVAE:
-    """An autoencoder that shrinks 64 pixels to 8 latents a side."""
+    """Gives an autoencoder that shrinks 64 pixels to 8 latents a side."""
     return TemporalVAE(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -43,7 +43,7 @@ def make_vae() -> TemporalVAE:
 
 
 def make_unet() -> TemporalUNet:
-    """A UNet of two resolutions, 8x8 and 4x4 latents."""
+    """Gives a UNet of two resolutions, 8x8 and 4x4 latents."""
     return TemporalUNet(
         sample_size=FRAME_SIZE_PX // 8,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -56,7 +56,7 @@ def make_unet() -> TemporalUNet:
 
 
 def make_text_encoder(vocabulary_size: int) -> CLIPTextModel:
-    """A CLIP text transformer; its last two tokens start and end a text."""
+    """Gives a CLIP text transformer; its last two tokens start and end a text."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=vocabulary_size,
@@ -108,12 +108,12 @@ def clip_config(vocabulary_size: int) -> dict[str, Any]:
 
 
 def make_clip(vocabulary_size: int) -> CLIP:
-    """A small ViT and text transformer."""
+    """Gives a small ViT and text transformer."""
     return CLIP(**clip_config(vocabulary_size))
 
 
 def clip_folder_config(vocabulary_size: int) -> dict[str, Any]:
-    """The content of open_clip_config.json: how open_clip loads a local folder."""
+    """Gives the content of open_clip_config.json: how open_clip loads a local folder."""
     half = [0.5, 0.5, 0.5]
     return {
         "model_cfg": clip_config(vocabulary_size),

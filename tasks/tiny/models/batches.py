@@ -21,7 +21,7 @@ def frame_batch(rng: np.random.Generator, size: int) -> tuple[torch.Tensor, list
 
 
 def spoken_caption(scene: Scene, rng: np.random.Generator) -> str:
-    """The caption with or without its motion, sometimes with another beginning."""
+    """Gives the caption with or without its motion, sometimes with another beginning."""
     caption = (scene if rng.random() < 0.5 else Scene(scene.colour, scene.shape)).caption
     prefix = PREFIXES[0] if rng.random() < 0.7 else str(rng.choice(PREFIXES))
     return prefix + caption.removeprefix("a")

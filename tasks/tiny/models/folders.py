@@ -41,12 +41,12 @@ def write_model_folder(
         module.float()  # .half() above works in place
 
 
-def write_clip_folder(folder: Path, clip: torch.nn.Module) -> None:
+def write_clip_folder(folder: Path, clip_model: torch.nn.Module) -> None:
     """Writes a folder that ClipModel.from_folder (and open_clip's local-dir:) loads."""
     folder.mkdir(parents=True, exist_ok=True)
     merges = train_merges()
     config = clip_folder_config(vocabulary_size(merges))
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
     write_open_clip_merges(folder / MERGES_FILE, merges)
-    weights = {name: value.half().contiguous() for name, value in clip.state_dict().items()}
+    weights = {name: value.half().contiguous() for name, value in clip_model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")

@@ -14,7 +14,7 @@ Log = Callable[[str], None]
 LOG_EVERY_STEPS = 50
 
 
-class Trainer:
+class ScheduledOptimizer:
     """Steps one optimizer along a warm-up and cosine schedule and logs mean losses as JSON lines."""
 
     def __init__(self, name: str, parameters: list[torch.nn.Parameter], lr: float, steps: int, log: Log):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from tasks.tiny.models.architecture import make_clip
 from tasks.tiny.models.batches import frame_batch, spoken_caption
-from tasks.tiny.models.schedule import Average, Log, Trainer
+from tasks.tiny.models.schedule import Average, Log, ScheduledOptimizer
 from tasks.tiny.models.vocabulary import CONTEXT_LENGTH, train_merges, vocabulary_size, write_open_clip_merges
 
 BATCH = 64
@@ -31,25 +31,28 @@ def train_clip(
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 2])
     merges = train_merges()
-    clip = make_clip(vocabulary_size(merges)).train()
+    clip_model = make_clip(vocabulary_size(merges)).train()
     tokenizer = _tokenizer(merges)
-    parameters = [p for p in clip.parameters() if p.requires_grad]
-    trainer, average = Trainer("clip", parameters, LEARNING_RATE, steps, log), Average(parameters, 0.998)
+    parameters = [p for p in clip_model.parameters() if p.requires_grad]
+    optimizer, average = (
+        ScheduledOptimizer("clip", parameters, LEARNING_RATE, steps, log),
+        Average(parameters, 0.998),
+    )
     for _ in range(min(steps, stop_after or steps)):
         pixels, scenes = frame_batch(rng, BATCH)
         texts = tokenizer([spoken_caption(scene, rng) for scene in scenes])
         with torch.autocast("cpu", torch.bfloat16):
-            images_bd = clip.encode_image(pixels, normalize=True)
-            texts_bd = clip.encode_text(texts, normalize=True)
+            images_bd = clip_model.encode_image(pixels, normalize=True)
+            texts_bd = clip_model.encode_text(texts, normalize=True)
         logits = LOGIT_SCALE * images_bd.float() @ texts_bd.float().T + LOGIT_BIAS
         kinds = [(scene.colour, scene.shape) for scene in scenes]
         same = torch.tensor([[one == other for other in kinds] for one in kinds]).float()
         # Wrong pairs are 23 times as many as right ones; weighted so that both count alike.
         weight = torch.where(same > 0, 0.5 / same.mean(), 0.5 / (1 - same).mean())
-        trainer.step(F.binary_cross_entropy_with_logits(logits, same, weight=weight))
+        optimizer.step(F.binary_cross_entropy_with_logits(logits, same, weight=weight))
         average.update()
     average.copy_to()
-    return clip.eval(), trainer.losses
+    return clip_model.eval(), optimizer.losses
 
 
 def _tokenizer(merges: list[tuple[str, str]]) -> open_clip.SimpleTokenizer:

@@ -17,7 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from tasks.tiny.models.architecture import TEXT_WIDTH, make_text_encoder
 from tasks.tiny.models.batches import spoken_caption
-from tasks.tiny.models.schedule import Log, Trainer
+from tasks.tiny.models.schedule import Log, ScheduledOptimizer
 from tasks.tiny.models.vocabulary import train_merges, vocabulary_size, write_tokenizer
 from tasks.tiny.world.drawing import random_scene
 
@@ -27,14 +27,14 @@ LEARNING_RATE = 3e-3
 
 
 def make_tokenizer() -> CLIPTokenizer:
-    """The tokenizer of the tiny text encoder."""
+    """Gives the tokenizer of the tiny text encoder."""
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(Path(folder), train_merges())
         return CLIPTokenizer.from_pretrained(folder)
 
 
 def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
-    """The token ids of texts, padded, (b, tokens)."""
+    """Gives the token ids of texts, padded, (b, tokens)."""
     size = tokenizer.model_max_length
     return tokenizer(texts, padding="max_length", max_length=size, return_tensors="pt").input_ids
 
@@ -48,10 +48,10 @@ def train_text_encoder(
     words = vocabulary_size(train_merges())
     encoder, readout = make_text_encoder(words).train(), nn.Linear(TEXT_WIDTH, words)
     parameters = [*encoder.parameters(), *readout.parameters()]
-    trainer = Trainer("text", parameters, LEARNING_RATE, steps, log)
+    optimizer = ScheduledOptimizer("text", parameters, LEARNING_RATE, steps, log)
     for _ in range(steps):
         ids_bt = token_ids(tokenizer, [spoken_caption(random_scene(rng), rng) for _ in range(BATCH)])
         seen_btw = F.one_hot(ids_bt, words).cumsum(dim=1).clamp(max=1).float()
         logits_btw = readout(encoder(ids_bt)[0])
-        trainer.step(F.binary_cross_entropy_with_logits(logits_btw, seen_btw))
-    return encoder.eval().requires_grad_(False), trainer.losses
+        optimizer.step(F.binary_cross_entropy_with_logits(logits_btw, seen_btw))
+    return encoder.eval().requires_grad_(False), optimizer.losses

@@ -11,7 +11,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from tasks.tiny.models.architecture import NUM_FRAMES, make_scheduler, make_unet
 from tasks.tiny.models.batches import to_pixels
-from tasks.tiny.models.schedule import Average, Log, Trainer
+from tasks.tiny.models.schedule import Average, Log, ScheduledOptimizer
 from tasks.tiny.models.train_text import token_ids
 from tasks.tiny.world.drawing import COLOURS, DIRECTIONS, SHAPES, Scene, draw_clip
 from vidrd_model import TemporalUNet, TemporalVAE
@@ -79,7 +79,10 @@ def train_unet(
     rng = np.random.default_rng([seed, 4])
     unet = make_unet().train()
     parameters = list(unet.parameters())
-    trainer, average = Trainer("unet", parameters, LEARNING_RATE, steps, log), Average(parameters, 0.999)
+    optimizer, average = (
+        ScheduledOptimizer("unet", parameters, LEARNING_RATE, steps, log),
+        Average(parameters, 0.999),
+    )
     alphas = make_scheduler().alphas_cumprod
     for step in range(min(steps, stop_after or steps)):
         ending = step < ENDINGS_UNTIL * steps and rng.random() < ENDING_STEP_SHARE
@@ -97,16 +100,16 @@ def train_unet(
         error = (predicted.float() - noise).square().mean(dim=(1, 2, 3, 4))
         # v's error is the noise's divided by sqrt(alpha).
         weight = (1 / alpha.flatten()).clamp(max=MAX_WEIGHT)
-        trainer.step((weight * error).mean())
+        optimizer.step((weight * error).mean())
         average.update()
         if (step + 1) % CHECK_EVERY_STEPS == 0:
             log(json.dumps(_direction_check(unet, text_encoder, tokenizer, bank, step + 1)))
     average.copy_to()
-    return unet.eval(), trainer.losses
+    return unet.eval(), optimizer.losses
 
 
 def _endings(bank: LatentBank, rng: np.random.Generator) -> tuple[torch.Tensor, list[str]]:
-    """The last frames of as many clips as have the frames of 8 whole ones."""
+    """Gives the last frames of as many clips as have the frames of 8 whole ones."""
     rows = rng.integers(0, len(bank.scenes), size=BATCH_CLIPS * NUM_FRAMES // ENDING_FRAMES)
     return bank.latents[rows, :, -ENDING_FRAMES:].float(), [bank.scenes[row].caption for row in rows]
 

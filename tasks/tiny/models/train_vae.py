@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from tasks.tiny.models.architecture import make_vae
 from tasks.tiny.models.batches import frame_batch
-from tasks.tiny.models.schedule import Average, Log, Trainer
+from tasks.tiny.models.schedule import Average, Log, ScheduledOptimizer
 from vidrd_model import TemporalVAE
 from vidrd_model.temporal_layers import TEMPORAL_MARK
 
@@ -32,7 +32,10 @@ def train_vae(
     with torch.no_grad():
         vae.quant_conv.bias[vae.config.latent_channels :] += FIRST_LOG_VARIANCE
     parameters = [p for name, p in vae.named_parameters() if TEMPORAL_MARK not in name]
-    trainer, average = Trainer("vae", parameters, LEARNING_RATE, steps, log), Average(parameters, 0.998)
+    optimizer, average = (
+        ScheduledOptimizer("vae", parameters, LEARNING_RATE, steps, log),
+        Average(parameters, 0.998),
+    )
     for _ in range(min(steps, stop_after or steps)):
         pixels, _scenes = frame_batch(rng, BATCH)
         with torch.autocast("cpu", torch.bfloat16):
@@ -41,12 +44,12 @@ def train_vae(
         recon = recon.float()
         # Mostly squared error: the shape is a tenth of the frame, and the absolute error's median is the ground.
         error = 4 * F.mse_loss(recon, pixels) + 0.25 * F.l1_loss(recon, pixels)
-        trainer.step(error + KL_WEIGHT * posterior.kl().float().mean())
+        optimizer.step(error + KL_WEIGHT * posterior.kl().float().mean())
         average.update()
     average.copy_to()
     vae.eval()
     set_scaling_factor(vae, rng, log)
-    return vae, trainer.losses
+    return vae, optimizer.losses
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from open_clip.tokenizer import bytes_to_unicode
+from transformers import CLIPTokenizer
 
 from tasks.tiny.world.drawing import COLOURS, DIRECTIONS, SHAPES
 
@@ -43,8 +44,6 @@ def vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
 
 def write_tokenizer(folder: Path, merges: list[tuple[str, str]]) -> None:
     """Writes a transformers CLIP tokenizer folder."""
-    from transformers import CLIPTokenizer
-
     ends = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
     vocab = {ends.get(token, token): index for token, index in vocabulary(merges).items()}
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=CONTEXT_LENGTH)
@@ -59,7 +58,7 @@ def write_open_clip_merges(path: Path, merges: list[tuple[str, str]]) -> None:
 
 
 def vocabulary_size(merges: list[tuple[str, str]]) -> int:
-    """How many tokens both models embed."""
+    """Tells how many tokens both models embed."""
     return len(vocabulary(merges))
 
 

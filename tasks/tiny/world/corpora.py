@@ -21,7 +21,7 @@ import numpy as np
 from tasks.errors import RequestError
 from tasks.tiny.world.drawing import COLOURS, DIRECTIONS, SHAPES, Scene, draw_clip, draw_image, random_scene
 from tasks.tiny.world.media import FPS, write_avi, write_image, write_mp4, write_truncated_copy
-from tasks.tiny.world.place import FINISHED
+from tasks.tiny.world.place import FINISHED, WORLD_SEED, world_folder
 from tasks.tiny.world.truth import TRUTH_FILE, Truth, mistaken_scenes, write_table, write_truth
 
 LAYOUT = 1  # to be raised when the same seed and sizes give other files than before
@@ -105,6 +105,11 @@ def write_tiny_world(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return root / "corpora.toml"
+
+
+def shared_world() -> Path:
+    """Writes the world that commands share, unless it is there, and returns the path of its corpora file."""
+    return write_tiny_world(world_folder(), WORLD_SEED)
 
 
 def _is_there(root: Path, recipe: dict[str, object]) -> bool:

@@ -37,7 +37,7 @@ class Truth:
 def mistaken_scenes(
     scenes: Sequence[Scene], part: float, rng: np.random.Generator
 ) -> list[tuple[Scene, str]]:
-    """What the captions say: the scenes, a part of them with another colour or shape, and which of the two.
+    """Tells what the captions say: the scenes, a part of them with another colour or shape, and which of the two.
 
     Never only the direction: CLIP scores single frames and cannot see it.
     """

@@ -1,0 +1,83 @@
+"""What a plan is for: the parameters, and the request that is made of them once everything was looked up."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.profile import Profile, load_profile
+from storage.local.typed_paths import TypedPath, TypedText
+from tasks.errors import RequestError
+
+if TYPE_CHECKING:
+    from tasks.corpora.config import Corpora
+    from tasks.planning.extrapolate import Machines
+
+
+class PlanParams(BaseModel):
+    """The corpus to plan for, and the machines; the prices are of one core and of one GPU for an hour."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    corpora: TypedPath | None = Field(
+        None, description="corpora file; none: the tiny world, for the profile tiny"
+    )
+    sources: int = Field(10_000_000, ge=1, le=10**12)
+    profile: TypedText = "tiny"
+    cpus: int | None = Field(None, ge=1, description="cores; none: as many as here")
+    gpus: int | None = Field(None, ge=0, description="GPUs; none: one if there is one here")
+    gpu_speedup: float | None = Field(
+        None,
+        gt=0,
+        description="how much faster one planned GPU runs the models than a core, or the GPU, does here",
+    )
+    cpu_price: float | None = Field(None, ge=0)
+    gpu_price: float | None = Field(None, ge=0)
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """A plan that can be made; `corpora` are None for the tiny world, `gpu_here` is the GPU that is measured on."""
+
+    params: PlanParams
+    profile: Profile
+    corpora: Corpora | None
+    machines: Machines
+    gpu_here: str | None
+
+
+def read_request(params: PlanParams) -> PlanRequest:
+    """Looks everything up; RequestError or StorageError with one line when the request cannot be carried out."""
+    profile = load_profile(params.profile)
+    if params.corpora is None and profile.name != "tiny":
+        raise RequestError(f"corpora: missing; the profile {profile.name} has no corpora of its own")
+    if not params.gpus and (params.gpu_speedup is not None or params.gpu_price is not None):
+        raise RequestError(
+            "gpus: missing or 0, but gpu_speedup or gpu_price is given; say how many there are"
+        )
+
+    import torch
+
+    from tasks.corpora.config import read_corpora
+    from tasks.planning.extrapolate import Machines
+
+    gpu_here = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    gpus = int(gpu_here is not None) if params.gpus is None else params.gpus
+    if gpu_here is not None and not gpus:
+        raise RequestError(
+            "gpus: is 0, but the models run on a GPU here; plan with one, or hide it to measure cores"
+        )
+    machines = Machines(
+        params.cpus or os.cpu_count() or 1,
+        gpus,
+        params.gpu_speedup or 1.0,
+        params.cpu_price,
+        params.gpu_price,
+    )
+    corpora = None
+    if params.corpora is not None:
+        corpora = read_corpora(params.corpora, profile.recipe().captions_needed)
+    return PlanRequest(params, profile, corpora, machines, gpu_here)

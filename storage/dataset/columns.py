@@ -1,0 +1,22 @@
+"""The names of columns that several modules ask for; `schema.py` says what is in them."""
+
+CLIP_ID = "clip_id"
+SOURCE_ID = "source_id"
+SOURCE_URI = "source_uri"
+SOURCE_DIGEST = "source_digest"
+CAPTION = "caption"
+NUM_FRAMES = "num_frames"
+CLIP_SCORE = "clip_score"
+CLIP_FEATURES = "clip_features"
+FINGERPRINT = "fingerprint"
+SCORER = "scorer"
+ENCODER = "encoder"
+LATENTS = "latents"
+LATENTS_STD = "latents_std"
+DUPLICATE_OF = "duplicate_of"
+REASON = "reason"
+STATES = "states"
+TEXT_ENCODER = "text_encoder"
+
+OWNER = (SOURCE_ID, "licence", "corpus")
+"""What a removal goes by."""

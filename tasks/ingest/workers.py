@@ -1,0 +1,54 @@
+"""The workers of a build, started when they are first needed: a build with nothing to do starts no Ray."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.cluster import ensure_ray
+from tasks.ingest.recipe import Digests, Recipe
+
+if TYPE_CHECKING:
+    from tasks.ingest.pool import Pool
+
+
+class Workers:
+    """A pool that is started when it is first asked for; use it as a context manager.
+
+    Builds one after the other may share it, as long as their models are the same.
+    """
+
+    def __init__(self, recipe: Recipe, digests: Digests) -> None:
+        self._recipe, self._digests = recipe, digests
+        self._pool: Pool | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+    def fit(self, recipe: Recipe) -> bool:
+        """Tells whether a build by this recipe can use these workers: they hold its models, in its batches."""
+        return _models(self._recipe) == _models(recipe)
+
+    def pool(self, items: int) -> Pool:
+        """Gives the pool, started for so many sources or rows unless it is there."""
+        if self._pool is None:
+            ensure_ray()
+            from tasks.ingest.pool import Pool  # it imports Ray, which reads its environment then
+
+            self._pool = Pool(self._recipe, self._digests, items)
+        return self._pool
+
+
+def _models(recipe: Recipe) -> tuple[object, ...]:
+    build = recipe.build
+    return (
+        recipe.model,
+        recipe.clip_model,
+        recipe.captioner,
+        recipe.aesthetic,
+        build.batch_clips,
+        build.latents_std,
+    )
