@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import nn
-from torchmetrics.functional.image.lpips import _NoTrainLpips
 from torchvision.models import VGG16_Weights
 
 from vidrd_model.errors import ModelError
@@ -60,6 +59,9 @@ def load_perceptual(device: torch.device) -> tuple[Perceptual | None, str]:
 
 
 def _load(file: Path, device: torch.device) -> nn.Module:
+    # Imported here: without the weights, which few machines have, every worker would pay a second for it.
+    from torchmetrics.functional.image.lpips import _NoTrainLpips
+
     # torchmetrics' metric would read the file through torch.hub, which unpickles it freely; besides, it refuses
     # pixels below -1, which a decoder in training has.
     state = read_weights(file)
