@@ -23,6 +23,8 @@ from tests.training_dataset import write_training_dataset
 
 PROJECT = Path(__file__).parents[1]
 STEPS = 20
+BROKEN = ["clip-0003", "clip-0013"]
+"""Clips whose latents are not numbers: one of those to train on, one of the held-out."""
 
 # A training in a process of its own, which says every step; what is killed with it is the whole session of Ray.
 TRAINING = """
@@ -61,8 +63,30 @@ def started(dataset: Path, model: Path, work_dir: Path, **changes) -> subprocess
 
 
 @pytest.fixture(scope="module")
-def undisturbed(training_clips, small_model, tmp_path_factory, ray_session) -> TrainingResult:
-    return train(training_clips, small_model, tmp_path_factory.mktemp("two") / "w")
+def clips(tmp_path_factory, tiny_profile) -> Path:
+    """12 clips and an image to train on and 8 held out, of which one each is not finite."""
+    folder = tmp_path_factory.mktemp("clips") / "d"
+    return write_training_dataset(folder, Path(tiny_profile.model), 12, 8, 1, broken=BROKEN)
+
+
+@pytest.fixture(scope="module")
+def work_dir(tmp_path_factory) -> Path:
+    """Where the training that nobody disturbs has worked."""
+    return tmp_path_factory.mktemp("two") / "w"
+
+
+@pytest.fixture(scope="module")
+def told() -> list[tuple[int, str]]:
+    """The progress that this training told: steps, and a few words."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(clips, small_model, work_dir, told, ray_session) -> TrainingResult:
+    def on_progress(done: int, total: int | None, note: str) -> None:
+        told.append((done, note))
+
+    return train(clips, small_model, work_dir, on_progress=on_progress)
 
 
 def weights(result: TrainingResult) -> dict[str, torch.Tensor]:
@@ -97,8 +121,8 @@ class Killer:
     def video(self, step: int, name: str, mp4: bytes) -> None: ...
 
 
-def test_one_worker_and_two_have_the_same_losses(training_clips, small_model, undisturbed, tmp_path):
-    alone = train(training_clips, small_model, tmp_path / "w", num_workers=1)
+def test_one_worker_and_two_have_the_same_losses(clips, small_model, undisturbed, tmp_path):
+    alone = train(clips, small_model, tmp_path / "w", num_workers=1)
     assert len(alone.curves["loss"]) == STEPS
     assert alone.curves["loss"] == pytest.approx(undisturbed.curves["loss"], abs=1e-4)
     assert alone.heldout["candidate"]["loss"] == pytest.approx(
@@ -108,9 +132,9 @@ def test_one_worker_and_two_have_the_same_losses(training_clips, small_model, un
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_costs_nothing_but_time(training_clips, small_model, undisturbed, tmp_path):
+def test_a_worker_that_is_killed_costs_nothing_but_time(clips, small_model, undisturbed, tmp_path):
     killer = Killer(at_step=random.randrange(5, STEPS - 3))
-    result = train(training_clips, small_model, tmp_path / "w", killer)
+    result = train(clips, small_model, tmp_path / "w", killer)
     assert killer.killed is not None
     assert len(killer.begun) == 2 and 0 < killer.begun[1] % 4 + 4 <= killer.begun[1]
     assert_same(result, undisturbed)
@@ -119,11 +143,11 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(training_clips, small_mo
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, 3])
 def test_a_machine_that_dies_goes_on_from_its_last_checkpoint(
-    training_clips, small_model, undisturbed, tmp_path, kills
+    clips, small_model, undisturbed, tmp_path, kills
 ):
     work_dir = tmp_path / "w"
     for _ in range(kills):
-        with started(training_clips, small_model, work_dir) as process:
+        with started(clips, small_model, work_dir) as process:
             assert process.stdout is not None
             last = None
             stop_at = None
@@ -139,37 +163,34 @@ def test_a_machine_that_dies_goes_on_from_its_last_checkpoint(
                 with suppress(psutil.NoSuchProcess):
                     victim.kill()
             assert last is not None
-    result = train(training_clips, small_model, work_dir)
+    result = train(clips, small_model, work_dir)
     assert_same(result, undisturbed)
 
 
-def test_what_is_finished_is_not_done_again(training_clips, small_model, tmp_path, ray_session):
-    first = train(training_clips, small_model, tmp_path / "w", num_workers=1, steps=2)
-    assert not (tmp_path / "w" / "checkpoints").exists()
-    assert json.loads((tmp_path / "w" / "result.json").read_text())["steps"] == 2
-    assert train(training_clips, small_model, tmp_path / "w", num_workers=1, steps=2) == first
+def test_what_is_finished_is_not_done_again(clips, small_model, undisturbed, work_dir, told):
+    assert not (work_dir / "checkpoints").exists()
+    assert json.loads((work_dir / "result.json").read_text())["steps"] == STEPS
+    before = len(told)
+    assert train(clips, small_model, work_dir) == undisturbed == TrainingResult.read(work_dir)
+    assert len(told) == before
 
 
 @pytest.mark.slow
-def test_workers_that_die_again_and_again_end_it_in_one_line(
-    training_clips, small_model, tmp_path, ray_session
-):
+def test_workers_that_die_again_and_again_end_it_in_one_line(clips, small_model, tmp_path, ray_session):
     class Murderer(Killer):
         def started(self, step: int) -> None:
             super().started(step)
             self.killed = None
 
     with pytest.raises(RequestError, match="failed 2 times") as caught:
-        train(training_clips, small_model, tmp_path / "w", Murderer(at_step=0), max_failures=1)
+        train(clips, small_model, tmp_path / "w", Murderer(at_step=0), max_failures=1)
     assert "want of memory" in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
-def test_a_sharded_model_has_the_same_losses_and_goes_on_too(
-    training_clips, small_model, undisturbed, tmp_path
-):
+def test_a_sharded_model_has_the_same_losses_and_goes_on_too(clips, small_model, undisturbed, tmp_path):
     killer = Killer(at_step=10)
-    sharded = train(training_clips, small_model, tmp_path / "w", killer, sharding="fsdp")
+    sharded = train(clips, small_model, tmp_path / "w", killer, sharding="fsdp")
     assert killer.killed is not None and killer.begun[1] > 0
     assert sharded.curves["loss"] == pytest.approx(undisturbed.curves["loss"], abs=1e-4)
     for whose in ("fresh", "base", "candidate"):
@@ -177,14 +198,14 @@ def test_a_sharded_model_has_the_same_losses_and_goes_on_too(
 
 
 @pytest.mark.slow
-def test_checkpoints_may_lie_in_a_bucket(training_clips, small_model, undisturbed, tmp_path, s3):
+def test_checkpoints_may_lie_in_a_bucket(clips, small_model, undisturbed, tmp_path, s3):
     """In a process of its own, since the workers of a session have the addresses and keys that it began with."""
     import fsspec
 
     fs = fsspec.filesystem("s3")
     work_dir = tmp_path / "w"
     seen = 0
-    with started(training_clips, small_model, work_dir, checkpoints=f"{s3}/runs") as process:
+    with started(clips, small_model, work_dir, checkpoints=f"{s3}/runs") as process:
         for line in process.stdout or ():
             fs.invalidate_cache()
             seen = max(seen, len(fs.find("bucket/runs")) if line.startswith("step") else 0)
@@ -192,42 +213,27 @@ def test_checkpoints_may_lie_in_a_bucket(training_clips, small_model, undisturbe
     assert seen >= 2 and not [
         x for x in fs.find("bucket/runs") if "step" in x
     ]  # a state and its digest; nothing is left of them
-    assert_same(train(training_clips, small_model, work_dir), undisturbed)
+    assert_same(train(clips, small_model, work_dir), undisturbed)
 
 
-def test_a_training_that_cannot_go_on_says_why_in_one_line(
-    training_clips, small_model, tmp_path, ray_session
-):
+def test_a_training_that_cannot_go_on_says_why_in_one_line(clips, small_model, tmp_path, ray_session):
     changes = {"num_workers": 1, "lr": 1e6, "warmup_steps": 0, "max_bad_steps": 2}
     with pytest.raises(RequestError, match=r"temporal: the gradient was not finite in 2 steps") as caught:
-        train(training_clips, small_model, tmp_path / "w", steps=60, **changes)
+        train(clips, small_model, tmp_path / "w", steps=60, **changes)
     assert "\n" not in str(caught.value)
     with pytest.raises(RequestError, match="Ray has"):
-        train(training_clips, small_model, tmp_path / "v", num_workers=64, batch_size=64)
+        train(clips, small_model, tmp_path / "v", num_workers=64, batch_size=64)
 
 
-def test_clips_that_are_not_finite_are_left_out_and_named(tiny_profile, small_model, tmp_path, ray_session):
+def test_clips_that_are_not_finite_are_left_out_and_named(undisturbed, told):
     """One to train on, one held out: no step is lost to them, and every figure is finite."""
-    broken = ["clip-0003", "clip-0013"]
-    dataset = write_training_dataset(tmp_path / "d", Path(tiny_profile.model), 12, 8, 0, broken=broken)
-    said = []
-    result = train(
-        dataset,
-        small_model,
-        tmp_path / "w",
-        on_progress=lambda done, total, note: said.append((done, note)),
-        num_workers=1,
-        steps=4,
-        heldout_samples=8,
-    )
-    assert result.left_out == broken and result.skipped == []
-    assert (result.train_clips, result.heldout_clips) == (11, 7)
-    assert said[0][0] == 0 and all(name in said[0][1] for name in broken)  # before the first step
-    assert any(all(name in note for name in broken) for note in result.notes)
-    figures = [value for of_one in result.heldout.values() for value in of_one.values()]
+    assert undisturbed.left_out == BROKEN and undisturbed.skipped == []
+    assert (undisturbed.train_clips, undisturbed.heldout_clips) == (12, 7)
+    assert told[0][0] == 0 and all(name in told[0][1] for name in BROKEN)  # before the first step
+    assert any(all(name in note for name in BROKEN) for note in undisturbed.notes)
+    figures = [value for of_one in undisturbed.heldout.values() for value in of_one.values()]
     assert all(math.isfinite(value) for value in figures)
-    assert None not in result.curves["loss"]
-    assert TrainingResult.read(tmp_path / "w") == result
+    assert None not in undisturbed.curves["loss"]
 
 
 @pytest.mark.slow
