@@ -74,7 +74,8 @@ def test_the_same_training_at_once_is_refused_in_one_line(tmp_home, dataset, pre
 
 def test_what_the_result_depends_on_is_another_training(tmp_home, dataset, tiny_profile, tmp_path):
     def digest(profile: str = "tiny", **params: object) -> str:
-        return config_digest(request_for(dataset, profile=profile, **params).config())
+        asked = RetrainParams(dataset=dataset, profile=profile, **params)
+        return config_digest(read_request(asked, only_plan=True).config())
 
     def with_changed(old: str, new: str) -> str:
         source = Path(tiny_profile.model).parent
