@@ -14,6 +14,7 @@ Part = Literal["temporal", "decoder"]
 PARTS: tuple[Part, ...] = ("temporal", "decoder")
 """In the order of their training: the decoder's starts from whatever the UNet's has written."""
 Trainable = Literal["temporal", "paper", "all"]
+Precision = Literal["float32", "bfloat16"]
 Mix = Mapping[Kind, float]
 
 # What says how the work is done, not what comes out of it: a training may go on with other values.
@@ -48,7 +49,7 @@ class TrainingSettings(BaseModel):
     max_grad_norm: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.999, ge=0, lt=1, description="0 keeps the last weights")
     optimizer: Literal["adamw", "adamw8bit"] = Field("adamw", description="adamw8bit: the extra optim8bit")
-    precision: Literal["float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         "float32", description="bfloat16: computes and keeps frozen weights so; trained ones stay float32"
     )
     gradient_checkpointing: bool = False
