@@ -118,7 +118,9 @@ def _other_model(folder: Path, copy_of: str, weights: str) -> str:
     return str(folder)
 
 
-def test_rows_of_other_models_are_made_anew(everything, copy, corpora, tmp_path, tiny_profile):
+def test_rows_of_other_models_are_made_anew_though_their_actor_is_killed(
+    everything, copy, corpora, tmp_path, tiny_profile
+):
     recipe = keep_all(tiny_profile)
     recipe = replace(
         recipe,
@@ -126,8 +128,19 @@ def test_rows_of_other_models_are_made_anew(everything, copy, corpora, tmp_path,
         clip_model=_other_model(tmp_path / "clip", recipe.clip_model, "open_clip_model.safetensors"),
     )
     before = all_rows(copy)
+    import ray
+
+    killed = []
+
+    def kill_before_it_encodes(done: int, total: int | None, note: str) -> None:
+        if note.endswith("are encoded"):
+            (actor,) = others.pool(1).scoring
+            ray.kill(actor, no_restart=False)
+            killed.append(note)
+
     with Workers(recipe, Digests.of(recipe)) as others:
-        summary = build(corpora, copy, recipe, workers=others)
+        summary = build(corpora, copy, recipe, workers=others, on_progress=kill_before_it_encodes)
+        assert len(killed) == 1
         build(corpora, tmp_path / "fresh", recipe, workers=others)
     assert (summary.skipped, summary.encoded, summary.rescored) == (summary.read, len(before), len(before))
     assert all_rows(copy) == all_rows(tmp_path / "fresh") != before
