@@ -9,7 +9,7 @@ from storage.dataset.builds import Build, builds_until, last_with
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
 from tasks.filters.settings import FilterSettings
-from tasks.ingest.thresholds import thresholds_told
+from tasks.ingest.thresholds import describe_thresholds
 
 
 def dataset_info(dataset: ClipDataset) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def dataset_info(dataset: ClipDataset) -> dict[str, Any]:
 def _thresholds(builds: list[Build]) -> dict[str, dict[str, Any]]:
     """For each filter that was on in the last of these builds its `value`, and where it was `from`."""
     build = last_with(builds, "filter")
-    return thresholds_told(builds, None if build is None else _usual(build))
+    return describe_thresholds(builds, None if build is None else _usual(build))
 
 
 def _usual(build: Build) -> FilterSettings | None:

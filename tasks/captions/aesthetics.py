@@ -1,4 +1,4 @@
-"""How beautiful a clip is, by a small head over CLIP features: optional, since the head must fit the CLIP model."""
+"""The aesthetic score of a clip, by a small head over CLIP features: optional, since it must fit the CLIP model."""
 
 from __future__ import annotations
 

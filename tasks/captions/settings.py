@@ -1,4 +1,4 @@
-"""Optional models of the caption stage: one that writes captions, one that judges beauty."""
+"""Optional models of the caption stage: one that writes captions, one that gives an aesthetic score."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CaptionerSettings(BaseModel):
 
 
 class AestheticSettings(BaseModel):
-    """Settings of the model that judges beauty; its threshold is `FilterSettings.min_aesthetic`."""
+    """Settings of the model of aesthetic scores; its threshold is `FilterSettings.min_aesthetic`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

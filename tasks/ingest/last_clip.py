@@ -70,9 +70,9 @@ def _reasons(
     leaving: Collection[str],
     thresholds: Thresholds,
 ) -> list[str]:
-    told = []
+    reasons = []
     if leaving:
-        told.append(f"{len(leaving)} sources are no longer in the corpora")
+        reasons.append(f"{len(leaving)} sources are no longer in the corpora")
     rejected = Counter(placement.reason for _, placement in placed if placement.reason is not None)
     for reason, count in rejected.most_common():
         more = ""
@@ -82,7 +82,7 @@ def _reasons(
             more = (
                 f", best {max(scores):.2f}, clip_threshold {thresholds.settings.clip_threshold:g}, {origin}"
             )
-        told.append(f"{count} rejected by {reason}{more}")
+        reasons.append(f"{count} rejected by {reason}{more}")
     if unavailable:
-        told.append(f"{len(unavailable)} cannot be encoded: their sources are gone or have changed")
-    return told
+        reasons.append(f"{len(unavailable)} cannot be encoded: their sources are gone or have changed")
+    return reasons

@@ -52,12 +52,12 @@ def thresholds_in_force(
     return Thresholds(settings, {name: getattr(settings, name) for name in changed})
 
 
-def thresholds_told(builds: Sequence[Build], usual: FilterSettings | None) -> dict[str, dict[str, Any]]:
+def describe_thresholds(builds: Sequence[Build], usual: FilterSettings | None) -> dict[str, dict[str, Any]]:
     """For each filter that was on in the last of these builds its `value`, and where it was `from`.
 
     `usual` are the thresholds of the profile it was built with, None where that is not known.
     """
-    build = _noting(builds)
+    build = _last_with_filter(builds)
     if build is None:
         return {}
     profile = build.summary.get("profile")
@@ -74,7 +74,7 @@ def thresholds_told(builds: Sequence[Build], usual: FilterSettings | None) -> di
 
 
 def _set_before(builds: Sequence[Build], usual: FilterSettings, profile: str | None) -> dict[str, Any]:
-    build = _noting(builds)
+    build = _last_with_filter(builds)
     if build is None:
         return {}
     noted = build.summary.get("thresholds_set")
@@ -91,7 +91,7 @@ def _set_before(builds: Sequence[Build], usual: FilterSettings, profile: str | N
     }
 
 
-def _noting(builds: Sequence[Build]) -> Build | None:
+def _last_with_filter(builds: Sequence[Build]) -> Build | None:
     return last_with([build for build in builds if isinstance(build.summary.get("filter"), dict)], "filter")
 
 

@@ -12,7 +12,7 @@ from storage.dataset.builds import Build, builds_until, last_with
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.folder import bytes_below, table_path
 from tasks.captions.cut_captions import cut_lines
-from tasks.ingest.thresholds import thresholds_told
+from tasks.ingest.thresholds import describe_thresholds
 from tasks.pages.charts import stacked_histogram
 from tasks.pages.dataset_counts import DatasetCounts, count_dataset
 from tasks.pages.dataset_samples import show_samples
@@ -49,7 +49,7 @@ def write_dataset_report(dataset: ClipDataset, path: Path) -> Path:
     """Writes the page of a build; memory does not grow with the number of its rows."""
     counts = count_dataset(dataset)
     builds = builds_until(dataset.folder, dataset.tag)
-    thresholds = thresholds_told(builds, None)
+    thresholds = describe_thresholds(builds, None)
     return write_page(
         "dataset_report.html",
         path,

@@ -146,12 +146,12 @@ def draw_framed_image(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 def _write_images(folder: Path, count: int, rng: np.random.Generator) -> list[Truth]:
     scenes = [random_scene(rng, moving=False) for _ in range(count)]
     truth = []
-    for index, (scene, (told, wrong)) in enumerate(
+    for index, (scene, (captioned, wrong)) in enumerate(
         zip(scenes, mistaken_scenes(scenes, WRONG_PART, rng), strict=True)
     ):
         name = f"image_{index:04d}.{'png' if index % 2 else 'jpg'}"
         write_image(folder / name, draw_framed_image(scene, rng))
-        truth.append(Truth("tiny-images", name, "images", told.caption, scene.caption, wrong=wrong))
+        truth.append(Truth("tiny-images", name, "images", captioned.caption, scene.caption, wrong=wrong))
     still = Scene("red", "circle")
     (folder / "text.png").write_text("This is no image.\n", encoding="utf-8")
     truth.append(
@@ -168,13 +168,13 @@ def _write_images(folder: Path, count: int, rng: np.random.Generator) -> list[Tr
 def _write_clips(folder: Path, count: int, rng: np.random.Generator) -> list[Truth]:
     scenes = [random_scene(rng) for _ in range(count)]
     truth = []
-    for index, (scene, (told, wrong)) in enumerate(
+    for index, (scene, (captioned, wrong)) in enumerate(
         zip(scenes, mistaken_scenes(scenes, WRONG_PART, rng), strict=True)
     ):
         name = f"videos/clip_{index:04d}.mp4"
         (folder / name).parent.mkdir(exist_ok=True)
         write_mp4(folder / name, draw_clip(scene, rng, int(rng.integers(8, 11))))
-        truth.append(Truth("tiny-clips", name, "short-videos", told.caption, scene.caption, wrong=wrong))
+        truth.append(Truth("tiny-clips", name, "short-videos", captioned.caption, scene.caption, wrong=wrong))
     write_truncated_copy(folder / "videos/truncated.mp4", folder / truth[0].file)
     (folder / "videos/empty.mp4").touch()
     for name, broken in (
@@ -193,12 +193,12 @@ def _write_actions(folder: Path, count: int, rng: np.random.Generator) -> list[T
     every = [Scene(colour, shape, way) for colour in COLOURS for shape in SHAPES for way in DIRECTIONS]
     number_of_classes = min(-(-count // CLIPS_PER_CLASS), len(every))
     classes = [every[index] for index in rng.permutation(len(every))[:number_of_classes]]
-    told = [classes[index % number_of_classes] for index in range(count)]
+    captioned = [classes[index % number_of_classes] for index in range(count)]
     # A mistake works both ways: what the folder says is given, what the clip shows is drawn to differ.
     truth: list[Truth] = []
     lists: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}
     for index, (scene, (shown, wrong)) in enumerate(
-        zip(told, mistaken_scenes(told, WRONG_PART, rng), strict=True)
+        zip(captioned, mistaken_scenes(captioned, WRONG_PART, rng), strict=True)
     ):
         label, take = _class_name(scene), index // number_of_classes
         group = take // 2 + 1
@@ -232,7 +232,7 @@ def _write_split_lists(
 def _write_scenes(folder: Path, count: int, rng: np.random.Generator) -> list[Truth]:
     truth = []
     scenes = _scenes_in_a_row(count * SCENES_PER_LONG_VIDEO, rng)
-    told = mistaken_scenes(scenes, WRONG_PART, rng)
+    captioned = mistaken_scenes(scenes, WRONG_PART, rng)
     for index in range(count):
         name = f"film_{index:03d}.mp4"
         drawn: list[np.ndarray] = []
@@ -244,11 +244,11 @@ def _write_scenes(folder: Path, count: int, rng: np.random.Generator) -> list[Tr
                     "tiny-scenes",
                     name,
                     "long-videos",
-                    caption_given=told[number][0].caption,
+                    caption_given=captioned[number][0].caption,
                     caption_true=scenes[number].caption,
                     start_s=shown / FPS,
                     end_s=(shown + len(frames)) / FPS,
-                    wrong=told[number][1],
+                    wrong=captioned[number][1],
                 )
             )
             drawn.append(frames)

@@ -41,16 +41,16 @@ def mistaken_scenes(
 
     Never only the direction: CLIP scores single frames and cannot see it.
     """
-    told = [(scene, "") for scene in scenes]
+    captioned = [(scene, "") for scene in scenes]
     for index in rng.permutation(len(scenes))[: round(part * len(scenes))]:
         scene = scenes[index]
         if rng.random() < 0.5:
             others = [colour for colour in COLOURS if colour != scene.colour]
-            told[index] = replace(scene, colour=str(rng.choice(others))), "colour"
+            captioned[index] = replace(scene, colour=str(rng.choice(others))), "colour"
         else:
             others = [shape for shape in SHAPES if shape != scene.shape]
-            told[index] = replace(scene, shape=str(rng.choice(others))), "shape"
-    return told
+            captioned[index] = replace(scene, shape=str(rng.choice(others))), "shape"
+    return captioned
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
