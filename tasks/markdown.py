@@ -43,10 +43,11 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], numbers: boo
     numbers: all columns but the first align right.
     """
     aligned = ["---", *["---:" if numbers else "---"] * (len(head) - 1)]
-    return [_line(head), f"|{'|'.join(aligned)}|", *(_line(row) for row in rows)]
+    return [row(head), f"|{'|'.join(aligned)}|", *map(row, rows)]
 
 
-def _line(cells: Sequence[object]) -> str:
+def row(cells: Sequence[object]) -> str:
+    """Writes one row of a table."""
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 
 

@@ -189,3 +189,15 @@ def test_commands_print_through_the_one_writer() -> None:
         and ast.unparse(node.func) in ("print", "typer.echo", "sys.stderr.write")
     }
     assert printing <= allowed, f"use tell of flows/terminal.py: {printing - allowed}"
+
+
+def test_tables_have_one_writer() -> None:
+    """What else wrote one would escape otherwise, or not at all."""
+    project = Path(__file__).resolve().parents[1]
+    writers = {
+        path.relative_to(project).as_posix()
+        for folder in ("flows", "tasks", "storage", "vidrd_model", "tests/bench", "tests/mutants")
+        for path in (project / folder).rglob("*.py")
+        if re.search(r'\|:?---|["\'] ?\| ?["\']\.join', path.read_text(encoding="utf-8"))
+    }
+    assert writers <= {"tasks/markdown.py"}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from tests.bench.tables import print_head, print_row
 
 SIZES = (100, 500, 1000, 2000)
 LOOKS = 4  # at the memory, each after as many sources more
@@ -16,19 +19,18 @@ START_SOURCES = 64  # left out of the rate: until then workers load their models
 
 def main() -> None:
     """Prints a row per size of corpus, each built by a process of its own, then built again."""
-    print(
-        "| sources | clips | wall | rate over what the stages' work allows | peak memory of all processes | again |\n"
-        "|---:|---:|---:|---:|---:|---:|"
-    )
+    rate, memory = "rate over what the stages' work allows", "peak memory of all processes"
+    print_head("sources", "clips", "wall", rate, memory, "again")
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
         for sources in SIZES:
-            rows = [_run(what, Path(folder), sources) for what in ("build", "again")]
-            print(f"| {rows[0]} | {rows[1]} |", flush=True)
+            print_row(*(cell for what in ("build", "again") for cell in _run(what, Path(folder), sources)))
 
 
-def _run(what: str, folder: Path, sources: int) -> str:
+def _run(what: str, folder: Path, sources: int) -> list[str]:
     command = [sys.executable, "-m", "tests.bench.build", what, str(folder), str(sources)]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()[-1]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    cells: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return cells
 
 
 def build(folder: Path, sources: int) -> None:
@@ -61,10 +63,9 @@ def build(folder: Path, sources: int) -> None:
     ended = max(notes, key=lambda note: note[1])
     clips_per_s = (ended[2] - begun[2]) / (ended[0] - begun[0])
     share = clips_per_s * sum(work.values()) / summary.clips / (os.cpu_count() or 1)
-    print(
-        f"{summary.read} | {summary.clips} | {summary.seconds['wall']:.1f} s | {share:.2f} "
-        f"| {max(looks) / 2**20:.0f} MiB"
-    )
+    peak = f"{max(looks) / 2**20:.0f} MiB"
+    wall = f"{summary.seconds['wall']:.1f} s"
+    print(json.dumps([str(summary.read), str(summary.clips), wall, f"{share:.2f}", peak]))
 
 
 def _clips(note: str) -> int:
@@ -84,7 +85,7 @@ def again(folder: Path, sources: int) -> None:
     )
     if summary.skipped != summary.read:
         raise SystemExit(f"{summary.read - summary.skipped} sources were done again")
-    print(f"{time.perf_counter() - started_s:.2f} s")
+    print(json.dumps([f"{time.perf_counter() - started_s:.2f} s"]))
 
 
 if __name__ == "__main__":

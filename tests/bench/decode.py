@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tests.bench.tables import print_head, print_row
+
 if TYPE_CHECKING:
     from vidrd_model import TemporalVAE
 
@@ -31,11 +33,11 @@ def main() -> None:
         f"{VIDEOS} unseen videos of {FRAMES} frames, temporal layers trained for {STEPS} steps on {WINDOW} frames;\n"
         "differences to the drawn pixels in grey levels.\n"
     )
-    print("| decoded | pixels | change between frames | change at the seam |\n|---|---:|---:|---:|")
+    print_head("decoded", "pixels", "change between frames", "change at the seam")
     pixels_bnchw = _draw(np.random.default_rng(1), VIDEOS, FRAMES)
     ways = (("frame by frame", 1), (f"whole, {FRAMES} frames", FRAMES), (f"in windows of {WINDOW}", WINDOW))
     for name, window in ways:
-        print(f"| {name} | " + " | ".join(_row(vae, pixels_bnchw, window)) + " |", flush=True)
+        print_row(name, *_row(vae, pixels_bnchw, window))
 
 
 def _train(vae: TemporalVAE, rng: np.random.Generator) -> None:

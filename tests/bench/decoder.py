@@ -19,6 +19,7 @@ from tasks.training.checkpoints import CheckpointStore
 from tasks.training.decoder_part import DecoderPart
 from tasks.training.devices import Group
 from tasks.training.engine import Training
+from tests.bench.tables import print_head, print_row
 from tests.bench.training import Listener
 from tests.training_dataset import write_training_dataset
 
@@ -44,17 +45,15 @@ def main() -> None:
             training = Training(decoder, settings, Group())
             if not gains:
                 _print_loss(decoder)
-                print("\n| seed | loss | L1 | L1 of the changes |\n|---|---:|---:|---:|", flush=True)
+                print()
+                print_head("seed", "loss", "L1", "L1 of the changes")
             training.run(CheckpointStore(str(Path(folder, str(seed))), "bench", 1), Listener())
             heldout = training.progress.heldout
             gains.append(
                 {name: 100 * (heldout["candidate"][name] / heldout["base"][name] - 1) for name in FIGURES}
             )
-            print(
-                f"| {seed} | " + " | ".join(f"{gains[-1][name]:+.2f} %" for name in FIGURES) + " |",
-                flush=True,
-            )
-    print("| mean | " + " | ".join(_mean([gain[name] for gain in gains]) for name in FIGURES) + " |")
+            print_row(seed, *(f"{gains[-1][name]:+.2f} %" for name in FIGURES))
+    print_row("mean", *(_mean([gain[name] for gain in gains]) for name in FIGURES))
 
 
 def _mean(values: list[float]) -> str:
@@ -75,10 +74,9 @@ def _print_loss(part: DecoderPart) -> None:
         moved_nchw = errors_nchw.diff(dim=0)
         changes += _shares(moved_nchw, ground_n1hw[1:] & ground_n1hw[:-1], moved_nchw)
     loss = pictures[0] + changes[0]
-    print("| share of the held-out loss | all | on plain ground | without errors that stand still |")
-    print("|---|---:|---:|---:|")
+    print_head("share of the held-out loss", "all", "on plain ground", "without errors that stand still")
     for name, row in (("L1", pictures), ("L1 of the changes", changes)):
-        print(f"| {name} | " + " | ".join(f"{100 * share:.0f} %" for share in row / loss) + " |")
+        print_row(name, *(f"{100 * share:.0f} %" for share in row / loss))
 
 
 def _shares(errors: torch.Tensor, ground: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:

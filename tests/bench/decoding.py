@@ -13,6 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from tasks.clips.video_io import encode, iter_frames
+from tests.bench.tables import print_head, print_row
 from tests.bench.timing import medians_in_turn_s
 
 SIDE_PX, ROUNDS = 256, 5
@@ -27,7 +28,7 @@ def main() -> None:
     # ffmpeg filters and decodes in threads of their own whatever it is told: one core makes it one worker.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(f"Frames per second on one core, median of {ROUNDS} runs in turn.\n")
-    print("| file | ffmpeg | here | here over ffmpeg |\n|---|---:|---:|---:|")
+    print_head("file", "ffmpeg", "here", "here over ffmpeg")
     with tempfile.TemporaryDirectory(prefix="vidrd-decoding-") as folder:
         for name, path in _files(Path(folder)):
             frames = _decode(path)
@@ -35,7 +36,7 @@ def main() -> None:
                 {"ffmpeg": lambda path=path: _ffmpeg(path), "here": lambda path=path: _decode(path)}, ROUNDS
             )
             ffmpeg_fps, here_fps = frames / taken_s["ffmpeg"], frames / taken_s["here"]
-            print(f"| {name} | {ffmpeg_fps:.0f} | {here_fps:.0f} | {here_fps / ffmpeg_fps:.2f} |", flush=True)
+            print_row(name, f"{ffmpeg_fps:.0f}", f"{here_fps:.0f}", f"{here_fps / ffmpeg_fps:.2f}")
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from tests.bench.tables import print_head, print_row
 from tests.bench.timing import medians_in_turn_s
 from tests.i3d_files import i3d_checkpoint
 from tests.plain_i3d import PlainI3D
@@ -21,21 +22,17 @@ def main() -> None:
     print(
         f"Clips of {FRAMES} frames of {SIDE}x{SIDE}, float32; plain is Conv3d, BatchNorm3d and padding by copies.\n"
     )
-    print("| threads | clips at a time | plain | ours | times as fast | largest difference |")
-    print("|---:|---:|---:|---:|---:|---:|")
+    print_head("threads", "clips at a time", "plain", "ours", "times as fast", "largest difference")
     for threads in THREADS:
         torch.set_num_threads(threads)
         for batch in BATCHES:
-            print(_row(ours, plain, threads, batch), flush=True)
+            print_row(threads, batch, *_measured(ours, plain, batch))
 
 
 @torch.inference_mode()
-def _row(ours: I3D, plain: PlainI3D, threads: int, batch: int) -> str:
+def _measured(ours: I3D, plain: PlainI3D, batch: int) -> tuple[str, ...]:
     clips = torch.rand(batch, 3, FRAMES, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 2 - 1
     seconds = medians_in_turn_s({"plain": lambda: plain(clips), "ours": lambda: ours.logits(clips)}, ROUNDS)
     apart = float((plain(clips) - ours.logits(clips)).abs().max())
     speeds = [f"{batch / seconds[name]:.2f}/s" for name in ("plain", "ours")]
-    return (
-        f"| {threads} | {batch} | {speeds[0]} | {speeds[1]} | {seconds['plain'] / seconds['ours']:.2f} "
-        f"| {apart:.0e} |"
-    )
+    return *speeds, f"{seconds['plain'] / seconds['ours']:.2f}", f"{apart:.0e}"

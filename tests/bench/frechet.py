@@ -6,6 +6,7 @@ import numpy as np
 import scipy.linalg
 from threadpoolctl import threadpool_limits
 
+from tests.bench.tables import print_head, print_row
 from tests.bench.timing import medians_in_turn_s
 from vidrd_model.metrics import frechet_distance, jackknife, kernel_distance
 
@@ -27,18 +28,18 @@ def _compare() -> None:
     seconds = medians_in_turn_s(
         {
             "np.cov and scipy's sqrtm": lambda: matrix_root_distance(x_nd, y_nd),
-            "`frechet_distance`": lambda: frechet_distance(x_nd, y_nd),
+            "frechet_distance": lambda: frechet_distance(x_nd, y_nd),
             "the same, 200 clips": lambda: frechet_distance(x_nd[few], y_nd[few]),
-            "`kernel_distance`": lambda: kernel_distance(x_nd, y_nd),
+            "kernel_distance": lambda: kernel_distance(x_nd, y_nd),
         },
         ROUNDS,
     )
     interval = medians_in_turn_s({"": lambda: jackknife(frechet_distance, x_nd, y_nd)}, 1)
     usual = seconds["np.cov and scipy's sqrtm"]
     print(f"One thread, {CLIPS} clips on either side, {WIDTH} features.\n")
-    print("| form | median | over the usual one |\n|---|---:|---:|")
-    for name, value in (seconds | {"`jackknife` of `frechet_distance`": interval[""]}).items():
-        print(f"| {name} | {1000 * value:.0f} ms | {value / usual:.2f} |")
+    print_head("form", "median", "over the usual one")
+    for name, value in (seconds | {"jackknife of frechet_distance": interval[""]}).items():
+        print_row(name, f"{1000 * value:.0f} ms", f"{value / usual:.2f}")
     values = matrix_root_distance(x_nd, y_nd), frechet_distance(x_nd, y_nd)
     print(f"\nThe usual form gives {values[0]:.6f}, ours {values[1]:.6f}.")
 

@@ -16,6 +16,7 @@ from diffusers import DDIMScheduler, UNet3DConditionModel, UNetMotionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.bench.gpu_training import print_training_rows
+from tests.bench.tables import print_head, print_row
 from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
 from vidrd_model.blocks import BLOCKS
 from vidrd_model.compiling import compile_blocks
@@ -33,11 +34,11 @@ def main() -> None:
     print(
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16, {FRAMES} frames of 256x256\n"
     )
-    print("| what | median | peak memory |\n|---|---:|---:|")
+    print_head("what", "median", "peak memory")
     for rows in (unet_rows, clip_rows, sampling_rows):
         for name, seconds, unit in rows():
             peak = torch.cuda.max_memory_allocated() / 2**30
-            print(f"| {name} | {1000 * seconds:.1f} ms {unit} | {peak:.1f} GiB |", flush=True)
+            print_row(name, f"{1000 * seconds:.1f} ms {unit}", f"{peak:.1f} GiB")
         torch.cuda.empty_cache()
     print_training_rows(sd21_unet(torch.float32), matrix_product_flops_per_s())
 

@@ -18,6 +18,7 @@ from tasks.training.sampler import EpochClip
 from tasks.training.settings import TemporalSettings, Trainable
 from tasks.training.splits import ClipRow
 from tasks.training.temporal_part import TemporalPart
+from tests.bench.tables import print_head, print_row
 from vidrd_model import TemporalUNet
 
 FRAMES, LATENT_SIZE, TEXT_TOKENS = 8, 32, 77
@@ -100,10 +101,9 @@ def print_training_rows(unet: TemporalUNet, peak_flops_per_s: float) -> None:
 
     The share counts each operation that a step cannot do without once, as often as it may be computed.
     """
-    print(
-        f"\n| training step, {FRAMES} frames | clips | clips per s | peak memory | of the matrix product | first step |"
-    )
-    print("|---|---:|---:|---:|---:|---:|", flush=True)
+    print()
+    what = f"training step, {FRAMES} frames"
+    print_head(what, "clips", "clips per s", "peak memory", "of the matrix product", "first step")
     flops_per_clip: dict[str, float] = {}
     for way in WAYS:
         if way.trainable not in flops_per_clip:
@@ -112,13 +112,10 @@ def print_training_rows(unet: TemporalUNet, peak_flops_per_s: float) -> None:
         torch.cuda.empty_cache()
         first_s, seconds, peak_bytes = _measure(unet, way)
         share = flops_per_clip[way.trainable] * way.batch_size / seconds / peak_flops_per_s
-        name = f"`{way.trainable}`, " + ("compiled" if way.compile else "eager")
+        name = f"{way.trainable}, " + ("compiled" if way.compile else "eager")
         name += ", checkpointing" if way.gradient_checkpointing else ""
-        print(
-            f"| {name} | {way.batch_size} | {way.batch_size / seconds:.1f} | {peak_bytes / 2**30:.1f} GiB "
-            f"| {100 * share:.0f} % | {first_s:.0f} s |",
-            flush=True,
-        )
+        rate, peak = f"{way.batch_size / seconds:.1f}", f"{peak_bytes / 2**30:.1f} GiB"
+        print_row(name, way.batch_size, rate, peak, f"{100 * share:.0f} %", f"{first_s:.0f} s")
 
 
 def _measure(unet: TemporalUNet, way: Way) -> tuple[float, float, int]:

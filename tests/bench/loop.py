@@ -17,6 +17,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from tests.bench.memory import peak_bytes, reset_peak
+from tests.bench.tables import print_head, print_row
 from tests.bench.unet import TEXT_TOKENS, TEXT_WIDTH, sized_unet
 from vidrd_model import TemporalVAE
 from vidrd_model.sampling import ClipSampler, SamplingOptions
@@ -33,11 +34,11 @@ def main() -> None:
             done = subprocess.run(command, capture_output=True, check=True, text=True)
             results.append(json.loads(done.stdout.splitlines()[-1]))
     print(f"{CLIPS} clips of 8 frames, {STEPS} steps with guidance, latents {SIZE}x{SIZE}, two threads.\n")
-    print("| loop | median | peak memory above the loaded model |\n|---|---:|---:|")
+    print_head("loop", "median", "peak memory above the loaded model")
     for which, results in found.items():
         seconds = statistics.median(result["seconds"] for result in results)
         peak = statistics.median(result["peak_bytes"] for result in results)
-        print(f"| {which} our savings | {seconds:.1f} s | {peak / 2**20:.0f} MiB |", flush=True)
+        print_row(f"{which} our savings", f"{seconds:.1f} s", f"{peak / 2**20:.0f} MiB")
 
 
 def run(which: str) -> None:

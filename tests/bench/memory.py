@@ -8,6 +8,8 @@ import tempfile
 from itertools import chain
 from pathlib import Path
 
+from tests.bench.tables import print_head, print_row
+
 LENGTHS = (1, 3, 10, 50)
 STEPS = 4
 
@@ -15,11 +17,11 @@ STEPS = 4
 def main() -> None:
     """Prints a row per length."""
     print(f"The tiny profile's model, {STEPS} steps, the video written to an mp4 as it is sampled.\n")
-    print("| clips | peak memory of the process |\n|---:|---:|")
+    print_head("clips", "peak memory of the process")
     for clips in LENGTHS:
         command = [sys.executable, "-m", "tests.bench.memory", str(clips)]
         done = subprocess.run(command, capture_output=True, check=True, text=True)
-        print(f"| {clips} | {int(done.stdout.split()[-1]) / 2**20:.0f} MiB |", flush=True)
+        print_row(clips, f"{int(done.stdout.split()[-1]) / 2**20:.0f} MiB")
 
 
 def run(clips: int, method: str = "vidrd") -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.bench.tables import print_head, print_row
+
 ROWS, SHAPE, BATCH = 4096, (8, 4, 32, 32), 16
 SHARD_ROWS, SHUFFLE_BUFFER = 512, 1000
 ROUNDS = 5
@@ -35,9 +37,9 @@ def main() -> None:
     print(
         f"{ROWS} rows of float16 latents {'x'.join(map(str, SHAPE))} and captions, batches of {BATCH}, one process.\n"
     )
-    print("| reader | rows per second | over webdataset |\n|---|---:|---:|")
+    print_head("reader", "rows per second", "over webdataset")
     for name, rate in medians.items():
-        print(f"| {name} | {rate:.0f} | {rate / medians['webdataset, a shuffle buffer']:.1f} |")
+        print_row(name, f"{rate:.0f}", f"{rate / medians['webdataset, a shuffle buffer']:.1f}")
 
 
 def _write(folder: Path) -> None:

@@ -19,6 +19,7 @@ from tasks.cluster import ensure_ray, shutdown_ray
 from tasks.corpora.manifest import read_manifest
 from tasks.ingest.items import DecodeStep
 from tasks.pages.dataset_counts import count_dataset
+from tests.bench.tables import print_head, print_row
 from tests.dataset_rows import SHAPE, clip_row, commit, source_row
 
 FRAGMENTS = (1_000, 5_000, 10_000)
@@ -34,19 +35,18 @@ def main() -> None:
     print(
         "Fragments of one row in the table `clips`; a commit appends one more, a replacement drops a source.\n"
     )
-    print(
-        "| fragments | manifest | a fragment | open | append | replace a source |\n|---:|---:|---:|---:|---:|---:|"
-    )
+    print_head("fragments", "manifest", "a fragment", "open", "append", "replace a source")
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
         _fragments(Path(folder))
     print("\nVersions of a table of one row, each replacing it.\n")
-    print("| versions | their manifests | open | commit |\n|---:|---:|---:|---:|")
+    print_head("versions", "their manifests", "open", "commit")
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
         _versions(Path(folder))
     print(f"\nWhat the driver holds of every source, measured on {SOURCES:,}.\n")
-    print("| what | bytes a source |\n|---|---:|")
+    print_head("what", "bytes a source")
     _memory()
-    print("\nWhat one process gets through.\n\n| what | a second |\n|---|---:|")
+    print("\nWhat one process gets through.\n")
+    print_head("what", "a second")
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
         _rates(Path(folder))
 
@@ -67,11 +67,9 @@ def _fragments(folder: Path) -> None:
         names = [f"a{wanted}-{number}" for number in range(REPEATS)]
         appended_s = _median_s(*(partial(_append, folder, name) for name in names))
         replaced_s = _median_s(*(partial(commit_rows, folder, "clips", [], {name}) for name in names))
-        print(
-            f"| {wanted:,} | {size / 1e6:.2f} MB | {size / wanted:.0f} B | {1e3 * opened_s:.1f} ms "
-            f"| {1e3 * appended_s:.0f} ms | {replaced_s:.2f} s |",
-            flush=True,
-        )
+        sizes = f"{size / 1e6:.2f} MB", f"{size / wanted:.0f} B"
+        times = f"{1e3 * opened_s:.1f} ms", f"{1e3 * appended_s:.0f} ms", f"{replaced_s:.2f} s"
+        print_row(f"{wanted:,}", *sizes, *times)
 
 
 def _append(folder: Path, source: str) -> None:
@@ -93,10 +91,8 @@ def _versions(folder: Path) -> None:
         manifests = sum(path.stat().st_size for path in (table_path(folder, "clips") / "_versions").iterdir())
         opened_s, replaced_s = _median_s(partial(open_table, folder, "clips")), _median_s(replace)
         there += REPEATS
-        print(
-            f"| {wanted:,} | {manifests / 1e6:.1f} MB | {1e3 * opened_s:.1f} ms | {1e3 * replaced_s:.1f} ms |",
-            flush=True,
-        )
+        times = f"{1e3 * opened_s:.1f} ms", f"{1e3 * replaced_s:.1f} ms"
+        print_row(f"{wanted:,}", f"{manifests / 1e6:.1f} MB", *times)
 
 
 def _memory() -> None:
@@ -131,7 +127,7 @@ def _memory() -> None:
         size = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
         del held
-        print(f"| {name} | {size / SOURCES:.0f} |", flush=True)
+        print_row(name, f"{size / SOURCES:.0f}")
 
 
 def _rates(folder: Path) -> None:
@@ -179,7 +175,7 @@ def _take_steps(number: int) -> None:
 def _print_rate(name: str, number: int, work: Callable[[], object]) -> None:
     started_s = time.perf_counter()
     work()
-    print(f"| {name} | {number / (time.perf_counter() - started_s):,.0f} |", flush=True)
+    print_row(name, f"{number / (time.perf_counter() - started_s):,.0f}")
 
 
 def _newest_manifest(folder: Path) -> Path:

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tasks.markdown import Code
+from tests.bench.tables import print_head, print_row
+
 VIDEOS, CLIPS = 8, 3
 
 
@@ -25,13 +28,11 @@ def main() -> None:
     print(
         f"{VIDEOS} videos of {CLIPS} clips of the tiny profile; steps are in grey levels over the usual step.\n"
     )
-    print(
-        "| seam | frames | largest step at a seam | smallest | repeated frames |\n|---|---:|---:|---:|---:|"
-    )
+    print_head("seam", "frames", "largest step at a seam", "smallest", "repeated frames")
     for seam in SEAMS:
         asked = arguments | {"seam": seam, "output_type": "uint8"}
         parts = list(pipe.stream(prompts, CLIPS, seed=list(range(VIDEOS)), **asked))
-        print(f"| `{seam}` | " + " | ".join(_row(parts)) + " |", flush=True)
+        print_row(Code(seam), *_row(parts))
 
 
 def _row(parts_bnhwc: list[np.ndarray]) -> list[str]:

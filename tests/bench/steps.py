@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.tables import print_head, print_row
 from tests.bench.timing import median_s
 
 
@@ -24,12 +25,12 @@ class Step:
 
 def main() -> None:
     """Prints one row per step."""
-    print("| step | median | per second |\n|---|---:|---:|")
+    print_head("step", "median", "per second")
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
         for step in _steps(Path(folder)):
             seconds = median_s(step.run)
             speed = f"{step.units / seconds:.1f} {step.unit}"
-            print(f"| {step.name} | {1000 * seconds:.0f} ms | {speed} |", flush=True)
+            print_row(step.name, f"{1000 * seconds:.0f} ms", speed)
 
 
 def _steps(folder: Path) -> Iterator[Step]:

@@ -13,6 +13,7 @@ from diffusers import UNetMotionModel
 from torch import nn
 
 from tests.bench.memory import peak_bytes, reset_peak
+from tests.bench.tables import print_head, print_row
 from tests.bench.timing import medians_in_turn_s
 from tests.bench.unet import FRAMES, SIZE, TEXT_TOKENS, TEXT_WIDTH, VIDEOS, WIDTHS, sized_unet
 from vidrd_model.dropout import KeyedDropout, dropout_keys
@@ -35,14 +36,11 @@ def main() -> None:
     print(
         f"One thread, float32, widths {WIDTHS}, {VIDEOS}x4x{FRAMES}x{SIZE}x{SIZE}; forward, backward, AdamW.\n"
     )
-    print("| one step | median | over UNetMotionModel | peak memory | over UNetMotionModel |")
-    print("|---|---:|---:|---:|---:|")
+    print_head("one step", "median", "over UNetMotionModel", "peak memory", "over UNetMotionModel")
     for name in NAMES:
         time_ratio, memory_ratio = seconds[name] / seconds[MOTION], peaks[name] / peaks[MOTION]
-        megabytes = peaks[name] / 2**20
-        print(
-            f"| {name} | {1000 * seconds[name]:.0f} ms | {time_ratio:.2f} | {megabytes:.0f} MiB | {memory_ratio:.2f} |"
-        )
+        time, memory = f"{1000 * seconds[name]:.0f} ms", f"{peaks[name] / 2**20:.0f} MiB"
+        print_row(name, time, f"{time_ratio:.2f}", memory, f"{memory_ratio:.2f}")
 
 
 def peak(name: str) -> None:

@@ -11,6 +11,7 @@ from flows.profile import load_profile
 from tasks.cluster import ensure_ray
 from tasks.training.job import TrainingJob
 from tasks.training.train import train_part
+from tests.bench.tables import print_head, print_row
 from tests.training_dataset import write_training_dataset
 
 STEPS, LOG_EVERY, BATCH = 40, 10, 8
@@ -42,14 +43,17 @@ def main() -> None:
             for workers, readers in ways:
                 work_dir = Path(folder, f"{turn}-{workers}-{readers}")
                 ways[workers, readers] += _train(dataset, model, work_dir, workers, readers)
-    print(
-        "| workers of one thread | processes reading ahead | samples per second | over one worker | waiting for data |"
+    print_head(
+        "workers of one thread",
+        "processes reading ahead",
+        "samples per second",
+        "over one worker",
+        "waiting for data",
     )
-    print("|---:|---:|---:|---:|---:|")
     alone = _samples_per_s(ways[1, 0])
     for (workers, readers), told in ways.items():
         rate, wait = _samples_per_s(told), median(figures["data_wait"] for figures in told)
-        print(f"| {workers} | {readers} | {rate:.1f} | {rate / alone:.2f} | {100 * wait:.2f} % |", flush=True)
+        print_row(workers, readers, f"{rate:.1f}", f"{rate / alone:.2f}", f"{100 * wait:.2f} %")
 
 
 def _train(dataset: Path, model: str, work_dir: Path, workers: int, readers: int) -> list[dict[str, float]]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel, UNet3DConditionModel, UNetMotionModel
 
+from tests.bench.tables import print_head, print_row
 from tests.bench.timing import medians_in_turn_s
 from vidrd_model import TemporalUNet
 from vidrd_model.blocks import BLOCKS
@@ -28,9 +29,9 @@ def main() -> None:
     print(
         f"One thread, widths {WIDTHS}, {VIDEOS}x4x{FRAMES}x{SIZE}x{SIZE}, text {TEXT_TOKENS}x{TEXT_WIDTH}.\n"
     )
-    print("| one pass | median | over UNetMotionModel | over UNet3DConditionModel |\n|---|---:|---:|---:|")
+    print_head("one pass", "median", "over UNetMotionModel", "over UNet3DConditionModel")
     for name, value in seconds.items():
-        print(f"| {name} | {1000 * value:.0f} ms | {value / motion:.2f} | {value / unet3d:.2f} |")
+        print_row(name, f"{1000 * value:.0f} ms", f"{value / motion:.2f}", f"{value / unet3d:.2f}")
 
 
 def sized_unet() -> TemporalUNet:

@@ -18,6 +18,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tasks import markdown
 from tests.mutants.faults import Fault, draw, faults_of
 from tests.mutants.reach import Reach, TimedTest, tracked
 from tests.mutants.trial import Copy, Verdict
@@ -88,11 +89,10 @@ def _print(verdicts: list[Verdict], seconds: float) -> None:
         folder = next(name for name in (*SCOPE, verdict.fault.path) if verdict.fault.path.startswith(name))
         all_of[folder] += 1
         caught[folder] += verdict.caught
-    print("\n| where | faults | caught | |\n|---|---|---|---|")
-    for folder, number in sorted(all_of.items()):
-        print(f"| {folder} | {number} | {caught[folder]} | {100 * caught[folder] / number:.0f} % |")
-    total = max(len(verdicts), 1)
-    print(f"| all | {len(verdicts)} | {caught.total()} | {100 * caught.total() / total:.0f} % |")
+    counts = [(folder, number, caught[folder]) for folder, number in sorted(all_of.items())]
+    counts.append(("all", len(verdicts), caught.total()))
+    rows = [(*cells, f"{100 * cells[2] / max(cells[1], 1):.0f} %") for cells in counts]
+    print("", *markdown.table(("where", "faults", "caught", ""), rows, numbers=True), sep="\n")
     print(f"\n{seconds / 60:.0f} minutes")
     for verdict in verdicts:
         if not verdict.caught:
