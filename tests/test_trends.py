@@ -149,7 +149,7 @@ def test_the_page_names_versions_champions_and_reasons(tmp_path: Path):
 values = st.floats(-1e9, 1e9, allow_subnormal=False) | st.sampled_from([0.0, 1e-9, -1e-9])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)  # each draws a chart
 @given(
     st.lists(st.tuples(values, st.none() | values, st.none() | values), min_size=1, max_size=40),
     st.none() | values,
