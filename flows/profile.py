@@ -23,7 +23,7 @@ from tasks.ingest.settings import BuildSettings
 from tasks.training.settings import DecoderSettings, TemporalSettings
 
 if TYPE_CHECKING:
-    from storage.registry.registry import ResolvedModel
+    from storage.registry.model_folder import ResolvedModel
 
 PROFILES_DIR = Path(__file__).resolve().parents[1] / "infra" / "profiles"
 

@@ -36,7 +36,7 @@ def ensure_ray(num_cpus: int | None = None) -> None:
     if ray.is_initialized():
         return
     with _own_sigterm():
-        if _joins_cluster():
+        if joins_cluster():
             _join()
             return
         guard_children()
@@ -55,7 +55,7 @@ def check_cluster() -> None:
     Ray itself would try for six minutes. Nothing is imported or started here.
     """
     address = os.environ.get("RAY_ADDRESS", "")
-    if not _joins_cluster():
+    if not joins_cluster():
         return
     if os.environ.get("RAY_AUTH_MODE") == "token":
         _check_token()
@@ -83,7 +83,7 @@ def check_cluster() -> None:
 
 def check_gpus_here(field: str, gpus: int) -> None:
     """RequestError when a session on this machine would lack GPUs; of a cluster that is joined nothing is known yet."""
-    if not gpus or _joins_cluster():
+    if not gpus or joins_cluster():
         return
     import torch
 
@@ -117,7 +117,8 @@ def shutdown_ray() -> None:
     ray.shutdown()
 
 
-def _joins_cluster() -> bool:
+def joins_cluster() -> bool:
+    """Whether `$RAY_ADDRESS` names a cluster, so that no session is started here."""
     return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
 
 

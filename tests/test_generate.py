@@ -12,14 +12,16 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from flows.generate.flow import GenerateParams, check
+from flows.generate.request import GenerateParams, read_request
 from tasks.clips.video_io import decode_bytes
 from tasks.errors import RequestError
 from tasks.generation.contact_sheet import SheetClip, write_contact_sheet
-from tasks.generation.generate import generate_on_ray, stream_batch
+from tasks.generation.generate import stream_batch, stream_videos
+from tasks.generation.on_ray import stream_videos_on_ray
 from tasks.generation.settings import SamplingSettings
-from tasks.generation.video_file import VideoFile, write_video
+from tasks.generation.video_file import VideoFile
 from tasks.tiny.world.drawing import Scene, draw_clip
+from tests.whole_videos import whole_videos, write_video
 
 PROMPTS = ["a red circle moving right", "a blue square moving up", "a green circle moving left"]
 
@@ -48,7 +50,7 @@ def test_a_wrong_request_is_one_line_that_names_the_field(
     tmp_home: Path, request_: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(RequestError, match=named) as caught:
-        check(GenerateParams(**request_))
+        read_request(GenerateParams(**request_))
     assert "\n" not in str(caught.value)
 
 
@@ -56,18 +58,18 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_home: Path, tmp_path: P
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(RequestError, match="is a file, not a folder"):
-        check(GenerateParams(prompt="a", out=file / "video.mp4"))
+        read_request(GenerateParams(prompt="a", out=file / "video.mp4"))
     folder = tmp_path / "folder.mp4"
     folder.mkdir()
     with pytest.raises(RequestError, match="is a folder"):
-        check(GenerateParams(prompt="a", out=folder))
+        read_request(GenerateParams(prompt="a", out=folder))
 
 
 def test_a_prompts_file_without_prompts_is_refused(tmp_home: Path, tmp_path: Path) -> None:
     empty = tmp_path / "prompts.txt"
     empty.write_text("\n \n")
     with pytest.raises(RequestError, match="holds no prompt"):
-        check(GenerateParams(prompts_file=empty))
+        read_request(GenerateParams(prompts_file=empty))
 
 
 def test_sampling_settings_are_the_pipelines_own() -> None:
@@ -113,9 +115,10 @@ def test_a_video_depends_on_its_prompt_and_seed_alone(ray_session: None, tiny_pr
     seeds = [7, 7, 8]
     told: list[tuple[int, int | None]] = []
     model = Path(tiny_profile.model)
-    videos = dict(
-        generate_on_ray(model, PROMPTS, seeds, 2, sampling, lambda done, total, _: told.append((done, total)))
+    stream = stream_videos_on_ray(
+        model, PROMPTS, seeds, 2, sampling, lambda done, total, _: told.append((done, total))
     )
+    videos = dict(whole_videos(stream))
     assert sorted(videos) == [0, 1, 2] and told[-1] == (6, 6)
     for index, (prompt, seed) in enumerate(zip(PROMPTS, seeds, strict=True)):
         alone = np.concatenate(list(stream_batch(model, [prompt], [seed], 2, sampling)), axis=1)[0]
@@ -123,6 +126,32 @@ def test_a_video_depends_on_its_prompt_and_seed_alone(ray_session: None, tiny_pr
         # Another batch size adds in another order: the last bit of a grey level may differ.
         assert np.abs(alone.astype(int) - videos[index]).max() <= 2
     assert np.abs(videos[0].astype(int) - videos[1]).max() > 20
+
+
+def test_this_process_makes_the_same_videos_as_workers_byte_for_byte(
+    ray_session: None, tiny_profile: Any
+) -> None:
+    import torch
+
+    sampling = tiny_profile.sampling.model_copy(update={"num_inference_steps": 2, "prompts_per_batch": 2})
+    model, seeds = Path(tiny_profile.model), [7, 7, 8]
+    told: dict[str, list[tuple[int, int | None]]] = {"here": [], "on ray": []}
+    threads = torch.get_num_threads()
+    videos = {
+        where: dict(
+            whole_videos(
+                stream(
+                    model, PROMPTS, seeds, 2, sampling,
+                    lambda done, total, _, where=where: told[where].append((done, total)),
+                )
+            )
+        )
+        for where, stream in (("here", stream_videos), ("on ray", stream_videos_on_ray))
+    }  # fmt: skip
+    for index in range(3):
+        assert np.array_equal(videos["here"][index], videos["on ray"][index])
+    assert told["here"][-1] == told["on ray"][-1] == (6, 6)
+    assert torch.get_num_threads() == threads
 
 
 def test_a_long_video_is_written_while_it_is_sampled(tmp_path: Path, drawn_nhwc: np.ndarray) -> None:

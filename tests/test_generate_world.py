@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.generation.generate import generate_on_ray
+from tasks.generation.on_ray import stream_videos_on_ray
 from tasks.tiny.world.drawing import Scene, random_scene
 from tests.frame_reading import read_clip
+from tests.whole_videos import whole_videos
 from vidrd_model.metrics.seams import seam_ratios
 
 NUM_VIDEOS, NUM_LONG, NUM_CLIPS = 128, 16, 3
@@ -26,7 +27,8 @@ def _scenes(seed: int, count: int) -> list[Scene]:
 
 def _videos(profile: Any, scenes: list[Scene], clips: int) -> list[np.ndarray]:
     prompts, seeds = [scene.caption for scene in scenes], list(range(len(scenes)))
-    videos = dict(generate_on_ray(Path(profile.model), prompts, seeds, clips, profile.sampling))
+    stream = stream_videos_on_ray(Path(profile.model), prompts, seeds, clips, profile.sampling)
+    videos = dict(whole_videos(stream))
     return [videos[index] for index in range(len(scenes))]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from flows.build_dataset.run import as_markdown as build_markdown
 from flows.evaluate.report import as_markdown as evaluation_markdown
-from flows.generate.flow import _as_markdown as generate_markdown
+from flows.generate.run import _as_markdown as generate_markdown
 from flows.promote.flow import decision_markdown
 from flows.retrain.proposal import as_markdown as proposal_markdown
 from flows.retrain.report import as_markdown as retrain_markdown

@@ -9,7 +9,7 @@ from flows.ablate import flow as ablate
 from flows.build_dataset import request as build_dataset
 from flows.cli import app as cli
 from flows.dataset import report as dataset_report
-from flows.generate import flow as generate
+from flows.generate import request as generate
 from flows.retrain.request import RetrainParams, read_request
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.writer import DatasetWriter
@@ -48,7 +48,7 @@ IMPOSSIBLE = {
 
 WRITERS: dict[str, Callable[[Path], object]] = {
     "build-dataset": lambda path: build_dataset.read_request(build_dataset.BuildDatasetParams(dataset=path)),
-    "generate": lambda path: generate.check(generate.GenerateParams(prompt="x", out=path / "x.mp4")),
+    "generate": lambda path: generate.read_request(generate.GenerateParams(prompt="x", out=path / "x.mp4")),
     "ablate": lambda path: ablate.check(ablate.AblateParams(out=path)),
     "dataset report": lambda path: dataset_report.report("none", path / "report.html"),
     "weights import": lambda path: cli.weights_import(Path("unet"), Path("base"), path / "out"),
@@ -84,9 +84,9 @@ def test_the_videos_of_a_prompts_file_have_a_folder_too(place):
     (place / "prompts.txt").write_text("a red circle\na blue square\n")
     params = generate.GenerateParams(prompts_file=place / "prompts.txt", out_dir=Path("s3://bucket/videos"))
     with pytest.raises(RequestError, match=r"^out_dir: s3:/bucket/videos: is an address"):
-        generate.check(params)
+        generate.read_request(params)
     with pytest.raises(RequestError, match=r"^out: .*File name too long"):
-        generate.check(generate.GenerateParams(prompt="x", out=place / ("n" * 300 + ".mp4")))
+        generate.read_request(generate.GenerateParams(prompt="x", out=place / ("n" * 300 + ".mp4")))
 
 
 def test_what_can_be_written_is_left_as_it_was(place):

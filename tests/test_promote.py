@@ -9,8 +9,8 @@ import pytest
 from flows.evaluate.flow import check as check_evaluate
 from flows.evaluate.record import MEASURES_FILE, REFERENCE_FILE
 from flows.evaluate.request import EvaluateParams
-from flows.generate.flow import GenerateParams
-from flows.generate.flow import check as check_generate
+from flows.generate.request import GenerateParams
+from flows.generate.request import read_request as check_generate
 from flows.promote.flow import (
     DECISION_FILE,
     DECISION_PAGE,

@@ -23,7 +23,6 @@ from tasks.clips.video_io import encode_lossless_ish
 from tasks.corpora.config import load_corpora
 from tasks.corpora.readers import read_sources
 from tasks.errors import ItemError
-from tasks.generation.video_file import write_video
 from tasks.pages.charts import bar_chart, loss_chart, score_histogram
 from tasks.pages.collect import collect_media
 from tasks.pages.report import write_report
@@ -34,6 +33,7 @@ from tasks.units import duration, size
 from tests.build_world import small_world
 from tests.chart_shapes import assert_sound, hints, shapes
 from tests.dataset_rows import SHAPE, clip_row, commit
+from tests.whole_videos import write_video
 
 MAX_BYTES = 6_000_000
 THRESHOLD = 0.25

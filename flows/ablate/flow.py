@@ -29,7 +29,7 @@ from tasks.generation.resolve import resolve_sampling
 from tasks.output_folders import check_output_folder
 
 if TYPE_CHECKING:
-    from storage.registry.registry import ResolvedModel
+    from storage.registry.model_folder import ResolvedModel
     from tasks.experiments.results import Result
     from tasks.generation.settings import SamplingSettings
     from tasks.progress import OnProgress

@@ -106,8 +106,6 @@ def build_dataset(
     print_note_on_own_footage(corpora, profile, dataset)
     run_flow(
         "build_dataset",
-        "build_dataset",
-        "BuildDatasetParams",
         corpora=corpora,
         dataset=dataset,
         clip_threshold=clip_threshold,
@@ -157,7 +155,7 @@ def retrain(
     if plan:
         _show_retrain_plan(values)
         return
-    run_flow("retrain", "retrain", "RetrainParams", **values)
+    run_flow("retrain", **values)
 
 
 def _show_retrain_plan(values: dict[str, Any]) -> None:
@@ -219,8 +217,6 @@ def evaluate(
     print_note_on_own_footage(reference, profile)
     run_flow(
         "evaluate",
-        "evaluate",
-        "EvaluateParams",
         model=model,
         videos=videos,
         reference=reference,
@@ -250,7 +246,7 @@ def promote(
     \b
     Example: vidrd promote --model models:/vidrd@candidate
     """
-    run_flow("promote", "promote", "PromoteParams", model=model, rollback=rollback, profile=profile)
+    run_flow("promote", model=model, rollback=rollback, profile=profile)
 
 
 @app.command()
@@ -321,8 +317,6 @@ def generate(
     """
     run_flow(
         "generate",
-        "generate",
-        "GenerateParams",
         prompt=prompt,
         then=then or None,
         prompts_file=prompts,
@@ -384,8 +378,6 @@ def ablate(
     """
     run_flow(
         "ablate",
-        "ablate",
-        "AblateParams",
         experiments=experiment or None,
         model=model,
         reference=reference,

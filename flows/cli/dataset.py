@@ -257,8 +257,6 @@ def plan(
 def _build_flow(action: str, dataset: Path, profile: str | None, **values: Any) -> None:
     run_flow(
         "build_dataset",
-        "build_dataset",
-        "BuildDatasetParams",
         action=action,
         dataset=dataset,
         profile=profile,

@@ -36,7 +36,8 @@ from tasks.errors import RequestError
 from tasks.generation.resolve import resolve_sampling
 
 if TYPE_CHECKING:
-    from storage.registry.registry import Registry, ResolvedModel
+    from storage.registry.model_folder import ResolvedModel
+    from storage.registry.registry import Registry
     from tasks.evaluation.evaluate import Evaluation
 
 

@@ -12,7 +12,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -31,6 +31,7 @@ from storage.errors import StorageError
 from storage.local.addresses import without_secrets
 from storage.local.home import home, mlflow_artifacts, mlflow_uri
 from storage.registry.mlflow_access import first_line, is_missing, mlflow_client, one_line_errors
+from storage.registry.model_folder import ResolvedModel, is_registered, model_folder
 from storage.registry.names import (
     CANDIDATE,
     CHAMPION,
@@ -50,17 +51,6 @@ _VERSION_METRIC = "evaluation."  # tells a version's own figures from the losses
 _VERSION_TAG = "model_version"  # of the run that a version came from
 _RUNS_PER_CALL = 1000
 _DESCRIPTION_CHARACTERS = 5000  # what the column of an MLflow database takes
-
-
-@dataclass(frozen=True)
-class ResolvedModel:
-    """A model reference and the folder it means; a plain folder has no version, run or tags."""
-
-    folder: Path
-    ref: str
-    version: int | None = None
-    run_id: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -297,13 +287,9 @@ def resolve_model(ref: str | Path) -> ResolvedModel:
     A version kept on this machine is used where it lies; any other is downloaded once, into the home folder.
     Raises StorageError, one line, when there is no such model.
     """
-    text = str(ref)
-    if not text.startswith(REF_PREFIX):
-        folder = Path(text).absolute()
-        if not (folder / "model_index.json").is_file():
-            raise StorageError(f"{text}: no model folder (it has no model_index.json)")
-        return ResolvedModel(folder, text)
-    registry = Registry()
+    if not is_registered(ref):
+        return model_folder(ref)
+    text, registry = str(ref), Registry()
     version = _parse_version(text, registry)
     found = registry._version(version)
     with one_line_errors(registry.uri):

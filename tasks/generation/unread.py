@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import AutoTokenizer
+
+from vidrd_model.lost_words import lost_words
+
 
 @dataclass(frozen=True)
 class UnreadText:
@@ -17,22 +21,10 @@ class UnreadText:
 
 
 def unread_texts(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[UnreadText]:
-    """Those of the (name, text) pairs that the model reads in part only, each once; on Ray, where torch is loaded."""
-    import ray
-
-    distinct = list(dict.fromkeys(texts))
-    found: list[UnreadText] = ray.get(ray.remote(_unread).remote(model_dir, distinct))
-    return found
-
-
-def _unread(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[UnreadText]:
-    from transformers import AutoTokenizer
-
-    from vidrd_model.lost_words import lost_words
-
+    """Those of the (name, text) pairs that the model reads in part only, each once."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_dir / "tokenizer", trust_remote_code=False)
     except (OSError, ValueError):
         return []  # the pipeline says what is wrong with a folder
-    unread = [UnreadText(name, text, lost_words(tokenizer, text)) for name, text in texts]
+    unread = [UnreadText(name, text, lost_words(tokenizer, text)) for name, text in dict.fromkeys(texts)]
     return [text for text in unread if text.lost]

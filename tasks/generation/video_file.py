@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,17 +63,3 @@ class VideoFile:
         """Removes what is unfinished."""
         if self._writer is not None:
             self._writer.abandon()
-
-
-def write_video(
-    clips: Iterable[np.ndarray], prompt: str, seed: int, num_clips: int, fps: float, out_mp4: Path
-) -> GeneratedVideo:
-    """Writes the clips of one video, each uint8 (n, h, w, 3), and its contact sheet."""
-    file = VideoFile(out_mp4, prompt, seed, num_clips, fps)
-    try:
-        for frames_nhwc in clips:
-            file.add(frames_nhwc)
-        return file.finish()
-    except BaseException:
-        file.abandon()
-        raise

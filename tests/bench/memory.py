@@ -28,7 +28,7 @@ def run(clips: int, method: str = "vidrd") -> None:
     """Samples and writes one video; prints what the process grew by after the first clip, and its peak, in bytes."""
     from flows.profile import load_profile
     from tasks.generation.generate import stream_batch
-    from tasks.generation.video_file import write_video
+    from tests.whole_videos import write_video
 
     profile = load_profile("tiny")
     sampling = profile.sampling.model_copy(update={"num_inference_steps": STEPS, "method": method})

@@ -1,0 +1,99 @@
+"""Samples videos as tasks on Ray; what the model needs is imported by the workers, not by whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import ray
+from ray.exceptions import RayTaskError
+
+from tasks.generation.settings import SamplingSettings
+from tasks.progress import OnProgress
+from vidrd_model.errors import ModelError
+
+if TYPE_CHECKING:
+    from tasks.generation.generate import Prompt
+    from tasks.generation.unread import UnreadText
+
+# Clips that a batch may be ahead of whoever writes them, so that a long video does not pile up in Ray's memory.
+_CLIPS_AHEAD = 4
+
+
+def stream_videos_on_ray(
+    model_dir: Path,
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    num_clips: int,
+    sampling: SamplingSettings,
+    on_progress: OnProgress | None = None,
+) -> Iterator[tuple[int, np.ndarray | None]]:
+    """Yields (index of the prompt, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
+
+    A video's clips come in their order, those of several videos mixed. Batches have a fixed size and every prompt its
+    own seed, so a video is the same on any number of workers of the running Ray session.
+    """
+    num_gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
+    sample = ray.remote(
+        num_returns="streaming",
+        num_gpus=num_gpus,
+        max_retries=2,
+        _generator_backpressure_num_objects=_CLIPS_AHEAD,
+    )(_stream_batch)
+    size = sampling.prompts_per_batch
+    running = {
+        sample.remote(str(model_dir), prompts[i : i + size], seeds[i : i + size], num_clips, sampling): i
+        for i in range(0, len(prompts), size)
+    }
+    done, total = 0, len(prompts) * num_clips
+    while running:
+        (stream,), _ = ray.wait(list(running), num_returns=1)
+        start = running[stream]
+        try:
+            clips_bnhwc = _fetched(next(stream))
+        except StopIteration:
+            del running[stream]
+            for index in range(start, min(start + size, len(prompts))):
+                yield index, None
+            continue
+        yield from enumerate(clips_bnhwc, start)
+        done = min(done + len(clips_bnhwc), total)
+        if on_progress is not None:
+            on_progress(done, total, "clips sampled")
+
+
+def unread_texts_on_ray(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[UnreadText]:
+    """What `tasks.generation.unread.unread_texts` finds, asked of a worker."""
+    found: list[UnreadText] = ray.get(ray.remote(_unread_texts).remote(model_dir, texts))
+    return found
+
+
+def _stream_batch(
+    model_dir: str,
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    num_clips: int,
+    sampling: SamplingSettings,
+) -> Iterator[np.ndarray]:
+    from tasks.generation.generate import stream_batch
+
+    yield from stream_batch(model_dir, prompts, seeds, num_clips, sampling)
+
+
+def _unread_texts(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[UnreadText]:
+    from tasks.generation.unread import unread_texts
+
+    return unread_texts(model_dir, texts)
+
+
+def _fetched(clips: ray.ObjectRef) -> np.ndarray:
+    """The frames; an error of the model is raised as it is, any other with the worker's traceback."""
+    try:
+        frames: np.ndarray = ray.get(clips)
+    except RayTaskError as error:
+        if isinstance(error.cause, ModelError):
+            raise error.cause from None
+        raise
+    return frames

@@ -1,0 +1,117 @@
+"""Where a command's run is recorded: the server that is set up, if any, and what the flow there works on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from flows.runs.read_once import read_before, request_of
+from flows.runs.server import server_address
+from flows.up.services import announce
+from storage.local.services import Services
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class _Params(BaseModel):
+    number: int = 1
+
+
+class _Others(BaseModel):
+    number: int = 1
+
+
+def test_a_flow_works_on_what_its_command_has_read_and_on_nothing_else() -> None:
+    read: list[BaseModel] = []
+
+    def read_request(params: BaseModel) -> str:
+        read.append(params)
+        return "read now"
+
+    with read_before(_Params(), "read before"):
+        assert request_of(_Params(), read_request) == "read before"
+        assert request_of(_Params(number=2), read_request) == "read now"  # a run that this one starts
+        assert request_of(_Others(), read_request) == "read now"
+    assert request_of(_Params(), read_request) == "read now"
+    assert read == [_Params(number=2), _Others(), _Params()]
+
+
+@pytest.fixture
+def nothing_set(tmp_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_a_server_nothing_is_asked_of_prefect(nothing_set: None) -> None:
+    program = (
+        "import sys\nfrom flows.runs.server import server_address\n"
+        "assert server_address() is None\nassert 'prefect' not in sys.modules\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+
+def test_the_address_of_the_environment_is_before_that_of_a_running_vidrd_up(
+    nothing_set: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ours = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        announce(Services(ours, "http://127.0.0.1:9", os.getpid()))
+        assert server_address() == f"{ours}/api"
+        monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example/api")
+        assert server_address() == "http://prefect.example/api"
+        monkeypatch.delenv("PREFECT_API_URL")
+    assert server_address() is None  # it is announced, and does not answer
+
+
+PROFILE = 'active = "shared"\n[profiles.shared]\nPREFECT_API_URL = "http://prefect.example/api"\n'
+FILES = {
+    "a profile": ("prefect/profiles.toml", PROFILE, "http://prefect.example/api"),
+    "a profile that Prefect ships": (
+        "prefect/profiles.toml",
+        'active = "local"\n',
+        "http://127.0.0.1:4200/api",
+    ),
+    "Prefect's settings": (
+        "prefect.toml",
+        '[api]\nurl = "http://prefect.example/api"\n',
+        "http://prefect.example/api",
+    ),
+    "the project's settings": (
+        "pyproject.toml",
+        '[tool.prefect.api]\nurl = "http://prefect.example/api"\n',
+        "http://prefect.example/api",
+    ),
+    "variables of a file": (
+        ".env",
+        "PREFECT_API_URL=http://prefect.example/api\n",
+        "http://prefect.example/api",
+    ),
+    "a profile without a server": ("prefect/profiles.toml", 'active = "mine"\n[profiles.mine]\n', None),
+    "a damaged file": ("prefect/profiles.toml", "[[[", None),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "address"), FILES.values(), ids=FILES.keys())
+def test_the_address_of_a_file_of_prefects_is_found(
+    name: str, text: str, address: str | None, nothing_set: None, tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    program = "from flows.runs.server import server_address; print(server_address())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1:] == [str(address)], done.stderr
