@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -76,11 +79,6 @@ def test_the_address_of_the_environment_is_before_that_of_a_running_vidrd_up(
 PROFILE = 'active = "shared"\n[profiles.shared]\nPREFECT_API_URL = "http://prefect.example/api"\n'
 FILES = {
     "a profile": ("prefect/profiles.toml", PROFILE, "http://prefect.example/api"),
-    "a profile that Prefect ships": (
-        "prefect/profiles.toml",
-        'active = "local"\n',
-        "http://127.0.0.1:4200/api",
-    ),
     "Prefect's settings": (
         "prefect.toml",
         '[api]\nurl = "http://prefect.example/api"\n',
@@ -115,3 +113,46 @@ def test_the_address_of_a_file_of_prefects_is_found(
         text=True,
     )
     assert done.stdout.splitlines()[-1:] == [str(address)], done.stderr
+
+
+def _generated(out: Path, home: Path, **environment: str) -> tuple[dict[str, Any], list[str]]:
+    """What the command prints, and the lines it tells meanwhile, without its seconds and file names."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "flows.cli",
+            "generate",
+            "a red circle moving right",
+            "--clips=2",
+            "--steps=2",
+            f"--out={out}",
+            f"--model={ROOT}/infra/profiles/tiny/model",
+        ],
+        env=os.environ | {"VIDRD_HOME": str(home)} | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.replace(str(out.parent), ""))
+    del result["seconds"]
+    return result, re.sub(r"[\d.]+ s\b", "", done.stderr).splitlines()
+
+
+def test_a_command_does_the_same_with_a_server_and_without(prefect_session: None, tmp_path: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    with get_client(sync_client=True) as client:
+        before = {run.id for run in client.read_flow_runs()}
+        alone = _generated(tmp_path / "alone" / "video.mp4", tmp_path / "home")
+        assert {run.id for run in client.read_flow_runs()} == before
+        recorded = _generated(
+            tmp_path / "recorded" / "video.mp4", tmp_path / "home", PREFECT_API_URL=PREFECT_API_URL.value()
+        )
+        (run,) = [run for run in client.read_flow_runs() if run.id not in before]
+    assert run.state is not None and run.state.is_completed() and run.name
+    assert alone == recorded
+    for name in ("video.mp4", "video.png"):
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "recorded" / name).read_bytes()

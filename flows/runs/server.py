@@ -23,18 +23,16 @@ def server_address() -> str | None:
 
 def _address_of_settings() -> str | None:
     """The address that Prefect's profiles or settings files name; Prefect itself is asked only where one may be."""
-    if not (os.environ.get("PREFECT_PROFILE") or _profiles_name_one() or _settings_name_one()):
+    if not (_VARIABLE in _text(_profiles()) or _settings_name_one()):
         return None
     from prefect.settings import get_current_settings
 
     return get_current_settings().api.url
 
 
-def _profiles_name_one() -> bool:
-    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
-    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
-    # A file without an address may choose one of the profiles that Prefect ships, which have some.
-    return _VARIABLE in _text(profiles) or _toml(profiles).get("active") not in (None, "ephemeral")
+def _profiles() -> Path:
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect")
+    return Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
 
 
 def _settings_name_one() -> bool:
