@@ -21,7 +21,6 @@ _DEFAULTS = {
     "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
     "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least: vidrd up waits for eight before it gives a run up
-    "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
 }

@@ -6,7 +6,7 @@ import os
 
 from storage.local.databases import check_database, check_sqlite
 from storage.local.home import mlflow_database, prefect_database
-from tasks.cluster import check_cluster
+from tasks.cluster_checks import check_cluster
 
 _PREFECTS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 

@@ -4,7 +4,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import tempfile
 import threading
 import warnings
@@ -12,14 +11,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+import ray
+from ray._private import utils
+
 from storage.local.private_temp import private_temp
+from tasks.cluster_checks import check_cluster, joins_cluster
 from tasks.errors import RequestError
 from tasks.guard import guard_children
 
 _PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 _STARTS = 3
-_ANSWER_S = 5.0
 _TEMP_DIR_BYTES = 107 - len("/ray/session_2026-11-28_20-43-37_123456_1234567/sockets/plasma_store")
 _TOKEN_ENV = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
@@ -31,8 +34,6 @@ def ensure_ray(num_cpus: int | None = None) -> None:
     when `$RAY_ADDRESS` names a cluster, which has sizes of its own.
     """
     check_cluster()
-    import ray
-
     if ray.is_initialized():
         return
     with _own_sigterm():
@@ -49,56 +50,8 @@ def ensure_ray(num_cpus: int | None = None) -> None:
             _start_local(num_cpus)
 
 
-def check_cluster() -> None:
-    """RequestError when `$RAY_ADDRESS` names a cluster that does not answer or wants a token that is not there.
-
-    Ray itself would try for six minutes. Nothing is imported or started here.
-    """
-    address = os.environ.get("RAY_ADDRESS", "")
-    if not joins_cluster():
-        return
-    if os.environ.get("RAY_AUTH_MODE") == "token":
-        _check_token()
-    if address == "auto":
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    host = host.strip("[]")
-    if not (host and port.isdigit() and 0 < int(port) < 65536) or "/" in host:
-        raise RequestError(
-            f"RAY_ADDRESS: {address!r} is no address of a cluster; write HOST:PORT or ray://HOST:PORT"
-        )
-    try:
-        with socket.create_connection((host, int(port)), timeout=_ANSWER_S) as connection:
-            speaks = os.environ.get("RAY_USE_TLS", "0") != "0" or _speaks_http2(connection)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RequestError(
-            f"RAY_ADDRESS: no Ray cluster answers at {address} ({reason}); start it, or unset the variable"
-        ) from error
-    if not speaks:
-        raise RequestError(
-            f"RAY_ADDRESS: what answers at {address} is no Ray cluster; its usual port is 6379"
-        )
-
-
-def check_gpus_here(field: str, gpus: int) -> None:
-    """RequestError when a session on this machine would lack GPUs; of a cluster that is joined nothing is known yet."""
-    if not gpus or joins_cluster():
-        return
-    import torch
-
-    there = torch.cuda.device_count()
-    if there < gpus:
-        raise RequestError(
-            f"{field}: {gpus} workers need one GPU each, this machine has {there}; use another profile, "
-            "or name a cluster in RAY_ADDRESS"
-        )
-
-
 def room_for(each: Mapping[str, float]) -> int:
     """How many workers that take so much of each resource the connected cluster holds at once."""
-    import ray
-
     return sum(_room_on(node["Resources"], each) for node in ray.nodes() if node["Alive"])
 
 
@@ -112,37 +65,10 @@ def check_room(field: str, workers: int, each: Mapping[str, float]) -> None:
 
 def shutdown_ray() -> None:
     """Leave Ray and, if the session is ours, end it."""
-    import ray
-
     ray.shutdown()
 
 
-def joins_cluster() -> bool:
-    """Whether `$RAY_ADDRESS` names a cluster, so that no session is started here."""
-    return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
-
-
-def _speaks_http2(connection: socket.socket) -> bool:
-    """Whether the other side greets as HTTP/2 does (RFC 9113, 3.4), over which Ray's processes speak: gRPC."""
-    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
-    head = b""
-    with suppress(TimeoutError):
-        while len(head) < 9 and (part := connection.recv(9 - len(head))):
-            head += part
-    return head[3:4] == b"\x04"  # a frame of settings
-
-
-def _check_token() -> None:
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")
-    if not os.environ.get("RAY_AUTH_TOKEN") and not os.path.isfile(path):
-        raise RequestError(
-            f"RAY_AUTH_TOKEN: missing, and there is no file {path}; RAY_AUTH_MODE=token asks for the cluster's token"
-        )
-
-
 def _join() -> None:
-    import ray
-
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -170,8 +96,6 @@ def _own_sigterm() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    from ray._private import utils
-
     before, setter = signal.getsignal(signal.SIGTERM), getattr(utils, "set_sigterm_handler", None)
     utils.set_sigterm_handler = lambda handler: None  # else it is there already while Ray starts
     try:
@@ -185,9 +109,6 @@ def _own_sigterm() -> Iterator[None]:
 
 def _start_local(num_cpus: int | None) -> None:
     """Start a session; again where the machine is too busy for the 30 s that Ray gives its own processes."""
-    import psutil
-    import ray
-
     for attempts_left in reversed(range(_STARTS)):
         children = psutil.Process().children(recursive=True)
         try:

@@ -11,10 +11,8 @@ import sys
 import time
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import psutil
+import psutil
 
 _MARK = "VIDRD_GUARD"
 _LOOK_S = 0.5
@@ -43,8 +41,6 @@ def guard_children() -> None:
 
 
 def _wait_and_clear_up(guarded_pid: int, mark: str) -> None:
-    import psutil
-
     # Ray's workers write over their environment: they are known by having been seen.
     seen: set[psutil.Process] = set()
     looked_s = float("-inf")
@@ -66,10 +62,8 @@ def _wait_and_clear_up(guarded_pid: int, mark: str) -> None:
         psutil.wait_procs(left, timeout=_LOOK_S)
 
 
-def _left(mark: str, seen: "set[psutil.Process]") -> "list[psutil.Process]":
+def _left(mark: str, seen: set[psutil.Process]) -> list[psutil.Process]:
     """The processes that carry the mark, those that were seen, and theirs; one that has ended already is none."""
-    import psutil
-
     found = []
     for process in psutil.process_iter():
         try:

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flows.retrain.request import RetrainParams, read_request
-from tasks.cluster import check_cluster, check_room, room_for
+from tasks.cluster import check_room, room_for
+from tasks.cluster_checks import check_cluster
 from tasks.errors import RequestError
 
 
@@ -58,7 +59,7 @@ def test_the_address_of_a_cluster_is_taken(ray_session, monkeypatch):
 @pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["silent", "web server"])
 def test_a_server_that_is_no_ray_is_refused_at_once(greeting, monkeypatch):
     """Ray would try for minutes here too."""
-    monkeypatch.setattr("tasks.cluster._ANSWER_S", 1.0)
+    monkeypatch.setattr("tasks.cluster_checks._ANSWER_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
         accepted = pool.submit(server.accept)

@@ -1,6 +1,7 @@
-"""Who may import whom: flows -> tasks -> {vidrd_model, storage}; infra holds data only.
+"""Who may import whom, and where in a file: flows -> tasks -> {vidrd_model, storage}; infra holds data only.
 
-One module is for all: `vidrd_model.errors`, with the base of all errors.
+One module is for all: `vidrd_model.errors`, with the base of all errors. Imports stand at the top of a file, but what
+the command line and the parameters of a flow reach imports nothing heavy there.
 """
 
 import ast
@@ -128,3 +129,127 @@ def test_a_name_that_the_library_lacks_is_an_attribute_error():
 
 def test_infra_holds_no_code_of_the_package():
     assert not list((ROOT / "infra").rglob("*.py"))
+
+
+HEAVY = {
+    *("torch", "diffusers", "transformers", "open_clip", "ray", "prefect", "lance", "mlflow", "pyarrow"),
+    *("av", "cv2", "pandas", "matplotlib", "scipy", "sklearn"),
+}
+LIGHT = [
+    "flows/cli/*.py",
+    "flows/*/request.py",
+    "flows/profile.py",
+    "tasks/*/settings.py",
+    "storage/local/*.py",
+]
+NOT_LIGHT_YET = {"flows/evaluate/request.py": {"prefect"}}
+"""Those that are still to lose what they import."""
+
+
+def test_what_a_refusal_needs_imports_nothing_heavy():
+    """In one process, so that it takes a second: whatever comes in is told with the module that brought it."""
+    files = [path.relative_to(ROOT) for pattern in LIGHT for path in sorted(ROOT.glob(pattern))]
+    names = [".".join(path.with_suffix("").parts) for path in files if not path.name.startswith("__")]
+    names.sort(key=lambda name: f"{name.replace('.', '/')}.py" in NOT_LIGHT_YET)
+    program = (
+        "import importlib, sys\n"
+        f"for name in {names!r}:\n"
+        "    before = set(sys.modules)\n"
+        "    importlib.import_module(name)\n"
+        f"    for heavy in sorted({HEAVY!r} & (set(sys.modules) - before)):\n"
+        "        print(name, heavy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = [line.split() for line in done.stdout.splitlines()]
+    wrong = [
+        f"{name} imports {heavy}"
+        for name, heavy in found
+        if heavy not in NOT_LIGHT_YET.get(f"{name.replace('.', '/')}.py", set()) | {"pyarrow"}
+    ]
+    assert not wrong, wrong
+
+
+_COMMAND = (
+    "a command imports what it needs once it is chosen: --help and a wrong option cost a tenth of a second"
+)
+_IN_A_RUN = "the command line imports this file too; Prefect comes in where there is a run of it"
+_IN_PREFECT = "Prefect is just being imported when the plugin calls this"
+_PREFECT_SETTINGS = "Prefect reads its settings when it is imported, after these have been set"
+INSIDE = {
+    "flows/cli/app.py": _COMMAND,
+    "flows/cli/command.py": _COMMAND,
+    "flows/cli/dataset.py": _COMMAND,
+    "flows/generate/request.py": "MLflow is asked last, and not at all about a model that is a folder",
+    "flows/generate/run.py": "one of two ways to sample is imported, and each is heavy",
+    "flows/runs/artifacts.py": _IN_A_RUN,
+    "flows/runs/failures.py": _IN_A_RUN,
+    "flows/runs/progress.py": _IN_A_RUN,
+    "flows/runs/server.py": "Prefect is asked only where a file of its settings may name a server",
+    "flows/runs/cancelled_runs.py": _IN_PREFECT,
+    "flows/runs/early_failures.py": _IN_PREFECT,
+    "flows/runs/prefect_access.py": _IN_PREFECT,
+    "flows/runs/prefect_plugin.py": _IN_PREFECT,
+    "flows/up/prefect_app.py": _PREFECT_SETTINGS,
+    "flows/up/run_processes.py": _PREFECT_SETTINGS,
+    "flows/up/schedules.py": _PREFECT_SETTINGS,
+    "flows/up/servers.py": _PREFECT_SETTINGS,
+    "flows/up/serving.py": "uvicorn is for the servers' processes alone",
+    "flows/up/stuck_runs.py": _PREFECT_SETTINGS,
+    "storage/local/databases.py": "drivers of databases are optional, and SQLAlchemy is for their addresses alone",
+    "tasks/cluster_checks.py": "torch is asked only where a profile wants GPUs",
+    "tasks/generation/on_ray.py": "imported by the workers, not by whoever asks them",
+}
+"""The files with imports inside functions, and why."""
+NOT_AT_THE_TOP_YET = (
+    *(
+        "flows/ablate",
+        "flows/build_dataset",
+        "flows/dataset",
+        "flows/demo",
+        "flows/evaluate",
+        "flows/promote",
+    ),
+    *("flows/retrain", "flows/cut_captions.py", "storage/dataset", "storage/registry", "storage/local"),
+    *(
+        "tasks/captions",
+        "tasks/clips",
+        "tasks/corpora",
+        "tasks/evaluation",
+        "tasks/experiments",
+        "tasks/ingest",
+    ),
+    *("tasks/latents", "tasks/model_files.py", "tasks/pages", "tasks/peak_memory.py", "tasks/planning"),
+    *("tasks/tiny", "tasks/training"),
+)
+"""Those that are still to move theirs to the top."""
+
+
+def _imports_inside(path: Path) -> list[int]:
+    """The lines of a file that import something within a function."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    return sorted(
+        {
+            node.lineno
+            for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(function, functions)
+            for node in ast.walk(function)
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+        }
+    )
+
+
+def test_imports_stand_at_the_top_unless_there_is_a_reason():
+    inside = {
+        path.relative_to(ROOT).as_posix(): lines
+        for package in MAY_IMPORT
+        for path in _sources(package)
+        if (lines := _imports_inside(path))
+    }
+    wrong = {
+        name: lines
+        for name, lines in inside.items()
+        if name not in INSIDE and not name.startswith(NOT_AT_THE_TOP_YET)
+    }
+    assert not wrong, wrong
+    assert INSIDE.keys() <= inside.keys(), "a reason for nothing"

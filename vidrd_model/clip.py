@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import torch
 import torch.nn.functional as F
+from transformers import AutoConfig
 
 from vidrd_model.errors import ModelError
 
@@ -37,8 +39,6 @@ class ClipModel:
 
         Raises ModelError, naming the source, for a folder without `open_clip_config.json` and for unknown names.
         """
-        import open_clip
-
         name, pretrained = _name(source)
         try:
             _check_text_tower(name)
@@ -90,8 +90,6 @@ class ClipModel:
 
 def clip_tokenizer(source: str | Path) -> Any:
     """The tokenizer of an open_clip model, without the model; sources and errors as for `ClipModel.from_folder`."""
-    import open_clip
-
     name, _ = _name(source)
     merges = Path(source) / MERGES_FILE
     try:
@@ -121,16 +119,12 @@ def _name(source: str | Path) -> tuple[str, str | None]:
 
 def _check_text_tower(name: str) -> None:
     """ValueError for a text tower of transformers that has code of its own; without this, its user would be asked."""
-    from transformers import AutoConfig
-
     tower = _text_config(name).get("hf_model_name")
     if tower:
         AutoConfig.from_pretrained(tower, trust_remote_code=False)
 
 
 def _text_config(name: str) -> dict[str, Any]:
-    import open_clip
-
     return (open_clip.get_model_config(name) or {}).get("text_cfg", {})
 
 

@@ -21,7 +21,7 @@ from flows.terminal import tell
 from storage.local.visible import visible
 from storage.registry.names import CHAMPION_REF
 from tasks import markdown
-from tasks.cluster import ensure_ray, joins_cluster
+from tasks.cluster_checks import joins_cluster
 from tasks.generation.video_file import GeneratedVideo, VideoFile
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def run(request: GenerateRequest) -> dict[str, Any]:
         tell(f"no {CHAMPION_REF} yet: using {request.model.ref}; retrain, evaluate and promote make one")
     on_ray = needs_ray(request)
     if on_ray:
+        from tasks.cluster import ensure_ray
+
         ensure_ray()
     unread = _tell_unread(request, on_ray)
     with stage_progress("generate") as on_progress:

@@ -133,7 +133,7 @@ def read_request(params: RetrainParams, only_plan: bool = False) -> RetrainReque
     profile = load_profile(params.profile)
     from storage.dataset.clip_dataset import ClipDataset
     from storage.registry.registry import Registry
-    from tasks.cluster import check_gpus_here
+    from tasks.cluster_checks import check_gpus_here
     from tasks.training.splits import split_clips
 
     for part in _parts(params):

@@ -14,10 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import psutil
+import psutil
 
 MARK = "VIDRD_UP_HOME"
 CHILD_MARK = "VIDRD_UP_CHILD"
@@ -84,8 +82,6 @@ def environment_of(pid: int) -> dict[str, str] | None:
 
     A process that gives itself a title (Ray's do) writes it over the first of these variables, and zeros behind it.
     """
-    import psutil
-
     try:
         block = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="surrogateescape")
     except OSError:
@@ -104,8 +100,6 @@ def marked(home: Path, child: str | None = None) -> list[psutil.Process]:
 
     `child` keeps to what came of one of its children. This process itself is left out.
     """
-    import psutil
-
     alive = {process.pid: process for process in psutil.process_iter() if _runs(process)}
     found = {pid for pid in alive if _is_marked(environment_of(pid), home, child)}
     below = _children_by_parent(alive.values())
@@ -134,8 +128,6 @@ def end(processes: Iterable[psutil.Process], patience_s: float) -> None:
 
 def end_with_children(pid: int, patience_s: float) -> None:
     """Ends a process and all that descends from it."""
-    import psutil
-
     try:
         process = psutil.Process(pid)
         end([process, *process.children(recursive=True)], patience_s)
@@ -186,8 +178,6 @@ def _children_by_parent(processes: Iterable[psutil.Process]) -> dict[int | None,
 
 
 def _parent(process: psutil.Process) -> int | None:
-    import psutil
-
     try:
         return process.ppid()
     except psutil.Error:
@@ -204,8 +194,6 @@ def _wait(processes: list[psutil.Process], patience_s: float) -> list[psutil.Pro
 
 def _runs(process: psutil.Process) -> bool:
     """Whether this very process runs: not another with its number, and not what a dead one leaves."""
-    import psutil
-
     try:
         return process.is_running() and process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.Error:
@@ -213,8 +201,6 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _signal(process: psutil.Process, how: str) -> None:
-    import psutil
-
     try:
         getattr(process, how)()  # psutil refuses when the number has come to another process meanwhile
     except psutil.Error:
@@ -231,8 +217,6 @@ def _started(pid: int) -> int | None:
         pass
     if Path("/proc/self/stat").exists():
         return None
-    import psutil
-
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else int(process.create_time() * 100)

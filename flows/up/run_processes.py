@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+import psutil
+
 from flows.up.processes import FLOW_RUN, ProcessId, end, environment_of, marked
 
 _TAG = "process-"
@@ -36,8 +38,6 @@ class WorkerRuns:
 
     def look(self) -> None:
         """Looks through all processes; those found before are remembered as long as they live."""
-        import psutil
-
         self._found, self._worker_starts_s = {}, []
         for process in psutil.process_iter():
             try:

@@ -17,6 +17,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import psutil
+
 from flows.up.processes import end_with_children
 from flows.up.run_processes import Leftovers, WorkerRuns, is_worker, tagged_process
 from flows.up.servers import WORK_POOL
@@ -241,8 +243,6 @@ def last_heartbeat_s(client: SyncPrefectClient, run_id: UUID, since: datetime) -
 
 def _may_be_hidden(infrastructure_pid: str | None) -> bool:
     """Whether a process has this number whose environment we may not read: another user's worker's, say."""
-    import psutil
-
     if not infrastructure_pid or not infrastructure_pid.isdecimal():
         return False
     try:
@@ -255,8 +255,6 @@ def _may_be_hidden(infrastructure_pid: str | None) -> bool:
 
 
 def _has_worker(pid: int) -> bool:
-    import psutil
-
     try:
         return any(is_worker(parent.cmdline()) for parent in psutil.Process(pid).parents())
     except psutil.Error:
