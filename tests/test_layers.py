@@ -177,9 +177,14 @@ _IN_A_RUN = "the command line imports this file too; Prefect comes in where ther
 _IN_PREFECT = "Prefect is just being imported when the plugin calls this"
 _PREFECT_SETTINGS = "Prefect reads its settings when it is imported, after these have been set"
 INSIDE = {
-    "flows/cli/app.py": _COMMAND,
+    "flows/cli/build_dataset.py": _COMMAND,
     "flows/cli/command.py": _COMMAND,
     "flows/cli/dataset.py": _COMMAND,
+    "flows/cli/demo.py": _COMMAND,
+    "flows/cli/evaluation.py": _COMMAND,
+    "flows/cli/services.py": _COMMAND,
+    "flows/cli/training.py": _COMMAND,
+    "flows/cli/weights.py": _COMMAND,
     "flows/generate/request.py": "MLflow is asked last, and not at all about a model that is a folder",
     "flows/generate/run.py": "one of two ways to sample is imported, and each is heavy",
     "flows/runs/artifacts.py": _IN_A_RUN,

@@ -7,7 +7,7 @@ import pytest
 
 from flows.ablate import flow as ablate
 from flows.build_dataset import request as build_dataset
-from flows.cli import app as cli
+from flows.cli import weights as cli
 from flows.dataset import report as dataset_report
 from flows.generate import request as generate
 from flows.retrain.request import RetrainParams, read_request

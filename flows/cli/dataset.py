@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.command import print_json, run_flow
+from flows.cli.options import AllowEmptyOption, LastProfileOption
 from flows.terminal import tell
 from storage.local.typed_paths import expanded, typed_path
 from tasks.errors import RequestError
@@ -21,12 +22,6 @@ from tasks.errors import RequestError
 dataset_app = typer.Typer(help="Look into a dataset folder, and keep it in order.", rich_markup_mode=None)
 
 FolderArgument = Annotated[Path, typer.Argument(parser=typed_path, metavar="DIR", help="A dataset folder.")]
-LastProfileOption = Annotated[
-    str | None, typer.Option(metavar="tiny|sd21", help="By default that of the dataset's last build.")
-]
-AllowEmptyOption = Annotated[
-    bool, typer.Option("--allow-empty", help="Even where that leaves no clip of a dataset that has some.")
-]
 RefArgument = Annotated[str, typer.Argument(parser=expanded, metavar="DIR[@TAG]", help="A dataset folder.")]
 
 

@@ -1,0 +1,85 @@
+"""`vidrd generate`: text to video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.command import run_flow
+from flows.cli.options import ChampionOption, ProfileOption
+from flows.cli.sampling_options import sampling_options
+from storage.local.typed_paths import typed_path
+
+
+def generate(
+    prompt: Annotated[str | None, typer.Argument(help="The text of one video.")] = None,
+    then: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PROMPT", help="The text of the next clip; again for the one after."),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE", help="One prompt a line, instead of PROMPT."),
+    ] = None,
+    clips: Annotated[int | None, typer.Option(help="Length of the video in clips [3].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same video [7].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=typed_path, metavar="MP4", help="The video of one prompt.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option(parser=typed_path, metavar="DIR", help="The videos of --prompts.")
+    ] = None,
+    model: ChampionOption = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the sampler.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How closely the text is followed.")] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the video should not show.")
+    ] = None,
+    prompt_frames: Annotated[
+        int | None, typer.Option(metavar="M", help="Frames that the clip before guides.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Share of the last clip's noise; inf is all.")] = None,
+    beta: Annotated[float | None, typer.Option(metavar="0..1", help="Share of the guided steps.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frame rate of the file.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="In pixels.")] = None,
+    seam: Annotated[
+        str | None,
+        typer.Option(
+            metavar="keep|drop-duplicate|drop-prompt-frames|crossfade", help="How clips are joined."
+        ),
+    ] = None,
+    profile: ProfileOption = "tiny",
+) -> None:
+    """Text to video, by default with the champion.
+
+    Writes an mp4 that ordinary players open, and a contact sheet beside it. How it is sampled is what these options
+    say, else what was saved with the model, else the profile's; the result says which.
+
+    \b
+    Example: vidrd generate "a red circle moving right" --clips 3 --seed 7 --out out.mp4
+    """
+    run_flow(
+        "generate",
+        prompt=prompt,
+        then=then or None,
+        prompts_file=prompts,
+        clips=clips,
+        seed=seed,
+        out=out,
+        out_dir=out_dir,
+        model=model,
+        sampling=sampling_options(
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            negative_prompt=negative_prompt,
+            prompt_frames=prompt_frames,
+            alpha=alpha,
+            beta=beta,
+            fps=fps,
+            size=size,
+            seam=seam,
+        ),
+        profile=profile,
+    )

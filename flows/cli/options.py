@@ -1,0 +1,24 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_MODELS = "A folder, models:/vidrd@champion or models:/vidrd/3; by default"
+
+ProfileOption = Annotated[str, typer.Option(metavar="tiny|sd21", help="Base model, sizes and thresholds.")]
+LastProfileOption = Annotated[
+    str | None, typer.Option(metavar="tiny|sd21", help="By default that of the dataset's last build.")
+]
+CandidateOption = Annotated[str | None, typer.Option(metavar="REF", help=f"{_MODELS} the candidate.")]
+ChampionOption = Annotated[
+    str | None, typer.Option(metavar="REF", help=f"{_MODELS} the champion, else the profile's own.")
+]
+VersionOption = Annotated[
+    str | None, typer.Option(metavar="REF", help="models:/vidrd/3, say; by default the candidate.")
+]
+AllowEmptyOption = Annotated[
+    bool, typer.Option("--allow-empty", help="Even where that leaves no clip of a dataset that has some.")
+]

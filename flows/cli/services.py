@@ -1,0 +1,49 @@
+"""`vidrd up` and `vidrd down`: the servers, the deployments and a worker on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.interrupts import unwatch
+from flows.environment import prepare
+from flows.surroundings import check_surroundings
+from storage.local.home import home
+
+
+def up(
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    no_schedules: Annotated[
+        bool, typer.Option("--no-schedules", help="Switch all schedules off until the next vidrd up.")
+    ] = False,
+) -> None:
+    """Runs the servers, the deployments and a worker.
+
+    Prefect and MLflow on 127.0.0.1, until interrupted. What dies is started again; what a killed one has left is
+    ended at the next start, or by vidrd down.
+
+    \b
+    Example: vidrd up
+    """
+    from flows.up.supervisor import up as start
+
+    unwatch()  # it takes its time to end what it serves
+    prepare()
+    check_surroundings()
+    start(prefect_port, mlflow_port, schedules=not no_schedules)
+
+
+def down() -> None:
+    """Ends a running vidrd up, or what is left of a killed one.
+
+    Only processes that a vidrd up of this VIDRD_HOME has started, each named.
+
+    \b
+    Example: vidrd down
+    """
+    from flows.up.down import down as end_all
+
+    for line in end_all() or [f"nothing of vidrd up runs for {home()}"]:
+        print(line)

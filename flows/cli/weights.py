@@ -1,0 +1,84 @@
+"""`vidrd weights`: weights of others by name, and the authors' release as a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.environment import prepare
+from storage.local.typed_paths import typed_path
+from tasks.output_folders import check_output_folder
+
+weights_app = typer.Typer(help="Weights by name, sha256-checked and cached.", rich_markup_mode=None)
+
+
+@weights_app.command("fetch")
+def weights_fetch(
+    name: Annotated[str, typer.Argument(help="A name from `vidrd weights list`.")],
+    file: Annotated[
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE", help="Take this file instead of fetching it."),
+    ] = None,
+) -> None:
+    """Fetches weights once, checks their sha256 and converts them to safetensors.
+
+    The last line printed is the path of the converted file in the cache.
+
+    \b
+    Example: vidrd weights fetch i3d
+    """
+    from storage.weights import known_weights
+    from tasks.evaluation.i3d_weights import i3d_weights
+
+    known_weights(name)  # refuses an unknown name; so far there is one
+    print(i3d_weights(file))
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """The weights known by name.
+
+    With their licence, and whether they are in the cache.
+
+    \b
+    Example: vidrd weights list
+    """
+    from storage.weights import list_weights
+
+    for weights, cached in list_weights():
+        print(f"{weights.name:8} {'cached' if cached else 'not yet':8} {weights.licence}")
+
+
+@weights_app.command("import")
+def weights_import(
+    unet: Annotated[
+        Path, typer.Option(parser=typed_path, metavar="FILE", help="The release's ModelT2V.pth.")
+    ],
+    base: Annotated[
+        Path,
+        typer.Option(parser=typed_path, metavar="DIR", help="Stable Diffusion 2.1-base, a diffusers folder."),
+    ],
+    out: Annotated[Path, typer.Option(parser=typed_path, metavar="DIR", help="The new model folder.")],
+    vae: Annotated[
+        Path | None,
+        typer.Option(
+            parser=typed_path, metavar="DIR", help="The release's vae_finetuned; by default the base's VAE."
+        ),
+    ] = None,
+) -> None:
+    """Turns the authors' release into one ordinary model folder.
+
+    Nothing is written unless every key fits; files that could run code are refused.
+
+    \b
+    Example: vidrd weights import --unet ModelT2V.pth --vae vae_finetuned --base sd21-base --out vidrd-release
+    """
+
+    check_output_folder(out.parent, "out")
+    prepare()
+    from vidrd_model.published import import_release
+
+    import_release(unet, vae, base, out)
+    print(out)
