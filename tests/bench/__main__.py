@@ -14,6 +14,7 @@ from importlib import import_module
 from flows.environment import prepare
 
 SECTIONS = (
+    "start",
     "steps",
     "unet",
     "train_step",

@@ -1,0 +1,85 @@
+"""What a command costs before and beside its work: CPU seconds of its whole process tree, one thread each.
+
+A command that samples one video is measured against the same call in plain Python, in a fresh process of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+ROUNDS = 3
+MODEL, PROMPT = "infra/profiles/tiny/model", "a red circle moving right"
+COMMANDS = {
+    "`--help`": ["--help"],
+    "refused for a parameter": ["generate", PROMPT, "--clips", "0"],
+    "refused for a path": ["generate", PROMPT, "--out", "/dev/null/video.mp4"],
+    "refused for the profile": ["generate", PROMPT, "--profile", "none"],
+    "refused by Lance": ["dataset", "info", "nowhere"],
+    "refused by MLflow": ["promote", "--model", "models:/vidrd/99"],
+}
+CALL = """
+import sys
+from pathlib import Path
+from tasks.generation.video_file import VideoFile
+from vidrd_model import VidRDPipeline
+pipe = VidRDPipeline.from_pretrained(sys.argv[1])
+frames = pipe(sys.argv[2], num_clips=1, seed=7, output_type="uint8").frames[0]
+file = VideoFile(Path(sys.argv[3]), sys.argv[2], 7, 1, 8.0)
+file.add(frames)
+file.finish()
+"""
+_BECOME_SUBREAPER = 36  # of prctl: what a dead child leaves running becomes ours, and its time is counted
+
+
+def main() -> None:
+    """Prints a row for each command, and the ratio of the two ways to make a video."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_BECOME_SUBREAPER, 1, 0, 0, 0)
+    print(f"Median of {ROUNDS} runs in turn, an empty `$VIDRD_HOME` each, `OMP_NUM_THREADS=1`.\n")
+    print("| command | CPU |\n|---|---:|")
+    for name, arguments in COMMANDS.items():
+        seconds = statistics.median(cpu_s(_command(arguments)) for _ in range(ROUNDS))
+        print(f"| {name} | {seconds:.2f} s |", flush=True)
+    with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as name:
+        out = str(Path(name, "video.mp4"))
+        made = {
+            "`generate`, one clip": _command(
+                ["generate", PROMPT, "--clips=1", f"--model={MODEL}", f"--out={out}"]
+            ),
+            "the same call in Python": [sys.executable, "-c", CALL, MODEL, PROMPT, out],
+        }
+        taken_s: dict[str, list[float]] = {way: [] for way in made}
+        for _ in range(ROUNDS):
+            for way, command in made.items():
+                taken_s[way].append(cpu_s(command))
+    medians = {way: statistics.median(seconds) for way, seconds in taken_s.items()}
+    for way, median_s in medians.items():
+        print(f"| {way} | {median_s:.2f} s |")
+    ours, plain = medians.values()
+    print(f"\nThe command takes {ours / plain:.2f} of the call's CPU time.")
+
+
+def cpu_s(command: list[str]) -> float:
+    """The CPU seconds of a command and of all that it starts, whether or not it waits for them."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as home:
+        environment = os.environ | {"VIDRD_HOME": home, "OMP_NUM_THREADS": "1"}
+        environment.pop("PREFECT_HOME", None)
+        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with suppress(ChildProcessError):
+            while True:
+                os.wait()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _command(arguments: list[str]) -> list[str]:
+    return [sys.executable, "-m", "flows.cli", *arguments]
