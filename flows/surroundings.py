@@ -14,11 +14,14 @@ _PREFECTS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CON
 def check_surroundings() -> None:
     """RequestError or StorageError, one line that names the variable or file, for what would end a run later."""
     check_cluster()
-    # Behind an address of a server the database is somebody else's.
-    used = () if os.environ.get("PREFECT_API_URL") else _PREFECTS
-    for variable in (*used, "MLFLOW_TRACKING_URI"):
-        check_database(variable, os.environ.get(variable, ""))
+    check_database("MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI", ""))
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         check_sqlite(mlflow_database())
-    if not any(os.environ.get(name) for name in ("PREFECT_API_URL", *_PREFECTS)):
+
+
+def check_prefect_database() -> None:
+    """StorageError, as above, where the database of the Prefect server that is to be started cannot be used."""
+    for variable in _PREFECTS:
+        check_database(variable, os.environ.get(variable, ""))
+    if not any(os.environ.get(name) for name in _PREFECTS):
         check_sqlite(prefect_database())

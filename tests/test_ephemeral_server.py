@@ -1,16 +1,15 @@
-"""The Prefect server that a command starts for itself: shut to all but that command, on every route."""
+"""The server that Prefect starts for a program which runs a flow here: shut to all but that program, on every route.
+
+No command starts one; a script of somebody's own does, where no server is set up.
+"""
 
 import os
-import socket
-import threading
-from contextlib import suppress
 
 import httpx
 import psutil
 import pytest
 
 from tests.server_routes import asgi_routes
-from tests.up_children import free_port
 
 
 @pytest.fixture
@@ -37,12 +36,11 @@ def test_no_route_answers_strangers(address, auth):
         for method, path in routes:
             expected = 200 if path == "/api/health" else 401
             assert client.request(method, path).status_code == expected, (method, path)
-            for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"}):
-                answer = client.request(method, path, headers=headers, auth=(user, password))
-                assert answer.status_code == 403, (method, path, headers)
+            answer = client.request(method, path, auth=(user, f"{password}x"))
+            assert answer.status_code == expected, (method, path)
 
 
-def test_the_command_that_started_it_is_let_in(address):
+def test_the_program_that_started_it_is_let_in(address):
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -59,29 +57,3 @@ def test_its_secret_is_in_no_argument_and_it_listens_on_the_loopback(address, au
     assert os.stat(f"/proc/{server.pid}/environ").st_mode & 0o077 == 0
     listening = [c.laddr.ip for c in server.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     assert listening == ["127.0.0.1"]
-
-
-@pytest.mark.slow
-def test_nobody_else_can_take_its_port_while_it_starts(tmp_home):
-    """Its number is an argument, so another user could be there before it, and be told the secret."""
-    from prefect.server.api.server import SubprocessASGIServer
-
-    from flows.runs.prefect_access import sign_in
-
-    sign_in()
-    server = SubprocessASGIServer(free_port())  # by its port, since one without may run already
-    starting = threading.Thread(target=server.start, args=(300,))
-    starting.start()
-    taken = []
-    try:
-        while starting.is_alive():
-            if server.server_process is not None and server.port is not None:
-                with socket.socket() as other, suppress(OSError):
-                    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    other.bind(("127.0.0.1", server.port))
-                    taken.append(server.port)
-            starting.join(0.01)
-        assert httpx.get(f"{server.api_url}/health", trust_env=False).status_code == 200
-    finally:
-        server.stop()
-    assert not taken

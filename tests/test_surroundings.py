@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flows.environment import let_loopback_pass
-from flows.surroundings import check_surroundings
+from flows.surroundings import check_prefect_database, check_surroundings
 from storage.errors import StorageError
 from storage.local.databases import check_database
 from storage.registry.registry import Registry
@@ -59,6 +59,12 @@ def test_a_proxy_is_passed_by_on_the_loopback_and_nowhere_else(
 def test_without_a_proxy_nothing_is_set(no_proxies):
     let_loopback_pass()
     assert "no_proxy" not in os.environ and "NO_PROXY" not in os.environ
+
+
+def _check_all() -> None:
+    """As `vidrd up` asks, which starts a Prefect server too."""
+    check_surroundings()
+    check_prefect_database()
 
 
 def _free_port() -> int:
@@ -119,7 +125,7 @@ VARIABLES = [
 @pytest.mark.parametrize(("variable", "scheme"), VARIABLES)
 def test_a_database_that_answers_is_used(variable, scheme, postgres, monkeypatch):
     monkeypatch.setenv(variable, f"{scheme}://vidrd:right@{postgres}/postgres")
-    check_surroundings()
+    _check_all()
 
 
 @pytest.mark.parametrize(("variable", "scheme"), VARIABLES)
@@ -130,7 +136,7 @@ def test_a_database_that_refuses_us_is_named_without_the_password(
     password = "wrong-secret" if database == "postgres" else "right"
     monkeypatch.setenv(variable, f"{scheme}://vidrd:{password}@{postgres}/{database}")
     with pytest.raises(StorageError) as caught:
-        check_surroundings()
+        _check_all()
     told = str(caught.value)
     assert told.startswith(f"{variable}: {scheme}://{postgres}/{database} cannot be used: ")
     assert "wrong-secret" not in told and "right@" not in told and "\n" not in told
@@ -143,7 +149,7 @@ def test_a_database_that_is_down_is_named(variable, scheme, monkeypatch):
     with pytest.raises(
         StorageError, match=f"{variable}: .*{address}/mlflow cannot be used: .*refused"
     ) as caught:
-        check_surroundings()
+        _check_all()
     assert "secret" not in str(caught.value)
 
 
@@ -155,26 +161,28 @@ def test_a_driver_that_is_missing_is_named(variable, scheme, monkeypatch):
     with pytest.raises(
         StorageError, match=f"{variable}: .* needs the driver {driver}, which is not installed"
     ):
-        check_surroundings()
+        _check_all()
 
 
-@pytest.mark.parametrize("database", ["mlflow/mlflow.db", "prefect/prefect.db"])
-def test_a_damaged_file_of_a_database_is_named_before_work(database, tmp_home, monkeypatch):
+@pytest.mark.parametrize(
+    ("database", "command"), [("mlflow/mlflow.db", "promote"), ("prefect/prefect.db", "up")]
+)
+def test_a_damaged_file_of_a_database_is_named_before_work(database, command, tmp_home, monkeypatch):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_home / "prefect"))
     path = tmp_home / database
     path.parent.mkdir(parents=True)
-    check_surroundings()  # yet to be made
+    _check_all()  # yet to be made
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE runs (name TEXT)")
-    check_surroundings()
+    _check_all()
     path.write_bytes(b"\0" * 4096 + path.read_bytes()[4096:])
     with pytest.raises(StorageError) as refused:
-        check_surroundings()
+        _check_all()
     line = str(refused.value)
     assert line.startswith(f"{path}: not a database") and "copy" in line and "\n" not in line
     ended = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "promote"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "flows.cli", command], cwd=ROOT, capture_output=True, text=True
     )
     assert (ended.returncode, ended.stderr) == (2, f"error: {line}\n")
 

@@ -8,7 +8,7 @@ import pytest
 
 from flows.up.keeper import Keeper, pause_before_start_s
 from flows.up.logs import open_log, rotate
-from flows.up.ports import held_ports, port_of, reserved_port
+from flows.up.ports import held_ports, port_of
 from flows.up.processes import CHILD_MARK, end_marked, marked
 from flows.up.servers import Child
 from flows.up.services import ServiceError
@@ -166,15 +166,3 @@ def test_the_port_of_a_server_that_died_is_held_until_the_next_one_serves_on_it(
             early.sendall(b"GET / HTTP/1.0\r\n\r\n")
             look_until(kept, lambda: pid_of(tmp_home, server.name) is not None)
             assert early.recv(8) == b"HTTP/1.0"
-
-
-def test_a_reserved_port_is_nobody_elses_before_anything_listens_on_it():
-    with reserved_port(free_port()) as reserved:
-        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
-            with socket.socket() as other, pytest.raises(OSError, match="in use"):
-                other.setsockopt(socket.SOL_SOCKET, option, 1)
-                other.bind(("127.0.0.1", port_of(reserved)))
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port_of(reserved)), timeout=5)
-        with reserved_port(port_of(reserved)) as another:
-            assert port_of(another) not in (0, port_of(reserved))

@@ -39,9 +39,11 @@ def run_flow(name: str, **values: Any) -> None:
     asked = import_module(f"flows.{name}.request")
     params = getattr(asked, _params_class(name))(**_given(values))
     request = asked.read_request(params)
-    if server_address() is None:
+    address = server_address()
+    if address is None:
         _print_result(import_module(f"flows.{name}.run").run(request))
         return
+    os.environ["PREFECT_API_URL"] = address  # should it go away meanwhile, Prefect starts none of its own
     start_prefect()
     flow = getattr(import_module(f"flows.{name}.flow"), name)
     with read_before(params, request):

@@ -8,7 +8,7 @@ import typer
 
 from flows.cli.interrupts import unwatch
 from flows.environment import prepare
-from flows.surroundings import check_surroundings
+from flows.surroundings import check_prefect_database, check_surroundings
 from storage.local.home import home
 
 
@@ -32,6 +32,7 @@ def up(
     unwatch()  # it takes its time to end what it serves
     prepare()
     check_surroundings()
+    check_prefect_database()
     start(prefect_port, mlflow_port, schedules=not no_schedules)
 
 

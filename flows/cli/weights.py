@@ -9,7 +9,6 @@ import typer
 
 from flows.environment import prepare
 from storage.local.typed_paths import typed_path
-from tasks.output_folders import check_output_folder
 
 weights_app = typer.Typer(help="Weights by name, sha256-checked and cached.", rich_markup_mode=None)
 
@@ -75,6 +74,8 @@ def weights_import(
     \b
     Example: vidrd weights import --unet ModelT2V.pth --vae vae_finetuned --base sd21-base --out vidrd-release
     """
+
+    from tasks.output_folders import check_output_folder
 
     check_output_folder(out.parent, "out")
     prepare()

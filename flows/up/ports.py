@@ -36,19 +36,6 @@ def port_of(held: socket.socket) -> int:
     return int(held.getsockname()[1])
 
 
-def reserved_port(wanted: int) -> socket.socket:
-    """A port that nobody else can take and nobody can connect to yet: `wanted`, or another where that is taken."""
-    for port in (wanted, 0):
-        # Not for reuse: of two sockets for reuse that do not listen yet, both may have a port.
-        reserved = socket.socket()
-        try:
-            reserved.bind((HOST, port))
-            return reserved
-        except OSError:
-            reserved.close()
-    raise RequestError(f"{HOST}: no port is free")
-
-
 def _listening(option: str, port: int) -> socket.socket:
     try:
         return socket.create_server((HOST, port))

@@ -1,8 +1,7 @@
 """The Prefect server of `vidrd up` behind the rules of flows/up/access.py.
 
 `python -m flows.up.prefect_app PORT SOCKET` serves on an inherited socket of that number, which has the port.
-What `prefect server start` starts, with its schedulers and background services, in one process; or, with
-`--ephemeral`, the server that Prefect starts for one command.
+It is what `prefect server start` starts, with its schedulers and background services, in one process.
 """
 
 from __future__ import annotations
@@ -19,40 +18,31 @@ from flows.up.serving import serve
 from storage.local.secret_files import secret
 from storage.local.services import USER
 
-EPHEMERAL = "--ephemeral"
 _OPEN_PATHS = frozenset({"/api/health"})
 
 
-def main(port: int, descriptor: int, ephemeral: bool = False) -> None:
-    """Serves until a signal ends it. No secret comes as an argument, since those are everybody's to read.
-
-    An ephemeral server serves one command, which knows its secret from the environment: no pages, fewer services.
-    """
+def main(port: int, descriptor: int) -> None:
+    """Serves until a signal ends it. No secret comes as an argument, since those are everybody's to read."""
     address = f"http://{HOST}:{port}"
-    if ephemeral:
-        auth = os.environ["PREFECT_SERVER_API_AUTH_STRING"]
-        login = Login("ephemeral", auth)
-        os.environ |= {"PREFECT_UI_ENABLED": "0"}
-    else:
-        login = Login("prefect", secret("prefect"))
-        auth = f"{USER}:{login.secret}"
-        os.environ |= {
-            "PREFECT_SERVER_API_AUTH_STRING": auth,
-            "PREFECT_API_AUTH_STRING": auth,
-            "PREFECT_API_URL": f"{address}/api",
-            "PREFECT_SERVER_API_HOST": HOST,
-            "PREFECT_SERVER_API_PORT": str(port),
-            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,
-        }
+    login = Login("prefect", secret("prefect"))
+    auth = f"{USER}:{login.secret}"
+    os.environ |= {
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_API_AUTH_STRING": auth,
+        "PREFECT_API_URL": f"{address}/api",
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,
+    }
     prepare()
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
     server = get_current_settings().server
     serve(
-        protected(create_app(ephemeral=ephemeral, final=True), address, auth, login),
+        protected(create_app(final=True), address, auth, login),
         descriptor,
-        "error" if ephemeral else server.logging_level.lower(),
+        server.logging_level.lower(),
         timeout_keep_alive=server.api.keepalive_timeout,
         ws_ping_interval=server.api.websocket_ping_interval,
         ws_ping_timeout=server.api.websocket_ping_timeout,
@@ -94,4 +84,4 @@ class _WithoutPrompt:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), EPHEMERAL in sys.argv[3:])
+    main(int(sys.argv[1]), int(sys.argv[2]))
