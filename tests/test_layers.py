@@ -187,6 +187,7 @@ INSIDE = {
     "flows/cli/weights.py": _COMMAND,
     "flows/generate/request.py": "MLflow is asked last, and not at all about a model that is a folder",
     "flows/generate/run.py": "one of two ways to sample is imported, and each is heavy",
+    "flows/terminal.py": "rich is for styled lines alone",
     "flows/runs/artifacts.py": _IN_A_RUN,
     "flows/runs/failures.py": _IN_A_RUN,
     "flows/runs/progress.py": _IN_A_RUN,

@@ -11,6 +11,7 @@ from prefect import flow
 from flows.retrain.request import RetrainParams, read_request
 from flows.retrain.training import run
 from flows.runs.failures import tells_why
+from flows.runs.read_once import request_of
 
 __all__ = ["RetrainParams", "check", "retrain"]
 
@@ -25,4 +26,4 @@ def retrain(params: RetrainParams = RetrainParams()) -> dict:  # noqa: B008 (Pre
     A decoder that came out no better than it was is left out; where nothing else was trained nothing is registered.
     An interrupted training of the same configuration goes on where it stopped, in its own MLflow run.
     """
-    return run(read_request(params))
+    return run(request_of(params, read_request))
