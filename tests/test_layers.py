@@ -190,7 +190,6 @@ INSIDE = {
     "flows/terminal.py": "rich is for styled lines alone",
     "flows/runs/artifacts.py": _IN_A_RUN,
     "flows/runs/failures.py": _IN_A_RUN,
-    "flows/runs/progress.py": _IN_A_RUN,
     "flows/runs/server.py": "Prefect is asked only where a file of its settings may name a server",
     "flows/runs/cancelled_runs.py": _IN_PREFECT,
     "flows/runs/early_failures.py": _IN_PREFECT,
