@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from flows.generate.request import GenerateParams, read_request
+from flows.generate.run import needs_ray
 from tasks.clips.video_io import decode_bytes
 from tasks.errors import RequestError
 from tasks.generation.contact_sheet import SheetClip, write_contact_sheet
@@ -152,6 +154,23 @@ def test_this_process_makes_the_same_videos_as_workers_byte_for_byte(
         assert np.array_equal(videos["here"][index], videos["on ray"][index])
     assert told["here"][-1] == told["on ray"][-1] == (6, 6)
     assert torch.get_num_threads() == threads
+
+
+def test_ray_is_for_what_several_workers_can_share_or_a_cluster(
+    tmp_home: Path, tmp_path: Path, tiny_profile: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    prompts = tmp_path / "prompts.txt"
+
+    def needs(count: int) -> bool:
+        prompts.write_text("a red circle\n" * count)
+        return needs_ray(read_request(GenerateParams(prompts_file=prompts, model=tiny_profile.model)))
+
+    size = tiny_profile.sampling.prompts_per_batch
+    assert not needs(1) and not needs(size)
+    assert needs(size + 1) == ((os.cpu_count() or 1) > 1)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    assert needs(1)
 
 
 def test_a_long_video_is_written_while_it_is_sampled(tmp_path: Path, drawn_nhwc: np.ndarray) -> None:

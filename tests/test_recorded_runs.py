@@ -156,3 +156,22 @@ def test_a_command_does_the_same_with_a_server_and_without(prefect_session: None
     assert alone == recorded
     for name in ("video.mp4", "video.png"):
         assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "recorded" / name).read_bytes()
+
+
+def test_a_video_of_a_model_folder_takes_neither_a_server_nor_ray_nor_mlflow(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom flows.cli.app import main\n"
+        f"sys.argv = ['vidrd', 'generate', 'a red circle', '--clips=1', '--steps=1', '--out={tmp_path}/video.mp4',"
+        f" '--model={ROOT}/infra/profiles/tiny/model']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "loaded = {'prefect', 'ray', 'mlflow', 'lance'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    environment = os.environ | {"VIDRD_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines and all(line.startswith("[generate] ") for line in lines), "no bars, no library's words"
+    assert (tmp_path / "video.mp4").is_file()
