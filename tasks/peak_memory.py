@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 
 class PeakMemory:
     """How much the process, or what it has on its GPU, grows at most from now on."""
 
     def __init__(self, device: torch.device) -> None:
-        import torch
-
         self._device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -27,8 +23,6 @@ class PeakMemory:
 
     def grown_bytes(self) -> int:
         """Since the object was made."""
-        import torch
-
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) - self._before
         return _resident_bytes("VmHWM") - self._before

@@ -13,6 +13,7 @@ from prefect import flow
 from flows.build_dataset.request import BuildDatasetParams, read_request
 from flows.build_dataset.run import run
 from flows.runs.failures import tells_why
+from flows.runs.read_once import request_of
 
 check = read_request
 
@@ -21,4 +22,4 @@ check = read_request
 @tells_why
 def build_dataset(params: BuildDatasetParams = BuildDatasetParams()) -> dict[str, Any]:  # noqa: B008
     """Runs the build and returns what it counted; RequestError when the dataset is without a clip and may not be."""
-    return run(read_request(params))
+    return run(request_of(params, read_request))

@@ -7,6 +7,8 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from storage.local.home import home
 from storage.local.secret_files import known_secret
 
@@ -73,8 +75,6 @@ def mlflow_password(uri: str) -> str | None:
 
 
 def _is_ours(pid: int) -> bool:
-    import psutil
-
     try:
         return bool(psutil.Process(pid).uids().real == os.getuid())
     except psutil.Error:
