@@ -15,10 +15,12 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from tests.bench.tables import print_head, print_row
+
 ROUNDS = 3
 MODEL, PROMPT = "infra/profiles/tiny/model", "a red circle moving right"
 COMMANDS = {
-    "`--help`": ["--help"],
+    "--help": ["--help"],
     "refused for a parameter": ["generate", PROMPT, "--clips", "0"],
     "refused for a path": ["generate", PROMPT, "--out", "/dev/null/video.mp4"],
     "refused for the profile": ["generate", PROMPT, "--profile", "none"],
@@ -44,14 +46,14 @@ def main() -> None:
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_BECOME_SUBREAPER, 1, 0, 0, 0)
     print(f"Median of {ROUNDS} runs in turn, an empty `$VIDRD_HOME` each, `OMP_NUM_THREADS=1`.\n")
-    print("| command | CPU |\n|---|---:|")
+    print_head("command", "CPU")
     for name, arguments in COMMANDS.items():
         seconds = statistics.median(cpu_s(_command(arguments)) for _ in range(ROUNDS))
-        print(f"| {name} | {seconds:.2f} s |", flush=True)
+        print_row(name, f"{seconds:.2f} s")
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as name:
         out = str(Path(name, "video.mp4"))
         made = {
-            "`generate`, one clip": _command(
+            "generate, one clip": _command(
                 ["generate", PROMPT, "--clips=1", f"--model={MODEL}", f"--out={out}"]
             ),
             "the same call in Python": [sys.executable, "-c", CALL, MODEL, PROMPT, out],
@@ -62,7 +64,7 @@ def main() -> None:
                 taken_s[way].append(cpu_s(command))
     medians = {way: statistics.median(seconds) for way, seconds in taken_s.items()}
     for way, median_s in medians.items():
-        print(f"| {way} | {median_s:.2f} s |")
+        print_row(way, f"{median_s:.2f} s")
     ours, plain = medians.values()
     print(f"\nThe command takes {ours / plain:.2f} of the call's CPU time.")
 
