@@ -209,7 +209,7 @@ INSIDE = {
     "tasks/ingest/workers.py": "a build with nothing to do starts no Ray and imports none",
     "tasks/model_files.py": "the hub and torch are for the few models and files that need them",
     "tasks/training/optimizers.py": "an optional package",
-    "tasks/training/perceptual.py": "without the weights, which few machines have, every worker would pay a second for it",
+    "tasks/training/perceptual.py": "a second that every worker would pay, for weights that few have",
     "tasks/cluster_checks.py": "torch is asked only where a profile wants GPUs",
     "tasks/generation/on_ray.py": "imported by the workers, not by whoever asks them",
 }
