@@ -1,4 +1,6 @@
-"""The names of columns that several modules ask for; `schema.py` says what is in them."""
+"""The names of columns that several modules ask for, and the values that some have; `schema.py` says what they hold."""
+
+from typing import Literal, get_args
 
 CLIP_ID = "clip_id"
 SOURCE_ID = "source_id"
@@ -20,3 +22,12 @@ TEXT_ENCODER = "text_encoder"
 
 OWNER = (SOURCE_ID, "licence", "corpus")
 """What a removal goes by."""
+
+Kind = Literal["images", "short-videos", "long-videos"]
+"""What a source can be; the values of the column `kind`."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+VIDEO_KINDS: tuple[Kind, ...] = ("short-videos", "long-videos")
+
+SPLITS = ("train", "val", "test")
+"""The values of the column `split`."""

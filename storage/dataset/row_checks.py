@@ -13,6 +13,7 @@ from storage.dataset.columns import (
     CLIP_ID,
     CLIP_SCORE,
     ENCODER,
+    KINDS,
     LATENTS,
     LATENTS_STD,
     NUM_FRAMES,
@@ -21,6 +22,7 @@ from storage.dataset.columns import (
     SOURCE_DIGEST,
     SOURCE_ID,
     SOURCE_URI,
+    SPLITS,
     STATES,
     TEXT_ENCODER,
 )
@@ -29,8 +31,6 @@ from storage.dataset.schema import LatentShape
 
 Complaint = tuple[int, str]
 
-_KINDS = ("images", "short-videos", "long-videos")
-_SPLITS = ("train", "val", "test")
 
 _TEXT_OF_ANY_CLIP = (
     CLIP_ID,
@@ -60,7 +60,7 @@ def row_complaints(table: str, batch: pa.Table, latent_shape: LatentShape) -> It
     if table == "texts":
         yield from _not_finite(batch, STATES)
         return
-    yield from _unknown(batch, "kind", _KINDS)
+    yield from _unknown(batch, "kind", KINDS)
     for name, least in _LEAST.items():
         if name in batch.schema.names:
             yield from _below(batch, name, least)
@@ -69,7 +69,7 @@ def row_complaints(table: str, batch: pa.Table, latent_shape: LatentShape) -> It
 
 
 def _clip_complaints(table: str, batch: pa.Table, latent_shape: LatentShape) -> Iterator[Complaint]:
-    yield from _unknown(batch, "split", _SPLITS)
+    yield from _unknown(batch, "split", SPLITS)
     yield from _unknown(batch, NUM_FRAMES, latent_shape[:1])
     required = ("start_s", "fps", CLIP_SCORE, LATENTS) if table == "clips" else ("start_s", "fps")
     for name in required:

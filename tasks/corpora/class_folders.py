@@ -6,10 +6,11 @@ import posixpath
 import re
 from collections.abc import Iterator
 
+from storage.dataset.columns import SPLITS
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.entry import Entry, record_of
 from tasks.corpora.records import SourceRecord
-from tasks.corpora.split_lists import SPLITS, read_ucf_splits
+from tasks.corpora.split_lists import read_ucf_splits
 from tasks.corpora.tree import Tree, media_suffixes
 
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from storage.dataset.columns import Kind
 from storage.local.addresses import without_secrets
 from storage.local.typed_paths import expanded
 
-Kind = Literal["images", "short-videos", "long-videos"]
 Format = Literal["folder", "csv", "parquet", "class-folders", "webdataset"]
 
 

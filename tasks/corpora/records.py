@@ -7,8 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-KINDS = ("images", "short-videos", "long-videos")
-
 
 @dataclass(frozen=True)
 class CaptionSpan:

@@ -7,7 +7,6 @@ import posixpath
 from tasks.corpora.tree import Tree, reason_of
 from tasks.errors import ItemError, RequestError
 
-SPLITS = ("train", "val", "test")
 LISTS_FOLDER = "ucfTrainTestlist"
 DEFAULT_FOLD = 1
 _MAX_LIST_BYTES = 16 * 2**20  # UCF-101's have half a megabyte

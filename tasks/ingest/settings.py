@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.corpora.corpus import Kind
+from storage.dataset.columns import VIDEO_KINDS, Kind
 
 
 class BuildSettings(BaseModel):
@@ -31,5 +31,5 @@ class BuildSettings(BaseModel):
         False, description="store the text encoder's states of every distinct caption in texts.lance"
     )
     videos: tuple[Kind, ...] = Field(
-        ("short-videos", "long-videos"), description="kinds whose clips are kept as near-lossless mp4"
+        VIDEO_KINDS, description="kinds whose clips are kept as near-lossless mp4"
     )

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.columns import KINDS
 from tasks.clips.from_source import clips_of
 from tasks.clips.settings import ClipSettings
 from tasks.clips.video_io import decode_bytes
 from tasks.corpora.config import load_corpora
 from tasks.corpora.readers import read_sources
-from tasks.corpora.records import KINDS
 from tasks.pages.report import ReportMedia, SamplePair
 from tasks.pages.thumbnails import Thumbnail, file_data_uri, moving_thumbnail
 from tasks.pages.truth_check import CheckedClip

@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from storage.dataset.columns import Kind
 from storage.local.typed_paths import TypedText
-from tasks.corpora.corpus import Kind
 
 Part = Literal["temporal", "decoder"]
 PARTS: tuple[Part, ...] = ("temporal", "decoder")

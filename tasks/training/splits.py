@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.dataset.clip_dataset import ClipDataset
+from storage.dataset.columns import VIDEO_KINDS
 from storage.dataset.folder import TEXTS
 from storage.dataset.table_reader import ROW
 from tasks.errors import RequestError
@@ -22,7 +23,6 @@ from tasks.errors import RequestError
 HELDOUT_SPLITS = ("val", "test")
 MIN_HELDOUT_CLIPS = 8
 _HELDOUT_SEED = 20230907  # fixed, so that trainings with different seeds are measured on the same clips
-_VIDEO_KINDS = ("short-videos", "long-videos")
 _COLUMNS = ("row", "clip_id", "caption", "kind")
 
 MAX_UNUSABLE_SHARE = 0.1
@@ -90,7 +90,7 @@ def split_clips(dataset: ClipDataset, videos_only: bool = False, left_out: Colle
     Held out is the split `val`, else `test`; where both have fewer than eight clips, an eighth of the
     training clips, which are then not trained on. Raises RequestError when nothing is left to train on.
     """
-    kinds = {"kind": _VIDEO_KINDS} if videos_only else {}
+    kinds = {"kind": VIDEO_KINDS} if videos_only else {}
     train = ClipRows(dataset.clips.read(_COLUMNS, where={"split": ["train"], **kinds})).without(left_out)
     for name in HELDOUT_SPLITS:
         heldout = ClipRows(dataset.clips.read(_COLUMNS, where={"split": [name], **kinds}))
