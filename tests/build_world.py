@@ -88,7 +88,8 @@ def scored_dataset(
     for source, score in scores.items():
         reason = {} if score >= profile.filter.clip_threshold else {"reason": "clip_score"}
         row = clip_row(source, clip_score=score, clip_score_min=score, num_frames=shape[0], **reason)
-        row["caption"] = (captions or {}).get(source, row["caption"])
+        # Short, so that no tokenizer has to be loaded to see that none is cut: that takes every process seconds.
+        row["caption"] = (captions or {}).get(source, f"of {source}")
         row |= {"latents": np.zeros(shape, np.float16), "encoder": digests.encoder, "scorer": digests.scorer}
         rows.append(row)
     with DatasetWriter(folder, shape) as writer:

@@ -43,7 +43,6 @@ def _write(dataset_dir: Path) -> None:
         writer.table("clips").read(["row", "clip_id", "caption"])
         writer.table("rejected").read(["row", "clip_id", "caption", "reason"])
         writer.source_places()
-        list(writer.captions("clips", "rejected"))
         writer.captions_without_states("t")
         group = SourceGroup([source_row("a", 2)], [], write_rows(dataset_dir, "clips", [clip_row("a", 7)]))
         writer.commit(group)

@@ -182,12 +182,6 @@ class DatasetWriter:
         """Gives a table at its newest version, finished or not."""
         return read_table(self.dataset_dir, name)
 
-    def captions(self, *tables: str) -> Iterator[str]:
-        """Gives the captions of all rows of these tables, one after the other."""
-        for table in tables:
-            for batch in self.table(table).batches([CAPTION]):
-                yield from batch[CAPTION].to_pylist()
-
     def captions_without_states(self, text_encoder: str) -> list[str]:
         """Captions of `clips` that the table of text states lacks for this text encoder, sorted."""
         captions = self.table("clips").distinct(CAPTION)

@@ -20,6 +20,7 @@ from tasks.cluster import check_room, room_for
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError, RequestError
 from tasks.filters.settings import FilterSettings
+from tasks.ingest.cut_captions import count_cut_captions
 from tasks.ingest.decoding import decode_source
 from tasks.ingest.items import DecodedClip, Seconds
 from tasks.ingest.recipe import Digests, Recipe
@@ -92,6 +93,11 @@ class Pool:
         self._writes += 1
         return writer.write.remote(dataset_dir, *rows)
 
+    def count_cut_captions(self, dataset_dir: Path, model: str, clip_model: str) -> dict[str, Any]:
+        """Counts the captions that a model cuts, on an actor: it has loaded what takes the driver seconds."""
+        with errors_of_ours():
+            return ray.get(self.scoring[0].count_cut_captions.remote(dataset_dir, model, clip_model))
+
     def rewrite(self, chunks: Iterable[list[Rewrite]]) -> Iterator[Rewritten]:
         """Shares the chunks of rows out among the scoring actors, and gives what each becomes."""
         actors = ActorPool(self.scoring * CALLS_PER_ACTOR)
@@ -116,6 +122,10 @@ class ScoringActor:
     def rewrite(self, jobs: Sequence[Rewrite]) -> Rewritten:
         """See `ScoringModels.rewrite`."""
         return self._models.rewrite(jobs)
+
+    def count_cut_captions(self, dataset_dir: Path, model: str, clip_model: str) -> dict[str, Any]:
+        """See `tasks.ingest.cut_captions`."""
+        return count_cut_captions(dataset_dir, model, clip_model)
 
     def write(self, dataset_dir: Path, *rows: dict[str, Any]) -> tuple[Fragments, Fragments, Seconds]:
         """See `write_clip_rows`: where there is little to write, no actor is started for it alone."""

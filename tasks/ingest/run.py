@@ -16,7 +16,6 @@ from storage.dataset.schema import LatentShape
 from storage.dataset.table_reader import ROW
 from storage.dataset.tables import RowRef
 from storage.dataset.writer import DatasetWriter, check_latent_shape
-from tasks.captions.cut_captions import CONDITIONING, SCORING, count_cut
 from tasks.cluster import ensure_ray
 from tasks.corpora.config import Corpora
 from tasks.errors import RequestError
@@ -219,11 +218,7 @@ class _Run:
             if done.failures:
                 summary.settled_for = None  # the next build tries these again
         if changed or summary.cut_captions is None:
-            texts = {
-                CONDITIONING: writer.captions("clips"),
-                SCORING: writer.captions(*CLIP_TABLES),
-            }
-            summary.cut_captions = count_cut(recipe.model, recipe.clip_model, texts)
+            summary.cut_captions = self.workers.count_cut_captions(writer.dataset_dir)
         if recipe.build.text_states:
             summary.text_states = self._write_text_states()
         summary.count_dataset(writer)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tasks.cluster import ensure_ray
+from tasks.ingest.cut_captions import count_cut_captions
 from tasks.ingest.recipe import Digests, Recipe
 
 if TYPE_CHECKING:
@@ -40,6 +42,11 @@ class Workers:
 
             self._pool = Pool(self._recipe, self._digests, items)
         return self._pool
+
+    def count_cut_captions(self, dataset_dir: Path) -> dict[str, Any]:
+        """Counts the captions that a model cuts: on an actor, if there is one, which has the tokenizers' libraries."""
+        models = dataset_dir, self._recipe.model, self._recipe.clip_model
+        return count_cut_captions(*models) if self._pool is None else self._pool.count_cut_captions(*models)
 
 
 def _models(recipe: Recipe) -> tuple[object, ...]:
