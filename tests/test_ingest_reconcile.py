@@ -254,7 +254,7 @@ def test_every_caption_gets_its_text_states_once(copy, corpora, tiny_profile):
 
 
 def test_a_filter_that_is_none_is_refused(tmp_path, tiny_profile):
-    from flows.build_dataset.flow import BuildDatasetParams, check
+    from flows.build_dataset.request import BuildDatasetParams, read_request
 
     with pytest.raises(RequestError, match="filter: min_mtion"):
-        check(BuildDatasetParams(dataset=tmp_path / "d", filter={"min_mtion": 1}))
+        read_request(BuildDatasetParams(dataset=tmp_path / "d", filter={"min_mtion": 1}))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.build_dataset.flow import BuildDatasetParams, check
+from flows.build_dataset.request import BuildDatasetParams, read_request
 from flows.dataset.info import dataset_info
 from storage.dataset.builds import finished_builds
 from storage.dataset.clip_dataset import ClipDataset
@@ -79,7 +79,7 @@ def test_what_refilter_set_outlives_every_other_command(dataset, corpora, tiny_p
     assert told(dataset) == {"value": 0.2, "from": SET_HERE}
     # Neither the newest build, a takedown, nor the one before it says what the profile or the corpora were.
     BuildDatasetParams(dataset=dataset)
-    check(BuildDatasetParams(action="retry-quarantine", dataset=dataset))
+    read_request(BuildDatasetParams(action="retry-quarantine", dataset=dataset))
     build(corpora, dataset, recipe, profile="tiny", retry_quarantine=True)
     assert clip_ids(dataset) == ["high-0", "low-0"]
     refilter(dataset, recipe, asked=Asked(reset=True), profile="tiny")
@@ -224,7 +224,7 @@ def test_a_dataset_of_an_earlier_version_keeps_what_had_been_set(tmp_path, corpo
 def test_what_was_set_while_a_build_waited_is_what_it_goes_by(dataset, corpora, tiny_profile):
     """It was checked before the other command came; what counts is asked once the dataset is its own."""
     params = BuildDatasetParams(dataset=dataset, corpora=corpora, profile="tiny")
-    check(params)
+    read_request(params)
     refilter(dataset, tiny_profile.recipe(), asked=Asked({"clip_threshold": 0.2}), profile="tiny")
     build(corpora, dataset, tiny_profile.recipe(), profile="tiny", retry_quarantine=True)
     assert clip_ids(dataset) == kept(SCORES, 0.2)

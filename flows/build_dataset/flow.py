@@ -15,8 +15,6 @@ from flows.build_dataset.run import run
 from flows.runs.failures import tells_why
 from flows.runs.read_once import request_of
 
-check = read_request
-
 
 @flow(name="build-dataset")
 @tells_why
