@@ -180,6 +180,7 @@ def _path(d: str, styled: str) -> Element:
 
 
 def _text(node: Element) -> Element:
+    """Keeps what is written, its size and where it stands; matplotlib's font and its turn by no degrees go."""
     styles = dict(part.split(": ", 1) for part in node.get("style", "").split("; ") if ": " in part)
     kept = "; ".join(f"{name}: {styles[name]}" for name in _KEPT_OF_TEXT if name in styles)
     text = Element("text", {"x": _rounded(node.attrib["x"]), "y": _rounded(node.attrib["y"]), "style": kept})
