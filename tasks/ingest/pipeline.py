@@ -213,7 +213,7 @@ class _OpenSource:
         return self._if_finished()
 
     def end(self, step: DecodeStep) -> list[FinishedSource]:
-        """No further clip comes; the source, if all are judged."""
+        """Takes in that no further clip comes; gives the source, if all are scored."""
         self.decoded = True
         self.result.digest = step.source_digest
         self.result.failure = self.result.failure or step.failure

@@ -16,9 +16,9 @@ class BuildSettings(BaseModel):
     judges: int | None = Field(
         None,
         ge=1,
-        description="workers that hold CLIP and the VAE; none: one per GPU, without any one per CPU",
+        description="scoring actors, which hold CLIP and the VAE; none: one per GPU, without any one per CPU",
     )
-    judge_gpus: float = Field(1.0, gt=0, description="GPUs of one judge, where there are any")
+    judge_gpus: float = Field(1.0, gt=0, description="GPUs of one scoring actor, where there are any")
     batch_clips: int = Field(
         1, ge=1, description="clips in one forward pass of CLIP and the VAE; smaller batches are padded to it"
     )
