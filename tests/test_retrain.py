@@ -11,6 +11,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from flows.profile import PROFILES_DIR
+from flows.retrain import training
 from flows.retrain.flow import RetrainParams, retrain
 from flows.retrain.request import read_request
 from storage.dataset.clip_dataset import ClipDataset
@@ -86,14 +87,14 @@ def quick_profile(tmp_path_factory, small_model) -> Path:
 
 
 @pytest.fixture(scope="module")
-def retrained(retrain_home, quick_profile, ray_session, prefect_session, dataset):
-    """One short retraining of both parts, begun by a process that was killed; most tests here look at it."""
+def retrained(retrain_home, quick_profile, ray_session, dataset):
+    """One short retraining of both parts, without Prefect, begun by a process that was killed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDRD_HOME", str(retrain_home))
         steps = {"temporal_steps": TEMPORAL_STEPS, "decoder_steps": DECODER_STEPS}
         params = RetrainParams(dataset=f"{dataset}@build-0001", profile=str(quick_profile), **steps)
         begun_run_id = begin_and_die(params)
-        result = retrain(params)
+        result = training.run(read_request(params))
         assert result["resumed"] and result["run_id"] == begun_run_id
         yield result, resolve_model(f"models:/vidrd@{CANDIDATE}").folder, Registry()
 
@@ -180,7 +181,7 @@ def test_clips_that_are_not_finite_are_named_in_the_answer_the_run_and_the_card(
     assert "| clips left out, since their numbers are not finite | 2 |" in (folder / CARD_FILE).read_text()
 
 
-def test_what_a_killed_process_had_finished_reaches_the_run(tmp_home, tiny_profile, dataset, prefect_session):
+def test_what_a_killed_process_had_finished_reaches_the_run(tmp_home, tiny_profile, dataset):
     """Its figures were not all told, and one of them was not finite: the step is named with its clips."""
     params = RetrainParams(dataset=str(dataset), part="temporal", temporal_steps=3)
     run_id = begin_and_die(params)
@@ -204,7 +205,7 @@ def test_what_a_killed_process_had_finished_reaches_the_run(tmp_home, tiny_profi
         trained_parameters=1,
         figures={"steps_per_s": {2: 1.5}},
     ).write(folder)
-    result = retrain(params)
+    result = training.run(read_request(params))
     assert (result["run_id"], result["resumed"]) == (run_id, True)
     assert result["parts"]["temporal"]["skipped"] == skipped
     registry = Registry()
