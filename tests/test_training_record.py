@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 
 from storage.errors import StorageError
 from tasks.errors import RequestError
+from tasks.generation.settings import SamplingSettings
+from tasks.training.job import TrainingJob
 from tasks.training.record import RECORD_FILE, WITHOUT_EFFECT, TrainingRecord, config_digest
+from tasks.training.settings import DecoderSettings, TemporalSettings
 
 CONFIG = {
     "dataset": "/data/d",
@@ -35,6 +39,26 @@ def test_any_other_setting_is_another_training(name, value):
     settings = CONFIG["settings"]["temporal"]
     is_same = name in WITHOUT_EFFECT or (name in settings and settings[name] == value)
     assert (config_digest(changed(**{name: value})) == config_digest(CONFIG)) is is_same
+
+
+@pytest.mark.parametrize("left_out", [(), (3, 5)])
+def test_checkpoints_of_earlier_versions_are_those_of_the_same_job(left_out):
+    """Their digest was of the dict that they told their workers, which named left-out clips where there were some."""
+    named = {"left_out": list(left_out)} if left_out else {}
+    sampling, temporal, decoder = SamplingSettings(), TemporalSettings(steps=7), DecoderSettings(steps=7)
+    for job, part, own in (
+        (
+            TrainingJob("/d@t", "/m", temporal, sampling, left_out),
+            "temporal",
+            {"sampling": sampling.model_dump()},
+        ),
+        (TrainingJob("/d@t", "/m", decoder, left_out=left_out), "decoder", {}),
+    ):
+        told = {"part": part, "dataset": "/d@t", "model": "/m", "settings": job.settings.model_dump()}
+        assert job.digest == config_digest(told | own | named)
+        assert replace(job, left_out=(*left_out, 9)).digest != job.digest
+        quick = job.settings.model_copy(update={"num_workers": 1, "log_every": 3})
+        assert replace(job, settings=quick).digest == job.digest
 
 
 def test_an_interrupted_training_is_found_again_and_a_finished_one_is_not(tmp_path):
