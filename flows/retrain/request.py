@@ -16,8 +16,9 @@ from flows.profile import Profile, check_model_profile, load_profile
 from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.names import CHAMPION_REF, version_ref
+from tasks.cluster_checks import check_gpus_here
 from tasks.errors import RequestError
-from tasks.model_files import folder_digest
+from tasks.model_files import encoder_digest, folder_digest
 from tasks.training.job import TrainingJob
 from tasks.training.settings import PARTS, DecoderSettings, Part, TemporalSettings, Trainable
 
@@ -131,17 +132,16 @@ def read_request(params: RetrainParams, only_plan: bool = False) -> RetrainReque
     With `only_plan` nothing will be registered, and MLflow is not asked whether it could be.
     """
     profile = load_profile(params.profile)
-    from storage.dataset.clip_dataset import ClipDataset
-    from storage.registry.registry import Registry
-    from tasks.cluster_checks import check_gpus_here
-    from tasks.training.splits import split_clips
-
     for part in _parts(params):
         settings = profile.temporal if part == "temporal" else profile.decoder
         check_gpus_here(f"{part}.num_workers", settings.num_workers if settings.use_gpu else 0)
+    from storage.dataset.clip_dataset import ClipDataset
+
     dataset = ClipDataset.open(params.dataset or str(home() / "datasets" / "tiny"))
     start, start_ref, encoder = _start(params, profile)
     request = RetrainRequest(params, profile, dataset, start, start_ref, encoder)
+    from tasks.training.splits import split_clips
+
     for part in request.parts:
         split_clips(dataset, videos_only=part == "decoder")
     others = dataset.clips.distinct("encoder") - {encoder}
@@ -156,6 +156,8 @@ def read_request(params: RetrainParams, only_plan: bool = False) -> RetrainReque
         check_reference(EvaluateParams(reference=params.reference, profile=params.profile))
     if only_plan:
         return request
+    from storage.registry.registry import Registry
+
     registry = Registry()
     registry.check_artifacts()
     if params.only_if_new:
@@ -189,11 +191,10 @@ def _parts(params: RetrainParams) -> list[Part]:
 
 def _start(params: RetrainParams, profile: Profile) -> tuple[str, str, str]:
     """Returns the folder or hub id of the model to start from, its reference, and the digest of its encoder."""
-    from storage.registry.registry import resolve_model
-    from tasks.model_files import encoder_digest
-
     if params.start_from == "base":
         return profile.model, profile.model, encoder_digest(profile.model)
+    from storage.registry.registry import resolve_model
+
     champion = resolve_model(CHAMPION_REF)
     check_model_profile(champion, profile)
     # The encoder is never trained: a model has that of the model it once started from.
