@@ -16,7 +16,6 @@ from storage.dataset.schema import LatentShape
 from storage.dataset.table_reader import ROW
 from storage.dataset.tables import RowRef
 from storage.dataset.writer import DatasetWriter, check_latent_shape
-from tasks.cluster import ensure_ray
 from tasks.corpora.config import Corpora
 from tasks.errors import RequestError
 from tasks.filters.settings import FilterSettings
@@ -177,7 +176,7 @@ class _Run:
     def _pass(self, pending: Pending, total: int, known: dict[str, RowRef]) -> int:
         """One round over what is pending; how many sources were lost with a machine."""
         pool = self.workers.pool(total)
-        # Ray has to be set up before it is imported, and these import it.
+        # These import Ray, which a build with nothing to do does without.
         from tasks.ingest.committer import Committer
         from tasks.ingest.pipeline import Pipeline
 
@@ -232,8 +231,10 @@ class _Run:
         digest = text_encoder_digest(model)
         captions = self.writer.captions_without_states(digest)
         if captions:
+            from tasks.cluster import ensure_ray
+            from tasks.ingest.texts import write_text_states  # they import Ray, as above
+
             ensure_ray()
-            from tasks.ingest.texts import write_text_states  # it imports Ray, as above
 
             write_text_states(self.writer, captions, model, digest, self.note)
         return len(captions)

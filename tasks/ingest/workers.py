@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.cluster import ensure_ray
 from tasks.ingest.cut_captions import count_cut_captions
 from tasks.ingest.recipe import Digests, Recipe
 
@@ -37,8 +36,10 @@ class Workers:
     def pool(self, items: int) -> Pool:
         """Gives the pool, started for so many sources or rows unless it is there."""
         if self._pool is None:
+            from tasks.cluster import ensure_ray  # it imports Ray, and so does the pool
+
             ensure_ray()
-            from tasks.ingest.pool import Pool  # it imports Ray, which reads its environment then
+            from tasks.ingest.pool import Pool
 
             self._pool = Pool(self._recipe, self._digests, items)
         return self._pool
