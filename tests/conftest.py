@@ -11,8 +11,10 @@ import pytest
 
 from flows.environment import prepare
 from flows.profile import Profile, load_profile
+from storage.local.home import mlflow_database
 
 if TYPE_CHECKING:
+    from tasks.evaluation.workers import MeasuringPool
     from tasks.ingest.workers import Workers
 
 # Set before any test imports Prefect or MLflow: nothing a developer has set up is read or written.
@@ -64,6 +66,15 @@ def workers(tiny_profile: Profile, ray_session: None) -> "Iterator[Workers]":
         yield workers
 
 
+@pytest.fixture(scope="module")
+def measuring_pool(ray_session: None) -> "Iterator[MeasuringPool]":
+    """One actor of an evaluation for a test file, because starting one takes a quarter of a minute."""
+    from tasks.evaluation.workers import MeasuringPool
+
+    with MeasuringPool(videos=1) as pool:
+        yield pool
+
+
 @pytest.fixture(scope="session")
 def prefect_session() -> Iterator[None]:
     """One Prefect server with a database of its own for all tests, because starting one takes 15 s."""
@@ -106,9 +117,22 @@ def tmp_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture(scope="session")
+def new_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as MLflow makes it, to be copied, because making one takes seconds."""
+    from storage.registry.names import CHAMPION
+    from storage.registry.registry import Registry
+
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    assert Registry(f"sqlite:///{database}").alias_version(CHAMPION) is None
+    return database
+
+
 @pytest.fixture
-def add_candidate(tmp_home: Path, tmp_path: Path) -> Callable[..., int]:
+def add_candidate(tmp_home: Path, tmp_path: Path, new_mlflow_database: Path) -> Callable[..., int]:
     """Registers a version with the rows of an evaluation, as `evaluate` leaves them, or without."""
+    mlflow_database().parent.mkdir(parents=True)
+    shutil.copyfile(new_mlflow_database, mlflow_database())
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model_index.json").write_text("{}")
@@ -124,8 +148,8 @@ def add_candidate(tmp_home: Path, tmp_path: Path) -> Callable[..., int]:
         with registry.start_run("test") as run:
             version = registry.register(Path(folder), run, {"profile": profile})
         if quality is not None:
-            measures = rows(n, shift=2 * (1 - quality), text=0.2 + 0.1 * quality, seed=seed)
-            record_rows(registry, version, measures, setup)
+            features = rows(n, shift=2 * (1 - quality), text=0.2 + 0.1 * quality, seed=seed)
+            record_rows(registry, version, features, setup)
         return version
 
     return add

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from flows.evaluate.record import REPORT_FILE
-from flows.promote.flow import DECISION_FILE, PromoteParams, check, promote
+from flows.promote.record import DECISION_FILE
+from flows.promote.request import PromoteParams, read_request
+from flows.promote.run import run
 from storage.registry.evaluation_files import fetch_evaluation, keep_evaluation
 from storage.registry.names import CHAMPION
 from storage.registry.registry import Registry
 from tasks.errors import RequestError
-from tasks.evaluation.comparable import comparable_setup
+from tasks.evaluation.comparable import RecordedSetup
 from tasks.generation.settings import SamplingSettings
 
 SAME = {
@@ -59,16 +61,21 @@ def evaluated(add_candidate: Callable[..., int], tmp_path: Path) -> Callable[...
     return add
 
 
+def promoted() -> dict[str, Any]:
+    """What a promotion of the candidate does, without a run of Prefect."""
+    return run(read_request(PromoteParams()))
+
+
 @pytest.mark.parametrize("old_candidate", [False, True])
 def test_an_old_champion_is_compared_and_the_difference_is_shown(
-    evaluated: Callable[..., int], prefect_session: None, tmp_path: Path, old_candidate: bool
+    evaluated: Callable[..., int], tmp_path: Path, old_candidate: bool
 ) -> None:
     reports = [_old_report(), _new_report()]
     first, second = reversed(reports) if old_candidate else reports
     champion = evaluated(0.6, "one", first)
-    promote(PromoteParams())
+    promoted()
     candidate = evaluated(0.95, "two", second, seed=1)
-    result = promote(PromoteParams())
+    result = promoted()
     assert result["promoted"] and result["champion_before"] == champion
     assert Registry().alias_version(CHAMPION) == candidate
     kept = json.loads(fetch_evaluation(Registry(), candidate, "two", DECISION_FILE, tmp_path).read_text())
@@ -94,27 +101,27 @@ def test_an_old_champion_is_compared_and_the_difference_is_shown(
     ids=lambda changed: next(iter(changed)),
 )
 def test_what_must_be_the_same_is(changed: dict[str, Any]) -> None:
-    old, new = _old_report()["setup"], _new_report()["setup"]
-    assert comparable_setup(old) == comparable_setup(new)
-    assert comparable_setup(old) != comparable_setup(_new_report(**changed)["setup"])
+    old, new, other = (
+        RecordedSetup.from_report(report) for report in (_old_report(), _new_report(), _new_report(**changed))
+    )
+    assert old.comparable(new)
+    assert not old.comparable(other)
 
 
-def test_a_candidate_at_another_rate_is_not_compared(
-    evaluated: Callable[..., int], prefect_session: None
-) -> None:
+def test_a_candidate_at_another_rate_is_not_compared(evaluated: Callable[..., int]) -> None:
     evaluated(0.6, "one", _old_report())
-    promote(PromoteParams())
+    promoted()
     evaluated(0.95, "two", _new_report(fps=4.0), seed=1)
     with pytest.raises(RequestError, match="--beside-champion"):
-        check(PromoteParams())
+        read_request(PromoteParams())
 
 
 def test_models_with_settings_of_their_own_share_a_set_up(
-    evaluated: Callable[..., int], prefect_session: None, tmp_path: Path
+    evaluated: Callable[..., int], tmp_path: Path
 ) -> None:
     evaluated(0.6, "same", _new_report(steps=50))
-    promote(PromoteParams())
+    promoted()
     candidate = evaluated(0.95, "same", _new_report(steps=4), seed=1)
-    assert promote(PromoteParams())["promoted"]
+    assert promoted()["promoted"]
     kept = json.loads(fetch_evaluation(Registry(), candidate, "same", DECISION_FILE, tmp_path).read_text())
     assert kept["setup"]["sampling.num_inference_steps"] == "4, champion 50"

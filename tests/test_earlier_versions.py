@@ -8,7 +8,8 @@ import pytest
 from flows.build_dataset.flow import BuildDatasetParams, build_dataset
 from flows.dataset.info import dataset_info
 from flows.generate.flow import GenerateParams, generate
-from flows.promote.flow import PromoteParams, promote, verdict
+from flows.promote.flow import PromoteParams, promote
+from flows.promote.verdict import verdict
 from flows.retrain.flow import RetrainParams, retrain
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.verify import verify

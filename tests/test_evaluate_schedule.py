@@ -7,9 +7,8 @@ import pytest
 
 from storage.registry.names import CHAMPION
 from storage.registry.registry import Registry
-from storage.weights import fetch
 from tests.damaged_models import damage_unet
-from tests.i3d_files import i3d_checkpoint
+from tests.i3d_files import put_i3d_weights
 from tests.served_deployments import (
     artifacts,
     deploy_firing_now,
@@ -32,7 +31,7 @@ def test_by_schedule_the_better_of_two_is_champion(tmp_home, tmp_path, tiny_prof
     from prefect.settings import temporary_settings
 
     tmp_home.mkdir()
-    fetch("i3d", given=i3d_checkpoint())
+    put_i3d_weights()
     good, worse = Path(tiny_profile.model), tmp_path / "worse"
     shutil.copytree(good, worse)
     damage_unet(worse, share=1.0)

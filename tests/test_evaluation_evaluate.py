@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from storage.weights import fetch
 from tasks.clips.video_io import decode_bytes
 from tasks.corpora.media import content_digest
 from tasks.corpora.records import MediaPlace
 from tasks.errors import RequestError
 from tasks.evaluation.evaluate import evaluate_model
-from tasks.evaluation.features import Measures
+from tasks.evaluation.features import VideoFeatures
 from tasks.evaluation.gate import decide
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.settings import EvaluationSettings
+from tasks.evaluation.workers import MeasuringPool
 from tasks.generation.settings import SamplingSettings
 from tasks.tiny.world.corpora import write_tiny_world
 from tests.damaged_models import damage_unet
-from tests.i3d_files import i3d_checkpoint
+from tests.i3d_files import put_i3d_weights
 
 SETTINGS = EvaluationSettings(num_videos=6, long_videos=2, long_clips=2, seed=1)
 
@@ -39,14 +39,14 @@ def quick_sampling(tiny_profile: Any) -> SamplingSettings:
 
 
 def test_report_cache_and_unreadable_files(
-    ray_session: None,
+    measuring_pool: MeasuringPool,
     tmp_home: Path,
     tmp_path: Path,
     tiny_profile: Any,
     quick_sampling: SamplingSettings,
     reference_dir: Path,
 ) -> None:
-    fetch("i3d", given=i3d_checkpoint())
+    put_i3d_weights()
     broken = sorted(reference_dir.glob("*.mp4"))[:2]
     for path in broken:
         path.write_bytes(path.read_bytes()[:200])
@@ -62,8 +62,9 @@ def test_report_cache_and_unreadable_files(
             tiny_profile.clip,
             SETTINGS,
             quick_sampling,
+            measuring_pool,
             on_progress=lambda done, total, note="": told.append((done, total, note)),
-        ).report
+        ).report.as_dict()
 
     first, second = run(), run()
 
@@ -115,7 +116,7 @@ def test_report_cache_and_unreadable_files(
 
 
 def test_without_weights_the_rest_is_computed(
-    ray_session: None,
+    measuring_pool: MeasuringPool,
     tmp_home: Path,
     tiny_profile: Any,
     quick_sampling: SamplingSettings,
@@ -125,15 +126,15 @@ def test_without_weights_the_rest_is_computed(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     settings = SETTINGS.model_copy(update={"num_videos": 2, "long_videos": 0})
     report = evaluate_model(
-        Path(tiny_profile.model), reference_dir, tiny_profile.clip, settings, quick_sampling
+        Path(tiny_profile.model), reference_dir, tiny_profile.clip, settings, quick_sampling, measuring_pool
     ).report
     pixels = {"text_score", "frame_consistency", "pixel_consistency", "motion", "frozen"}
-    assert set(report["metrics"]) == pixels
-    assert "pip could not fetch" in report["unavailable"]["fvd"]
+    assert set(report.metrics) == pixels
+    assert "pip could not fetch" in report.unavailable["fvd"]
 
 
 def test_frames_of_another_size_are_refused(
-    ray_session: None,
+    measuring_pool: MeasuringPool,
     tmp_home: Path,
     tiny_profile: Any,
     quick_sampling: SamplingSettings,
@@ -143,13 +144,20 @@ def test_frames_of_another_size_are_refused(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     settings = SETTINGS.model_copy(update={"num_videos": 2, "long_videos": 0, "width": 128, "height": 128})
     with pytest.raises(RequestError, match="the model makes 64x64 videos, the settings say 128x128"):
-        evaluate_model(Path(tiny_profile.model), reference_dir, tiny_profile.clip, settings, quick_sampling)
+        evaluate_model(
+            Path(tiny_profile.model),
+            reference_dir,
+            tiny_profile.clip,
+            settings,
+            quick_sampling,
+            measuring_pool,
+        )
 
 
 def test_a_model_damaged_on_purpose_is_refused(
-    ray_session: None, tmp_home: Path, tmp_path: Path, tiny_profile: Any, reference_dir: Path
+    measuring_pool: MeasuringPool, tmp_home: Path, tmp_path: Path, tiny_profile: Any, reference_dir: Path
 ) -> None:
-    fetch("i3d", given=i3d_checkpoint())
+    put_i3d_weights()
     damaged = tmp_path / "damaged"
     shutil.copytree(tiny_profile.model, damaged)
     damage_unet(damaged, share=1.0)
@@ -157,22 +165,22 @@ def test_a_model_damaged_on_purpose_is_refused(
     sampling = tiny_profile.sampling.model_copy(update={"num_inference_steps": 8})
     own = sampling.model_copy(update={"guidance_scale": 5.0})
     good, bad = (
-        evaluate_model(folder, reference_dir, tiny_profile.clip, settings, chosen)
+        evaluate_model(folder, reference_dir, tiny_profile.clip, settings, chosen, measuring_pool)
         for folder, chosen in ((Path(tiny_profile.model), sampling), (damaged, own))
     )
     assert good.setup_digest == bad.setup_digest  # each model is sampled at its own settings
 
-    def promotes(candidate: Measures, champion: Measures | None) -> bool:
+    def promotes(candidate: VideoFeatures, champion: VideoFeatures | None) -> bool:
         return decide(candidate, champion, good.reference, find_protocol("tiny"), settings.gate).promote
 
-    assert promotes(good.measures, None) and not promotes(bad.measures, None)
-    assert not promotes(bad.measures, good.measures)
-    assert promotes(good.measures, bad.measures)
-    assert bad.report["metrics"]["fvd"]["value"] > good.report["metrics"]["fvd"]["value"]
+    assert promotes(good.features, None) and not promotes(bad.features, None)
+    assert not promotes(bad.features, good.features)
+    assert promotes(good.features, bad.features)
+    assert bad.report.metrics["fvd"].estimate.value > good.report.metrics["fvd"].estimate.value
 
 
 def test_what_a_killed_evaluation_has_measured_is_not_measured_again(
-    ray_session: None,
+    measuring_pool: MeasuringPool,
     tmp_home: Path,
     tiny_profile: Any,
     quick_sampling: SamplingSettings,
@@ -199,7 +207,13 @@ def test_what_a_killed_evaluation_has_measured_is_not_measured_again(
 
         model = Path(tiny_profile.model)
         return evaluate_model(
-            model, reference_dir, tiny_profile.clip, settings, sampling, on_progress=on_progress
+            model,
+            reference_dir,
+            tiny_profile.clip,
+            settings,
+            sampling,
+            measuring_pool,
+            on_progress=on_progress,
         )
 
     with pytest.raises(Killed):
@@ -209,9 +223,9 @@ def test_what_a_killed_evaluation_has_measured_is_not_measured_again(
     shutil.rmtree(tmp_home / "evaluation")
     undisturbed = run(die_after=None)
     assert told == [2, 4, 6]
-    for name, column in undisturbed.measures.arrays().items():
+    for name, column in undisturbed.features.arrays().items():
         np.testing.assert_allclose(
-            getattr(resumed.measures, name), column, rtol=1e-5, atol=1e-6, err_msg=name
+            getattr(resumed.features, name), column, rtol=1e-5, atol=1e-6, err_msg=name
         )
 
 
@@ -226,6 +240,7 @@ def test_a_reference_that_was_trained_on_is_refused(
             tiny_profile.clip,
             SETTINGS,
             tiny_profile.sampling,
+            MeasuringPool(videos=6),
             trained_on={seen},
         )
     assert "\n" not in str(caught.value)

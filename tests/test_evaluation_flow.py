@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from flows.evaluate.flow import as_markdown, check, evaluate
-from flows.evaluate.request import EvaluateParams
+from flows.evaluate.flow import evaluate
+from flows.evaluate.record import PAGE_FILE
+from flows.evaluate.request import EvaluateParams, read_request
 from flows.profile import Profile
 from storage.errors import StorageError
+from storage.registry.evaluation_files import fetch_evaluation
 from storage.registry.registry import Registry
 from storage.weights import fetch
 from tasks.errors import RequestError
-from tasks.evaluation.metrics import recorded_figures
-from tests.evaluation_rows import newest_metrics
+from tests.evaluation_rows import newest_metrics, reported_names
 from tests.i3d_files import i3d_checkpoint
 
 
@@ -33,7 +34,7 @@ def test_requests_that_cannot_work_are_refused_by_field(
         ({"num_videos": 65}, RequestError, "has 64 captioned videos, num_videos asks for 65"),
     ):
         with pytest.raises(error, match=message) as caught:
-            check(EvaluateParams(**{"model": model, **params}))
+            read_request(EvaluateParams(**{"model": model, **params}))
         assert "\n" not in str(caught.value)
 
 
@@ -53,6 +54,7 @@ def test_figures_and_their_setup_are_recorded_on_the_version(
     ray_session: None,
     prefect_session: None,
     tmp_home: Path,
+    tmp_path: Path,
     tiny_profile: Profile,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -62,17 +64,18 @@ def test_figures_and_their_setup_are_recorded_on_the_version(
     with registry.start_run("test") as run:
         version = registry.register(Path(tiny_profile.model), run, {})
 
-    report = evaluate(EvaluateParams(num_videos=4))
+    report = evaluate(EvaluateParams(num_videos=3))
 
-    assert report["model_version"] == version and report["n"] == 4
+    assert report["model_version"] == version and report["n"] == 3
     recorded = newest_metrics(registry, version)
-    assert recorded == pytest.approx(recorded_figures(report))
-    assert {"fvd.tiny.n4", "fvd.tiny.n4.low", "text_score.tiny.n4", "text_score_reference.tiny.n4"} <= set(
+    assert recorded == pytest.approx(reported_names(report))
+    assert {"fvd.tiny.n3", "fvd.tiny.n3.low", "text_score.tiny.n3", "text_score_reference.tiny.n3"} <= set(
         recorded
     )
     tags = registry.version_tags(version)
-    assert (tags["evaluation.protocol"], tags["evaluation.n"]) == ("tiny", "4")
+    assert (tags["evaluation.protocol"], tags["evaluation.n"]) == ("tiny", "3")
     assert tags["evaluation.reference"] == report["reference"]["digest"]
-    table = as_markdown(report)
+    page = fetch_evaluation(registry, version, report["setup_digest"], PAGE_FILE, tmp_path)
+    table = page.read_text(encoding="utf-8")
     assert f"| fvd | {report['metrics']['fvd']['value']:.4g} |" in table and "**tiny**" in table
     assert all(Path(sample["file"]).is_file() for sample in report["samples"])

@@ -8,20 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.evaluation.features import Measures
+from tasks.evaluation.features import VideoFeatures
 from tasks.evaluation.gate import decide
-from tasks.evaluation.metrics import recorded_figures
+from tasks.evaluation.metrics import ReportedMetric, named_metrics
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.settings import GateSettings
 from tasks.evaluation.text_score import text_contrast
 from tasks.evaluation.verdict import Decision
 from tests.evaluation_rows import rows
+from vidrd_model.metrics.intervals import Estimate
 
 GATE = GateSettings()
 REAL = rows(text=0.32, seed=99, long=0)
 
 
-def decided(candidate: Measures, champion: Measures | None) -> Decision:
+def decided(candidate: VideoFeatures, champion: VideoFeatures | None) -> Decision:
     return decide(candidate, champion, REAL, find_protocol("tiny"), GATE)
 
 
@@ -79,7 +80,7 @@ def test_without_i3d_text_score_decides() -> None:
     without = rows(width=0, text=0.30, seed=1)
     real = rows(width=0, text=0.32, seed=99, long=0)
 
-    def decided_by_text(candidate: Measures, champion: Measures) -> Decision:
+    def decided_by_text(candidate: VideoFeatures, champion: VideoFeatures) -> Decision:
         return decide(candidate, champion, real, find_protocol("tiny"), GATE)
 
     better = decided_by_text(without, rows(width=0, text=0.26, seed=2))
@@ -87,7 +88,7 @@ def test_without_i3d_text_score_decides() -> None:
     assert decided_by_text(rows(width=0, text=0.26, seed=1), without).verdict == "refuse"
 
 
-BROKEN: dict[str, Callable[[Measures], Measures]] = {
+BROKEN: dict[str, Callable[[VideoFeatures], VideoFeatures]] = {
     "nan text": lambda good: replace(good, text_score_nw=_with(good.text_score_nw, np.nan)),
     "inf text": lambda good: replace(good, text_score_nw=_with(good.text_score_nw, np.inf)),
     "nan vectors": lambda good: replace(good, clip_video_nd=_with(good.clip_video_nd, np.nan)),
@@ -147,7 +148,7 @@ def test_videos_that_are_no_pairs_are_not_compared() -> None:
 
 
 @pytest.mark.parametrize("champion", [None, rows(shift=30.0, text=-0.02, wrong=-0.013, seed=2)])
-def test_where_clip_does_not_know_the_real_clips_nothing_is_judged(champion: Measures | None) -> None:
+def test_where_clip_does_not_know_the_real_clips_nothing_is_judged(champion: VideoFeatures | None) -> None:
     """Footage that the profile's CLIP has never seen: junk with FVD in the thousands was champion once."""
     blind = rows(text=-0.013, wrong=-0.013, seed=99, long=0)
     junk = rows(shift=25.0, text=-0.005, wrong=-0.005, cycling=0.91, seed=1)
@@ -222,11 +223,8 @@ def test_reasons_are_one_sentence() -> None:
 
 
 def test_names_carry_protocol_and_number() -> None:
-    score = {"value": 0.3, "low": 0.2, "high": 0.4, "n": 48, "protocol": "tiny"}
-    report = {
-        "metrics": {"text_score": score, "seam_boundary": score | {"n": 4}},
-        "reference": {"metrics": {"text_score": score | {"value": 0.5}}},
-    }
-    named = recorded_figures(report)
+    score = ReportedMetric(Estimate(0.3, 0.2, 0.4, 0.05, 20), 48, "tiny")
+    real = ReportedMetric(Estimate(0.5, 0.2, 0.6, 0.05, 20), 48, "tiny")
+    named = named_metrics({"text_score": score, "seam_boundary": replace(score, n=4)}, {"text_score": real})
     assert named["text_score.tiny.n48"] == 0.3 and named["text_score.tiny.n48.low"] == 0.2
     assert named["seam_boundary.tiny.n4.high"] == 0.4 and named["text_score_reference.tiny.n48"] == 0.5

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from flows.profile import Profile
-from tasks.evaluation.features import Measures, Reading, measure
+from tasks.evaluation.features import Reading, VideoFeatures, extract_features
 from tasks.evaluation.gate import decide
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.protocols import find_protocol
-from tasks.evaluation.reference import find_sources
 from tasks.evaluation.reference_clip import cut_reference_clip
+from tasks.evaluation.reference_sources import find_sources
 from tasks.evaluation.settings import EvaluationSettings, GateSettings
 from tasks.evaluation.verdict import Decision
 from tasks.generation.generate import stream_batch
@@ -56,14 +56,14 @@ class World:
         self.clips = np.stack([clip.frames_nhwc for clip in cut])
         self.reference = self.measure(self.clips[NUM_VIDEOS:], self.captions[NUM_VIDEOS:])
 
-    def measure(self, videos: np.ndarray, captions: list[str]) -> Measures:
+    def measure(self, videos: np.ndarray, captions: list[str]) -> VideoFeatures:
         """What the networks and the pixels say; of the first window as of a reference clip's."""
-        return measure(videos, captions, READING, self.networks, captions)
+        return extract_features(videos, captions, READING, self.networks, captions)
 
     def judge(self, videos: np.ndarray, captions: list[str] | None = None) -> Decision:
         """The verdict on these videos of the first captions, without a champion."""
-        measures = self.measure(videos, captions or self.captions[:NUM_VIDEOS])
-        return decide(measures, None, self.reference, TINY, GateSettings())
+        features = self.measure(videos, captions or self.captions[:NUM_VIDEOS])
+        return decide(features, None, self.reference, TINY, GateSettings())
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +132,10 @@ def test_captions_that_the_clip_does_not_know_leave_nothing_to_judge_by(world: W
     captions = [words[i % len(words)] for i in range(NUM_VIDEOS)]
     reference = world.measure(world.clips[NUM_VIDEOS:], captions)
     for videos in (_panned(world.clips), _noise(NUM_FRAMES)):
-        measures = world.measure(videos, captions)
-        decision = decide(measures, None, reference, TINY, GateSettings())
+        features = world.measure(videos, captions)
+        decision = decide(features, None, reference, TINY, GateSettings())
         assert decision.verdict == "cannot-judge" and "CLIP does not know" in decision.reason
     # Worse than junk: what is also unlike the real clips and cycles, as footage made the champion of once.
-    cycling = replace(measures, cycling_n=np.full(NUM_VIDEOS, 0.91))
+    cycling = replace(features, cycling_n=np.full(NUM_VIDEOS, 0.91))
     assert decide(cycling, None, reference, TINY, GateSettings()).verdict == "cannot-judge"
     assert decide(cycling, None, world.reference, TINY, GateSettings()).verdict == "refuse"

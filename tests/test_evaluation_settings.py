@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from tasks.errors import RequestError
 from tasks.evaluation.protocols import find_protocol
-from tasks.evaluation.reference import find_reference, find_sources
+from tasks.evaluation.reference import find_reference
+from tasks.evaluation.reference_sources import find_sources
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.tiny.world.corpora import write_tiny_world
 

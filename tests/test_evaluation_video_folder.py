@@ -13,8 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from flows.evaluate.flow import check
-from flows.evaluate.request import EvaluateParams
+from flows.evaluate.request import EvaluateParams, read_request
 from flows.profile import Profile
 from tasks.clips.video_io import encode
 from tasks.errors import RequestError
@@ -293,6 +292,6 @@ def test_requests_are_refused_before_any_work(
         ({"c3d_weights": tmp_path / "none.pt"}, "c3d_weights: .*none.pt is no file"),
     ):
         with pytest.raises(RequestError, match=told) as caught:
-            check(EvaluateParams(**{"videos": folder, "reference": reference, **values}))
+            read_request(EvaluateParams(**{"videos": folder, "reference": reference, **values}))
         assert "\n" not in str(caught.value)
-    check(EvaluateParams(videos=folder, reference=reference))
+    read_request(EvaluateParams(videos=folder, reference=reference))

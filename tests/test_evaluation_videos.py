@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,19 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from flows.evaluate.flow import evaluate
-from flows.evaluate.report import as_markdown
 from flows.evaluate.request import EvaluateParams
 from flows.profile import Profile
 from storage.registry.registry import Registry
-from storage.weights import fetch
 from tasks.clips.ffmpeg import write_mp4
 from tasks.clips.video_io import encode
 from tasks.corpora.records import MediaPlace
 from tasks.errors import RequestError
-from tasks.evaluation.features import Measures, Reading
+from tasks.evaluation.features import Reading, VideoFeatures
 from tasks.evaluation.measure_files import decode_and_measure, files_digest, measure_files
-from tasks.evaluation.measure_samples import SampledVideos, measure_sampled
-from tasks.evaluation.metrics import recorded_figures
+from tasks.evaluation.measure_samples import SampledVideos, measure_samples
+from tasks.evaluation.metrics import reported_metrics
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.protocols import find_protocol
-from tasks.evaluation.report_parts import estimates
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.evaluation.video_folder import VideoFolder, find_videos
 from tasks.evaluation.workers import MeasuringPool
@@ -35,7 +31,8 @@ from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
 from tasks.tiny.world.corpora import write_tiny_world
 from tests.drawn_films import cut_scenes
-from tests.i3d_files import i3d_checkpoint
+from tests.evaluation_rows import reported_names
+from tests.i3d_files import i3d_checkpoint, put_i3d_weights
 
 TINY = find_protocol("tiny")
 PROMPTS = [
@@ -86,39 +83,32 @@ def networks(tiny_profile: Profile) -> Networks:
     return Networks(tiny_profile.clip, str(checkpoint))
 
 
-@pytest.fixture(scope="module")
-def pool(ray_session: None, networks: Networks) -> Iterator[MeasuringPool]:
-    """One actor for the file: one takes a quarter of a minute to start."""
-    with MeasuringPool(networks, 6) as pool:
-        yield pool
-
-
 def _find(folder: Path, num_videos: int = 6) -> VideoFolder:
     return find_videos(folder, TINY, EvaluationSettings(num_videos=num_videos, long_videos=0), True)
 
 
 def _measure(
     videos: VideoFolder, networks: Networks, pool: MeasuringPool, on_progress: Any = None
-) -> Measures:
+) -> VideoFeatures:
     reading = Reading(TINY.num_frames, TINY.frame_repeats, videos.header.num_frames, 0)
     digest = files_digest(videos, videos.digests())
     return measure_files(videos, digest, reading, networks, pool, on_progress)
 
 
 def test_samples_kept_without_loss_have_the_figures_of_the_samples(
-    tmp_home: Path, sampled: SampledVideos, folder: Path, networks: Networks, pool: MeasuringPool
+    tmp_home: Path, sampled: SampledVideos, folder: Path, networks: Networks, measuring_pool: MeasuringPool
 ) -> None:
     clip = sampled.sampling
     of_model = Reading(TINY.num_frames, TINY.frame_repeats, clip.num_frames, clip.prompt_frames)
-    direct = measure_sampled(sampled, of_model, networks, pool).measures
+    direct = measure_samples(sampled, of_model, networks, measuring_pool).features
     videos = _find(folder)
     assert videos.captions == PROMPTS and videos.header.fps == clip.fps
-    scored = _measure(videos, networks, pool)
+    scored = _measure(videos, networks, measuring_pool)
     for name, column in direct.arrays().items():
         np.testing.assert_allclose(getattr(scored, name), column, rtol=1e-4, atol=1e-4, err_msg=name)
-    for name, metric in estimates(scored, direct.take([5, 4, 3, 2, 1, 0]), TINY).items():
-        same = estimates(direct, direct.take([5, 4, 3, 2, 1, 0]), TINY)[name]
-        assert metric["value"] == pytest.approx(same["value"], rel=1e-3, abs=1e-3), name
+    for name, metric in reported_metrics(scored, direct.take([5, 4, 3, 2, 1, 0]), TINY).items():
+        same = reported_metrics(direct, direct.take([5, 4, 3, 2, 1, 0]), TINY)[name].estimate
+        assert metric.estimate.value == pytest.approx(same.value, rel=1e-3, abs=1e-3), name
 
 
 @pytest.fixture(scope="module")
@@ -140,11 +130,11 @@ class Killed(Exception):
 
 
 def test_a_killed_scoring_goes_on_and_content_alone_tells_what_is_known(
-    tmp_home: Path, tmp_path: Path, long_folder: Path, networks: Networks, pool: MeasuringPool
+    tmp_home: Path, tmp_path: Path, long_folder: Path, networks: Networks, measuring_pool: MeasuringPool
 ) -> None:
     told: list[int] = []
 
-    def run(folder: Path, die_after: int | None = None) -> Measures:
+    def run(folder: Path, die_after: int | None = None) -> VideoFeatures:
         told.clear()
 
         def on_progress(done: int, total: int | None, note: str = "") -> None:
@@ -152,7 +142,7 @@ def test_a_killed_scoring_goes_on_and_content_alone_tells_what_is_known(
             if done == die_after:
                 raise Killed
 
-        return _measure(_find(folder, 3), networks, pool, on_progress)
+        return _measure(_find(folder, 3), networks, measuring_pool, on_progress)
 
     with pytest.raises(Killed):
         run(long_folder, die_after=2)
@@ -174,7 +164,7 @@ def test_a_killed_scoring_goes_on_and_content_alone_tells_what_is_known(
 
 
 def test_what_only_decoding_finds_is_named(
-    tmp_home: Path, tmp_path: Path, folder: Path, networks: Networks, pool: MeasuringPool
+    tmp_home: Path, tmp_path: Path, folder: Path, networks: Networks, measuring_pool: MeasuringPool
 ) -> None:
     spoilt = shutil.copytree(folder, tmp_path / "spoilt")
     for name in ("video-1.mkv", "video-4.mkv"):
@@ -185,7 +175,7 @@ def test_what_only_decoding_finds_is_named(
     videos = _find(folder)
     places = [replace(source, place=MediaPlace(str(spoilt / source.uri))) for source in videos.sources]
     with pytest.raises(RequestError, match=r"2 of 6 videos in .* video-1\.mkv: .*; video-4\.mkv: ") as caught:
-        _measure(replace(videos, sources=places), networks, pool)
+        _measure(replace(videos, sources=places), networks, measuring_pool)
     assert "\n" not in str(caught.value)
 
 
@@ -212,7 +202,7 @@ def test_a_folder_is_scored_into_a_run_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    fetch("i3d", given=i3d_checkpoint())
+    put_i3d_weights()
     sizes = {"images": 2, "short_videos": 2, "class_videos": 2, "long_videos": 1, "reference": 4}
     reference = write_tiny_world(tmp_path / "world", seed=3, **sizes).parent / "reference"
     folder = tmp_path / "videos"
@@ -237,7 +227,7 @@ def test_a_folder_is_scored_into_a_run_of_its_own(
 
     registry = Registry()
     run = registry.client.get_run(report["mlflow_run"])
-    assert run.data.metrics == pytest.approx(recorded_figures(report)) and "fvd.tiny.n3" in run.data.metrics
+    assert run.data.metrics == pytest.approx(reported_names(report)) and "fvd.tiny.n3" in run.data.metrics
     assert run.data.params["setup.protocol"] == "tiny" and run.info.status == "FINISHED"
     assert run.data.tags["evaluation.reference"] == report["reference"]["digest"]
     files = {file.path for file in registry.client.list_artifacts(run.info.run_id)}
@@ -246,7 +236,7 @@ def test_a_folder_is_scored_into_a_run_of_its_own(
     assert kept["metrics"] == report["metrics"]
     assert registry.client.search_registered_models() == []
 
-    page = as_markdown(report)
+    page = Path(registry.client.download_artifacts(run.info.run_id, "report.md")).read_text(encoding="utf-8")
     assert f"| fvd | {report['metrics']['fvd']['value']:.4g} |" in page
     assert f"Videos `{folder}` (3 of 3 videos, not the usual 40; 12 frames at 8 fps)" in page
     assert "text_score is missing: the folder has no captions" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import subprocess
 import sys
@@ -17,28 +18,28 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.ablate.flow import AblateParams, ablate, check
+from flows.ablate.flow import ablate
+from flows.ablate.request import AblateParams, read_request
 from flows.profile import Profile, load_profile, profile_names
 from storage.registry.registry import Registry
-from storage.weights import fetch
 from tasks.errors import RequestError
-from tasks.evaluation.feature_cache import measured_root
-from tasks.evaluation.features import Measures
+from tasks.evaluation.feature_cache import cache_root
+from tasks.evaluation.features import VideoFeatures
 from tasks.evaluation.settings import EvaluationSettings, GateSettings
 from tasks.experiments.costs import measure_costs
 from tasks.experiments.cross_dataset import Contestant, cross_dataset
 from tasks.experiments.diversity import between_clips, between_seeds
 from tasks.experiments.experiments import Experiment, Variant, experiments
 from tasks.experiments.results import Result, Row, as_markdown, read_results, value_of, write_result
-from tasks.experiments.run import Bench, run_experiment
+from tasks.experiments.run import ExperimentContext, run_experiment
 from tasks.experiments.settings import AblationSettings
-from tasks.experiments.shown_seams import seam_figures, seam_steps
+from tasks.experiments.shown_seams import seam_metrics, seam_steps
 from tasks.experiments.trade_off import failures, recommended
 from tasks.generation.settings import SamplingSettings
 from tasks.pages.ablation import write_ablation
 from tasks.pages.experiment_charts import draw_charts, write_charts
 from tests.chart_shapes import words
-from tests.i3d_files import i3d_checkpoint
+from tests.i3d_files import put_i3d_weights
 from tests.saved_settings import without_saved_settings
 from vidrd_model.metrics.intervals import Estimate
 from vidrd_model.seams import SEAMS, SeamJoiner
@@ -121,7 +122,7 @@ def test_a_jump_a_pause_and_frames_that_come_again_are_seen() -> None:
     pause = np.concatenate([forward, 7 + forward])
     back = np.concatenate([forward, forward[::-1]])
     figures = {
-        name: seam_figures(np.broadcast_to(values[:, None, None, None], (16, 4, 4, 3)), [7], 8)
+        name: seam_metrics(np.broadcast_to(values[:, None, None, None], (16, 4, 4, 3)), [7], 8)
         for name, values in (("jump", jump), ("pause", pause), ("back", back))
     }
     assert figures["jump"] == {"jump": 93.0, "pause": 93.0, "repeated": 0.0, "frames": 16.0}
@@ -131,10 +132,10 @@ def test_a_jump_a_pause_and_frames_that_come_again_are_seen() -> None:
     )  # the boundary frame's neighbour is no repetition
 
 
-def _measures(features_nwd: np.ndarray) -> Measures:
+def _features(features_nwd: np.ndarray) -> VideoFeatures:
     n, w = features_nwd.shape[:2]
     windows, whole = np.zeros((n, w)), np.zeros(n)
-    return Measures(
+    return VideoFeatures(
         features_nwd, np.zeros((n, 0)), windows, windows, windows, whole, whole, whole, whole, whole,
         np.zeros((n, 0)), np.zeros((n, 0)), np.zeros(n, np.uint64),
     )  # fmt: skip
@@ -143,16 +144,16 @@ def _measures(features_nwd: np.ndarray) -> Measures:
 def test_diversity_is_one_for_strangers_and_nothing_for_copies() -> None:
     rng = np.random.default_rng(0)
     first, strangers = rng.standard_normal((2, 200, 1, 400))
-    still = _measures(np.repeat(first, 3, axis=1))
-    other = _measures(np.repeat(strangers, 3, axis=1))
-    wandering = _measures(np.concatenate([first, rng.standard_normal((200, 2, 400))], axis=1))
+    still = _features(np.repeat(first, 3, axis=1))
+    other = _features(np.repeat(strangers, 3, axis=1))
+    wandering = _features(np.concatenate([first, rng.standard_normal((200, 2, 400))], axis=1))
     copies = between_clips(still, other)
     free = between_clips(wandering, other.take(range(100)))
     seeds = between_seeds(still, other)
     assert copies is not None and copies.value == 0
     assert free is not None and free.value == pytest.approx(1, rel=0.03) and free.high - free.low < 0.05
     assert seeds is not None and seeds.value == pytest.approx(math.sqrt(2 * 400), rel=0.02)
-    nothing = _measures(np.zeros((4, 3, 0)))
+    nothing = _features(np.zeros((4, 3, 0)))
     assert between_clips(nothing, nothing) is None and between_seeds(nothing, nothing) is None
 
 
@@ -172,16 +173,16 @@ def test_recommended_are_sound_and_unbeaten(points: list[tuple[int, int, float]]
         for i, (v, c, s) in enumerate(points)
     ]
     chosen = recommended(rows, REAL, GateSettings())
-    sound = [row for row in rows if row.figures["seam_boundary"] != 3.1]
+    sound = [row for row in rows if row.metrics["seam_boundary"] != 3.1]
     assert bool(chosen) == bool(sound) and all(row in sound for row in chosen)
     for row in sound:
-        v, c = row.figures["between_clips"], row.figures["cycling"]
+        v, c = row.metrics["between_clips"], row.metrics["cycling"]
         better = [
             o
             for o in sound
-            if (o.figures["between_clips"], -value_of(o.figures["cycling"])) != (v, -value_of(c))
-            and value_of(o.figures["between_clips"]) >= value_of(v)
-            and value_of(o.figures["cycling"]) <= value_of(c)
+            if (o.metrics["between_clips"], -value_of(o.metrics["cycling"])) != (v, -value_of(c))
+            and value_of(o.metrics["between_clips"]) >= value_of(v)
+            and value_of(o.metrics["cycling"]) <= value_of(c)
         ]
         assert (row in chosen) == (not better)
 
@@ -212,6 +213,10 @@ def test_results_are_written_read_and_drawn(tmp_path: Path) -> None:
         assert charts and all(
             ElementTree.parse(path).getroot().tag.endswith("svg") for path in charts.values()
         )
+    kept = json.loads((tmp_path / "length.json").read_text())["rows"][0]
+    assert (
+        list(kept) == ["label", "num_clips", "n", "figures", "remark"] and kept["figures"]["peak_mib"] == 3.0
+    )
     again = read_results(tmp_path, ["beta", "length", "alpha"])
     assert [as_markdown(result) for result in again] == [as_markdown(plain), as_markdown(length)]
     page = write_ablation(again, "models:/vidrd/1", tmp_path / "index.html").read_text()
@@ -236,7 +241,7 @@ def test_results_are_written_read_and_drawn(tmp_path: Path) -> None:
 )
 def test_requests_that_cannot_work_are_refused(tmp_home: Path, params: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        check(AblateParams(**params))
+        read_request(AblateParams(**params))
 
 
 def small_experiment() -> Experiment:
@@ -246,7 +251,7 @@ def small_experiment() -> Experiment:
     )
 
 
-def small_bench(model: Path, folder: Path) -> Bench:
+def small_context(model: Path, folder: Path) -> ExperimentContext:
     """Four videos of two steps beside four real clips; without I3D, which takes a second for a window."""
     from tasks.cluster import ensure_ray
     from tasks.evaluation.networks import Networks
@@ -265,10 +270,10 @@ def small_bench(model: Path, folder: Path) -> Bench:
     request = find_reference(world / "reference", protocol, evaluation, sampling.fps)
     settings = AblationSettings(num_videos=4, lengths=(1, 2), length_videos=2)
     ensure_ray()
-    bench = Bench(model, sampling, settings, evaluation, protocol, None, networks, folder)  # type: ignore[arg-type]
-    with MeasuringPool(networks, 2) as pool:
-        reference = measure_reference(request, bench.reading, networks, pool)
-    return Bench(model, sampling, settings, evaluation, protocol, reference, networks, folder)
+    context = ExperimentContext(model, sampling, settings, evaluation, protocol, None, networks, folder)  # type: ignore[arg-type]
+    with MeasuringPool(2) as pool:
+        reference = measure_reference(request, context.reading, networks, pool)
+    return ExperimentContext(model, sampling, settings, evaluation, protocol, reference, networks, folder)
 
 
 def run_small(
@@ -277,11 +282,11 @@ def run_small(
     """One experiment on the small bench."""
     from tasks.evaluation.workers import MeasuringPool
 
-    bench = small_bench(model, folder)
-    experiment = small_experiment() if name == "reuse" else experiments(bench.base, bench.settings)[name]
-    costs = measure_costs(experiment, bench, on_progress) if name == "length" else []
-    with MeasuringPool(bench.networks, 2) as pool:
-        return run_experiment(experiment, bench, pool, costs, on_progress)
+    context = small_context(model, folder)
+    experiment = small_experiment() if name == "reuse" else experiments(context.base, context.settings)[name]
+    costs = measure_costs(experiment, context, on_progress) if name == "length" else []
+    with MeasuringPool(2) as pool:
+        return run_experiment(experiment, context, pool, costs, on_progress)
 
 
 def _quiet(done: int, total: int | None, note: str) -> None:
@@ -299,7 +304,7 @@ def test_a_killed_run_goes_on_where_it_was(
         if line.startswith("1 "):  # the second variant has begun
             break
     _kill_family(run)
-    kept = {path: path.stat().st_mtime_ns for path in measured_root().rglob("measures.npz")}
+    kept = {path: path.stat().st_mtime_ns for path in cache_root().rglob("measures.npz")}
     assert len(kept) >= 3  # the reference, and the first variant's videos from both sets of seeds
     told: list[str] = []
     result = run_small(small_model, tmp_path, lambda done, total, note: told.append(note))
@@ -338,10 +343,10 @@ def test_lengths_have_costs_and_seams_have_figures(
         (method, clips) for clips in (1, 2) for method in ("vidrd", "naive", "overlap", "freenoise")
     ]
     for row in lengths.rows:
-        assert not row.remark and value_of(row.figures["seconds_per_frame"]) > 0
-        assert value_of(row.figures["peak_mib"]) < 500
+        assert not row.remark and value_of(row.metrics["seconds_per_frame"]) > 0
+        assert value_of(row.metrics["peak_mib"]) < 500
     seams = run_small(small_model, tmp_path, _quiet, "seams")
-    assert [value_of(row.figures["frames"]) for row in seams.rows] == [24, 22, 16, 16]
+    assert [value_of(row.metrics["frames"]) for row in seams.rows] == [24, 22, 16, 16]
 
 
 @pytest.mark.slow
@@ -354,7 +359,7 @@ def test_the_flow_leaves_tables_charts_a_page_and_a_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    fetch("i3d", given=i3d_checkpoint())
+    put_i3d_weights()
     text = (PROJECT / "infra/profiles/tiny/profile.toml").read_text()
     unsaid = without_saved_settings(Path(tiny_profile.model), tmp_path / "model")
     for part, folder in (("model", unsaid), ("clip", tiny_profile.clip)):
@@ -377,15 +382,15 @@ def test_the_flow_leaves_tables_charts_a_page_and_a_run(
 def test_models_stand_against_references(
     ray_session: None, tmp_home: Path, tmp_path: Path, small_model: Path
 ) -> None:
-    fetch("i3d", given=i3d_checkpoint())
-    bench = small_bench(small_model, tmp_path)
+    put_i3d_weights()
+    context = small_context(small_model, tmp_path)
     told: list[str] = []
     result = cross_dataset(
-        experiments(bench.base, bench.settings)["cross-dataset"],
-        [Contestant("first", small_model, bench.base)],
+        experiments(context.base, context.settings)["cross-dataset"],
+        [Contestant("first", small_model, context.base)],
         {"world": tmp_path / "world" / "reference"},
-        bench.networks.clip,
-        bench.evaluation,
+        context.networks.clip_model,
+        context.evaluation,
         lambda done, total, note: told.append(f"{done}/{total} {note}"),
     )
     assert told == ["0/1 cross-dataset: first on world"]

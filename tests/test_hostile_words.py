@@ -12,11 +12,14 @@ import pytest
 from flows.build_dataset.run import as_markdown as build_markdown
 from flows.evaluate.report import as_markdown as evaluation_markdown
 from flows.generate.run import _as_markdown as generate_markdown
-from flows.promote.flow import decision_markdown
+from flows.promote.record import decision_markdown
 from flows.retrain.proposal import as_markdown as proposal_markdown
 from flows.retrain.report import as_markdown as retrain_markdown
 from storage.dataset.clip_dataset import ClipDataset
-from tasks.evaluation.gate import Decision
+from tasks.evaluation.metrics import ReportedMetric
+from tasks.evaluation.report import EvaluationReport, ReferenceReport
+from tasks.evaluation.setup import EvaluationSetup, ProtocolSetup
+from tasks.evaluation.verdict import Decision
 from tasks.experiments.results import Result, Row
 from tasks.experiments.results import as_markdown as ablation_markdown
 from tasks.pages.decision import write_decision
@@ -26,6 +29,7 @@ from tasks.tiny.world.media import write_image
 from tasks.training.model_card import CARD_FILE, write_model_card
 from tests.shown_words import ESCAPES, MARK, WORDS, assert_printable, check_markdown, check_page
 from tests.test_model_card import lineage
+from vidrd_model.metrics.intervals import Estimate
 
 HOSTILE = WORDS + ESCAPES
 
@@ -45,14 +49,22 @@ def _plan() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _evaluation() -> dict[str, Any]:
-    metric = {"value": 1.0, "low": 0.5, "high": 2.0, "protocol": HOSTILE, "n": 4}
+def _evaluation() -> EvaluationReport:
+    metric = ReportedMetric(Estimate(1.0, 0.5, 2.0, 0.1, 4), 4, HOSTILE)
+    protocol = ProtocolSetup(
+        protocol=HOSTILE, num_frames=8, frame_repeats=1, fps_rule=HOSTILE, fps=8.0, position=HOSTILE, split=HOSTILE,
+        prompts=HOSTILE, ddof=1, is_splits=1, num_videos=4, num_reference=4,
+    )  # fmt: skip
+    setup = EvaluationSetup(
+        protocol=protocol, seed=0, width=64, height=64, reference=HOSTILE, prompts_digest=HOSTILE, networks=HOSTILE
+    )  # fmt: skip
     unreadable = [{"file": HOSTILE, "error": HOSTILE}]
-    return {
-        "model": HOSTILE, "protocol": HOSTILE, "about": HOSTILE, "metrics": {"fvd": metric}, "lineage": HOSTILE,
-        "reference": {"folder": HOSTILE, "n": 4, "metrics": {}, "unreadable": unreadable},
-        "fvd_over_time": None, "unavailable": {"is": HOSTILE}, "setup": {HOSTILE: HOSTILE},
-    }  # fmt: skip
+    return EvaluationReport(
+        model=HOSTILE, protocol=HOSTILE, about=HOSTILE, n=4, seed=0, fps=8.0, setup=setup, metrics={"fvd": metric},
+        fvd_over_time=None, reference=ReferenceReport(HOSTILE, HOSTILE, 4, False, unreadable, {}),
+        unavailable={"is": HOSTILE}, cut_prompts={}, samples=[], seconds={}, lineage=HOSTILE,
+        sampling={HOSTILE: {"value": HOSTILE, "from": HOSTILE}},
+    )  # fmt: skip
 
 
 def _build() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tasks.pages.leaderboard import (
     OwnResult,
-    RecordedMetric,
+    ShownMetric,
     leaderboard_sections,
     own_results,
     write_leaderboard,
@@ -30,8 +30,8 @@ FULL = "UCF-101, zero-shot, 10,000 videos"
 
 
 def own(version: int, protocol: str, n: int, fvd: float | None, reference: str = "r" * 32) -> OwnResult:
-    metrics = {"text_score": RecordedMetric(0.25)} | (
-        {} if fvd is None else {"fvd": RecordedMetric(fvd, fvd - 5, fvd + 5)}
+    metrics = {"text_score": ShownMetric(0.25)} | (
+        {} if fvd is None else {"fvd": ShownMetric(fvd, fvd - 5, fvd + 5)}
     )
     return OwnResult(version, protocol, n, metrics, reference, START)
 
@@ -77,7 +77,7 @@ def test_rows_of_one_table_were_taken_alike(own_rows):
         fvds = [
             row.fvd if isinstance(row, PublishedResult) else row.metrics.get("fvd") for row in section.rows
         ]
-        values = [fvd.value if isinstance(fvd, RecordedMetric) else fvd for fvd in fvds]
+        values = [fvd.value if isinstance(fvd, ShownMetric) else fvd for fvd in fvds]
         known = [value for value in values if value is not None]
         assert values == sorted(known) + [None] * (len(values) - len(known))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.ablate import flow as ablate
+from flows.ablate import request as ablate
 from flows.build_dataset import request as build_dataset
 from flows.cli import weights as cli
 from flows.dataset import report as dataset_report
@@ -49,7 +49,7 @@ IMPOSSIBLE = {
 WRITERS: dict[str, Callable[[Path], object]] = {
     "build-dataset": lambda path: build_dataset.read_request(build_dataset.BuildDatasetParams(dataset=path)),
     "generate": lambda path: generate.read_request(generate.GenerateParams(prompt="x", out=path / "x.mp4")),
-    "ablate": lambda path: ablate.check(ablate.AblateParams(out=path)),
+    "ablate": lambda path: ablate.read_request(ablate.AblateParams(out=path)),
     "dataset report": lambda path: dataset_report.report("none", path / "report.html"),
     "weights import": lambda path: cli.weights_import(Path("unet"), Path("base"), path / "out"),
 }

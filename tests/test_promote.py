@@ -2,24 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from flows.evaluate.flow import check as check_evaluate
-from flows.evaluate.record import MEASURES_FILE, REFERENCE_FILE
+from flows.evaluate.record import FEATURES_FILE, REFERENCE_FILE
 from flows.evaluate.request import EvaluateParams
+from flows.evaluate.request import read_request as read_evaluation
 from flows.generate.request import GenerateParams
 from flows.generate.request import read_request as check_generate
-from flows.promote.flow import (
-    DECISION_FILE,
-    DECISION_PAGE,
-    PromoteParams,
-    check,
-    decision_markdown,
-    promote,
-    verdict,
-)
+from flows.promote.flow import promote
+from flows.promote.record import DECISION_FILE, DECISION_PAGE, decision_markdown
+from flows.promote.request import PromoteParams, read_request
+from flows.promote.run import run
+from flows.promote.verdict import verdict
 from storage.errors import StorageError
 from storage.local.home import home
 from storage.registry.evaluation_files import fetch_evaluation, keep_evaluation
@@ -28,6 +25,11 @@ from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tests.evaluation_rows import record_rows, rows
 from tests.html_tables import Page
+
+
+def promoted(**asked: Any) -> dict[str, Any]:
+    """What a promotion does, without a run of Prefect."""
+    return run(read_request(PromoteParams(**asked)))
 
 
 def test_the_first_good_candidate_becomes_champion(add_candidate, tiny_profile, prefect_session):
@@ -40,13 +42,11 @@ def test_the_first_good_candidate_becomes_champion(add_candidate, tiny_profile, 
     assert (again["promoted"], again["verdict"], again["champion"]) == (False, "unchanged", version)
 
 
-def test_a_worse_candidate_is_refused_and_the_decision_kept(
-    add_candidate, tiny_profile, prefect_session, tmp_path
-):
+def test_a_worse_candidate_is_refused_and_the_decision_kept(add_candidate, tiny_profile, tmp_path):
     champion = add_candidate(0.9)
-    promote(PromoteParams())
+    promoted()
     worse = add_candidate(0.6, seed=1)
-    result = promote(PromoteParams())
+    result = promoted()
     assert not result["promoted"] and result["champion"] == champion
     registry = Registry()
     assert registry.alias_version(CHAMPION) == champion
@@ -62,27 +62,25 @@ def test_a_worse_candidate_is_refused_and_the_decision_kept(
     assert result["reason"].split(":")[0].replace("'", "&#39;") in page.replace("&#x27;", "&#39;")
 
 
-def test_a_better_candidate_replaces_the_champion_and_can_be_rolled_back(
-    add_candidate, tiny_profile, prefect_session
-):
+def test_a_better_candidate_replaces_the_champion_and_can_be_rolled_back(add_candidate, tiny_profile):
     first = add_candidate(0.6)
-    promote(PromoteParams())
+    promoted()
     better = add_candidate(0.95, seed=1)
-    assert promote(PromoteParams())["promoted"] and Registry().alias_version(CHAMPION) == better
-    result = promote(PromoteParams(rollback=True))
+    assert promoted()["promoted"] and Registry().alias_version(CHAMPION) == better
+    result = promoted(rollback=True)
     assert (result["verdict"], result["champion"]) == ("rolled-back", first)
     assert Registry().alias_version(CHAMPION) == first
     tags = Registry().version_tags(better)
     assert tags["promotion"] == "rolled back" and str(first) in tags["promotion.reason"]
 
 
-def test_without_a_predecessor_there_is_nothing_to_roll_back(add_candidate, tiny_profile, prefect_session):
+def test_without_a_predecessor_there_is_nothing_to_roll_back(add_candidate, tiny_profile):
     with pytest.raises(RequestError, match="there is no champion"):
-        check(PromoteParams(rollback=True))
+        read_request(PromoteParams(rollback=True))
     add_candidate(0.9)
-    promote(PromoteParams())
+    promoted()
     with pytest.raises(RequestError, match="is the first champion"):
-        check(PromoteParams(rollback=True))
+        read_request(PromoteParams(rollback=True))
 
 
 def test_a_candidate_that_moved_since_its_evaluation_is_not_promoted(add_candidate, tiny_profile):
@@ -91,16 +89,14 @@ def test_a_candidate_that_moved_since_its_evaluation_is_not_promoted(add_candida
     with pytest.raises(
         RequestError, match=f"was version {evaluated} when it was evaluated and is now {newer}"
     ):
-        check(PromoteParams(evaluated_version=evaluated))
+        read_request(PromoteParams(evaluated_version=evaluated))
     Registry().set_alias(CANDIDATE, evaluated)
-    check(PromoteParams(evaluated_version=evaluated))
+    read_request(PromoteParams(evaluated_version=evaluated))
 
 
-def test_a_candidate_far_below_the_reference_never_becomes_champion(
-    add_candidate, tiny_profile, prefect_session
-):
+def test_a_candidate_far_below_the_reference_never_becomes_champion(add_candidate, tiny_profile):
     add_candidate(0.0)
-    assert not promote(PromoteParams())["promoted"]
+    assert not promoted()["promoted"]
     assert Registry().alias_version(CHAMPION) is None
 
 
@@ -110,7 +106,7 @@ def test_where_clip_is_blind_the_champion_stays_and_the_run_completes(
     """Not an error: the run ends Completed, and every place that tells of the decision says that there is none."""
     registry = Registry()
     champion = add_candidate(0.9)
-    promote(PromoteParams())
+    promoted()
     junk = add_candidate(None)
     blind = rows(text=-0.013, wrong=-0.013, seed=99, long=0)
     record_rows(registry, junk, rows(shift=20.0, text=0.0, wrong=0.0, cycling=0.91), "s", blind)
@@ -137,7 +133,7 @@ def test_where_clip_is_blind_the_champion_stays_and_the_run_completes(
     assert row[2] == "cannot be judged"
 
 
-@pytest.mark.parametrize("file", [MEASURES_FILE, REFERENCE_FILE])
+@pytest.mark.parametrize("file", [FEATURES_FILE, REFERENCE_FILE])
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 half of one"])
 def test_damaged_rows_are_told_in_one_line_and_promote_nothing(
     add_candidate, tiny_profile, tmp_path, file, content
@@ -157,7 +153,7 @@ def test_rows_of_before_the_gate_asked_about_wrong_captions_are_read(add_candida
     """An evaluation that was recorded before: beaten as a champion, asked for again as a candidate."""
     registry = Registry()
     old, new = add_candidate(0.6), add_candidate(0.95, seed=1)
-    path = fetch_evaluation(registry, old, "s", MEASURES_FILE, tmp_path)
+    path = fetch_evaluation(registry, old, "s", FEATURES_FILE, tmp_path)
     with np.load(path) as arrays:
         columns = {name: arrays[name] for name in arrays.files if "clip_" not in name and name != "caption_n"}
     np.savez_compressed(path, **columns)
@@ -172,22 +168,22 @@ def test_rows_of_before_the_gate_asked_about_wrong_captions_are_read(add_candida
 def test_without_an_evaluation_there_is_nothing_to_decide(add_candidate, tiny_profile):
     add_candidate(None)
     with pytest.raises(RequestError, match="run vidrd evaluate first"):
-        check(PromoteParams())
+        read_request(PromoteParams())
 
 
 def test_unlike_evaluations_are_not_compared(add_candidate, tiny_profile):
     Registry().set_alias(CHAMPION, add_candidate(0.6))
     add_candidate(0.9, setup="another")
     with pytest.raises(RequestError, match="run vidrd evaluate --beside-champion") as caught:
-        check(PromoteParams())
+        read_request(PromoteParams())
     assert "\n" not in str(caught.value)
 
 
 def test_only_registered_versions_can_be_promoted(add_candidate, tiny_profile, tmp_path):
     with pytest.raises(StorageError, match="alias 'candidate'"):
-        check(PromoteParams())
+        read_request(PromoteParams())
     with pytest.raises(RequestError, match="only registered versions"):
-        check(PromoteParams(model=str(Path(tmp_path, "model"))))
+        read_request(PromoteParams(model=str(Path(tmp_path, "model"))))
 
 
 def test_a_model_of_another_profile_is_not_taken_for_one_of_this(add_candidate, tiny_profile):
@@ -195,9 +191,9 @@ def test_a_model_of_another_profile_is_not_taken_for_one_of_this(add_candidate, 
     version = add_candidate(0.9, profile="sd21")
     Registry().set_alias(CHAMPION, version)
     requests = (
-        lambda: check(PromoteParams()),
+        lambda: read_request(PromoteParams()),
         lambda: check_generate(GenerateParams(prompt="a corgi")),
-        lambda: check_evaluate(EvaluateParams(model="models:/vidrd@candidate")),
+        lambda: read_evaluation(EvaluateParams(model="models:/vidrd@candidate")),
     )
     for request in requests:
         with pytest.raises(RequestError, match="is of the profile sd21, not tiny") as caught:

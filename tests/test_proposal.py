@@ -2,7 +2,9 @@
 
 import pytest
 
-from flows.promote.flow import PromoteParams, promote, verdict
+from flows.promote.request import PromoteParams, read_request
+from flows.promote.run import run
+from flows.promote.verdict import verdict
 from flows.retrain.proposal import as_markdown
 from storage.registry.names import CHAMPION
 from storage.registry.registry import Registry
@@ -40,13 +42,11 @@ def test_a_champion_measured_otherwise_is_no_measure(add_candidate, tiny_profile
 
 
 @pytest.mark.parametrize("better", [True, False])
-def test_the_gate_decides_the_same_when_asked_to_promote(
-    add_candidate, tiny_profile, prefect_session, better
-):
+def test_the_gate_decides_the_same_when_asked_to_promote(add_candidate, tiny_profile, better):
     champion = add_candidate(0.7)
-    promote(PromoteParams())
+    run(read_request(PromoteParams()))
     candidate = add_candidate(0.95 if better else 0.5, seed=1)
     decision = verdict(Registry(), candidate, champion, "tiny")
-    result = promote(PromoteParams(model=f"models:/vidrd/{candidate}"))
+    result = run(read_request(PromoteParams(model=f"models:/vidrd/{candidate}")))
     assert (decision.promote, decision.reason) == (result["promoted"], result["reason"])
     assert decision.promote is better

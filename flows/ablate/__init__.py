@@ -3,4 +3,4 @@
 from vidrd_model.lazy import lazy_names
 
 # Deployments made before the flows were folders name them here.
-__getattr__ = lazy_names(__name__, {"ablate": "flow", "AblateParams": "flow"})
+__getattr__ = lazy_names(__name__, {"ablate": "flow", "AblateParams": "request"})

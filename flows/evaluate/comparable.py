@@ -1,64 +1,68 @@
-"""Recorded evaluations that may be compared: where a champion's rows lie that were taken as a candidate's were."""
+"""Finds recorded evaluations that may be compared: where a champion's lies that was taken as a candidate's was."""
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from flows.evaluate.record import MEASURES_FILE, REPORT_FILE
+from flows.evaluate.record import FEATURES_FILE, REPORT_FILE
+from storage.local.json_files import read_json
+from storage.registry.evaluation_files import evaluated_setups, fetch_evaluation, was_evaluated
 from storage.registry.names import SETUP_TAG
+from storage.registry.registry import Registry
+from tasks.errors import RequestError
+from tasks.evaluation.comparable import RecordedSetup
 
-if TYPE_CHECKING:
-    from storage.registry.registry import Registry
+
+@dataclass(frozen=True)
+class ComparedSetups:
+    """The set-ups of the last evaluation of a version and of the champion's that may be compared with it, by digest.
+
+    `unlike` are the settings that the two models were sampled with unlike each other, both values by name.
+    """
+
+    version: str
+    champion: str | None = None
+    unlike: dict[str, str] = field(default_factory=dict)
 
 
-def champion_setup(registry: Registry, version: int, setup: str, champion: int) -> str | None:
-    """The set-up under which the champion was evaluated as the version was under `setup`; None when it never was."""
-    from storage.registry.evaluation_files import evaluated_setups, was_evaluated
-    from tasks.evaluation.comparable import comparable_setup
+def compared_setups(registry: Registry, version: int, champion: int | None) -> ComparedSetups:
+    """RequestError when the version was not evaluated, or the champion (None: there is none) not as the version was."""
+    setup = registry.version_tags(version).get(SETUP_TAG)
+    if setup is None:
+        raise RequestError(f"model: version {version} has no recorded evaluation; run vidrd evaluate first")
+    if champion is None:
+        return ComparedSetups(setup)
+    mine = _recorded(registry, version, setup)
+    of_champion = _champion_setup(registry, mine, setup, champion)
+    if of_champion is None:
+        raise RequestError(
+            f"model: the champion, version {champion}, was not evaluated as version {version} was (protocol, number, "
+            "prompts, seeds, real clips, frame rate, frames, size); run vidrd evaluate --beside-champion"
+        )
+    theirs = _recorded(registry, champion, of_champion)
+    differences = {} if mine is None or theirs is None else mine.differences(theirs)
+    unlike = {name: f"{value}, champion {before}" for name, (value, before) in differences.items()}
+    return ComparedSetups(setup, of_champion, unlike)
 
-    if was_evaluated(registry, champion, setup, MEASURES_FILE):
+
+def _champion_setup(registry: Registry, mine: RecordedSetup | None, setup: str, champion: int) -> str | None:
+    if was_evaluated(registry, champion, setup, FEATURES_FILE):
         return setup
-    mine = _report(registry, version, setup)
     if mine is None:
         return None
-    wanted = comparable_setup(mine["setup"])
     for other in evaluated_setups(registry, champion):
-        theirs = _report(registry, champion, other)
-        if theirs is not None and comparable_setup(theirs["setup"]) == wanted:
+        theirs = _recorded(registry, champion, other)
+        if theirs is not None and mine.comparable(theirs):
             return other
     return None
 
 
-def shown_differences(registry: Registry, version: int, champion: int | None) -> dict[str, str]:
-    """How the two models were sampled unlike each other: both values by the setting's name."""
-    from tasks.evaluation.comparable import sampling_differences
-
-    if champion is None:
-        return {}
-    setup = registry.version_tags(version)[SETUP_TAG]
-    of_champion = champion_setup(registry, version, setup, champion)
-    if of_champion is None:
-        return {}
-    mine, theirs = _report(registry, version, setup), _report(registry, champion, of_champion)
-    if mine is None or theirs is None:
-        return {}
-    return {
-        name: f"{candidate}, champion {before}"
-        for name, (candidate, before) in sampling_differences(mine, theirs).items()
-    }
-
-
-def _report(registry: Registry, version: int, setup: str) -> dict[str, Any] | None:
-    """The report of a recorded evaluation; None where only its rows were kept."""
-    from storage.local.json_files import read_json
-    from storage.registry.evaluation_files import fetch_evaluation, was_evaluated
-
+def _recorded(registry: Registry, version: int, setup: str) -> RecordedSetup | None:
+    """Reads how a recorded evaluation was taken; None where only its features were kept."""
     if not was_evaluated(registry, version, setup, REPORT_FILE):
         return None
     with tempfile.TemporaryDirectory() as folder:
-        report: dict[str, Any] = read_json(
-            fetch_evaluation(registry, version, setup, REPORT_FILE, Path(folder))
-        )
-    return report
+        path = fetch_evaluation(registry, version, setup, REPORT_FILE, Path(folder))
+        return RecordedSetup.from_report(read_json(path))

@@ -1,17 +1,27 @@
-"""What an evaluation is asked for, and whether it can be carried out."""
+"""What an evaluation is asked for, and all that is looked up for it before anything long starts."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.profile import Profile, load_profile
+from flows.profile import Profile, check_model_profile, load_profile
 from storage.local.typed_paths import TypedPath, TypedText
-from storage.registry.names import CANDIDATE_REF
+from storage.registry.model_folder import ResolvedModel
+from storage.registry.names import CANDIDATE, CANDIDATE_REF
 from tasks.errors import RequestError
+from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.settings import EvaluationSettings
+from tasks.generation.resolve import ResolvedSampling, resolve_sampling
 from tasks.tiny.world.place import world_folder
+
+if TYPE_CHECKING:
+    from tasks.evaluation.video_folder import VideoFolder
+
+_OF_MODELS = ("model", "beside_champion", "then_promote")
 
 
 class EvaluateParams(BaseModel):
@@ -46,49 +56,147 @@ class EvaluateParams(BaseModel):
     profile: TypedText = "tiny"
 
 
-def model_ref(params: EvaluateParams) -> str:
-    """The model that is evaluated."""
-    return CANDIDATE_REF if params.model is None else params.model
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """A model to be evaluated against the videos of `reference`, sampled as it was saved, else as the profile says.
+
+    The model was looked up once: a retraining may move the alias while this one is still being evaluated.
+    """
+
+    params: EvaluateParams
+    profile: Profile
+    settings: EvaluationSettings
+    reference: Path
+    model: ResolvedModel
+    sampling: ResolvedSampling
+
+    @property
+    def asked_for(self) -> str:
+        """The model as it was named, which may be an alias."""
+        return self.params.model or CANDIDATE_REF
+
+    def of_model(self, ref: str) -> EvaluateRequest:
+        """Returns the same evaluation of another model."""
+        model, sampling = _read_model(ref, self.profile)
+        return replace(self, model=model, sampling=sampling)
+
+
+@dataclass(frozen=True)
+class ScoreVideosRequest:
+    """Finished videos to be scored against the videos of `reference`."""
+
+    params: EvaluateParams
+    profile: Profile
+    settings: EvaluationSettings
+    reference: Path
+    videos: VideoFolder
+
+
+def read_request(params: EvaluateParams) -> EvaluateRequest | ScoreVideosRequest:
+    """Reads the request; RequestError or StorageError, one line, when it cannot be carried out."""
+    profile = load_profile(params.profile)
+    settings = _evaluation_settings(params, profile)
+    request = (
+        _read_model_request(params, profile, settings)
+        if params.videos is None
+        else _read_videos_request(params, params.videos, profile, settings)
+    )
+    from storage.registry.registry import Registry
+
+    Registry().check_artifacts()
+    return request
+
+
+def nothing_to_evaluate(params: EvaluateParams) -> str | None:
+    """Returns why a run by schedule has nothing to do: there is no candidate yet. By hand that is an error."""
+    if not params.then_promote or params.videos is not None or params.model not in (None, CANDIDATE_REF):
+        return None
+    from storage.registry.registry import Registry
+
+    if Registry().alias_version(CANDIDATE) is None:
+        return "nothing to evaluate: there is no candidate yet; retrain makes one"
+    return None
+
+
+def read_reference(params: EvaluateParams, profile: Profile) -> tuple[Path, EvaluationSettings]:
+    """Returns the reference folder and the settings of an evaluation, whichever model it will be of.
+
+    RequestError, one line, when no model could be evaluated so: a protocol or reference that is none.
+    """
+    settings = _evaluation_settings(params, profile)
+    reference = _reference_folder(params, profile)
+    _check_sources(reference, settings)
+    return reference, settings
 
 
 def check_reference(params: EvaluateParams) -> None:
-    """Raises RequestError, one line, when no model could be evaluated so: a protocol or reference that is none."""
-    profile = load_profile(params.profile)
-    check_settings(reference_folder(params, profile), evaluation_settings(params, profile))
+    """RequestError as of `read_reference`."""
+    read_reference(params, load_profile(params.profile))
 
 
-def check_settings(reference: Path, settings: EvaluationSettings) -> None:
-    """RequestError, one line, when the reference folder or the C3D weights are not what the settings ask for."""
-    from tasks.evaluation.protocols import find_protocol
-    from tasks.evaluation.reference import find_sources
+def _read_model_request(
+    params: EvaluateParams, profile: Profile, settings: EvaluationSettings
+) -> EvaluateRequest:
+    model, sampling = _read_model(params.model or CANDIDATE_REF, profile)
+    if params.then_promote and model.version is None:
+        raise RequestError(f"then_promote: {model.ref} is a folder; only registered versions can be promoted")
+    reference, settings = read_reference(params, profile)
+    return EvaluateRequest(params, profile, settings, reference, model, sampling)
 
-    find_sources(reference, find_protocol(settings.protocol), settings)
-    if settings.c3d_weights is not None and not settings.c3d_weights.is_file():
-        raise RequestError(f"c3d_weights: {settings.c3d_weights} is no file")
+
+def _read_videos_request(
+    params: EvaluateParams, folder: Path, profile: Profile, settings: EvaluationSettings
+) -> ScoreVideosRequest:
+    for name in _OF_MODELS:
+        if getattr(params, name):
+            raise RequestError(f"videos: finished videos are scored, no model is evaluated: leave out {name}")
+    from tasks.evaluation.video_folder import find_videos
+
+    exact_number = params.num_videos is not None
+    videos = find_videos(folder, find_protocol(settings.protocol), settings, exact_number)
+    reference = _reference_folder(params, profile)
+    _check_sources(reference, videos.adapt(settings))
+    return ScoreVideosRequest(params, profile, settings, reference, videos)
 
 
-def evaluation_settings(params: EvaluateParams, profile: Profile) -> EvaluationSettings:
-    """The profile's settings with what the request changes; the long videos are never more than all."""
-    from tasks.evaluation.protocols import find_protocol
+def _read_model(ref: str, profile: Profile) -> tuple[ResolvedModel, ResolvedSampling]:
+    from storage.registry.registry import resolve_model
 
+    model = resolve_model(ref)
+    check_model_profile(model, profile)
+    return model, resolve_sampling(None, model.folder, profile.sampling)
+
+
+def _evaluation_settings(params: EvaluateParams, profile: Profile) -> EvaluationSettings:
+    """Returns the profile's settings with what the request changes; the long videos are never more than all."""
     asked = params.model_dump(include={"protocol", "num_videos", "seed", "c3d_weights"}, exclude_none=True)
     values = profile.evaluation.model_dump() | asked
-    if params.num_videos is None and values["protocol"] != profile.evaluation.protocol:
-        values["num_videos"] = find_protocol(values["protocol"]).default_num_videos
+    protocol = find_protocol(values["protocol"])
+    if params.num_videos is None and protocol.name != profile.evaluation.protocol:
+        values["num_videos"] = protocol.default_num_videos
     values["long_videos"] = min(values["long_videos"], values["num_videos"])
-    return EvaluationSettings.model_validate(values)
+    settings = EvaluationSettings.model_validate(values)
+    if settings.c3d_weights is not None and not settings.c3d_weights.is_file():
+        raise RequestError(f"c3d_weights: {settings.c3d_weights} is no file")
+    return settings
 
 
-def reference_folder(params: EvaluateParams, profile: Profile) -> Path:
-    """The reference folder; the tiny world is written where it is asked for and not there yet."""
-    from tasks.tiny.world.corpora import shared_world
+def _check_sources(reference: Path, settings: EvaluationSettings) -> None:
+    from tasks.evaluation.reference_sources import find_sources
 
+    find_sources(reference, find_protocol(settings.protocol), settings)
+
+
+def _reference_folder(params: EvaluateParams, profile: Profile) -> Path:
+    """Returns the reference folder; the tiny world is written where it is asked for and not there yet."""
     if params.reference is not None:
         return params.reference
     if profile.name != "tiny":
         raise RequestError(
             f"reference: missing; the profile {profile.name} has no reference videos of its own"
         )
+    from tasks.tiny.world.corpora import shared_world
+
     world = world_folder()
     if not world.is_dir():
         shared_world()

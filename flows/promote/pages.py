@@ -1,4 +1,4 @@
-"""The pages that follow the registry: the leaderboard and the trends.
+"""Writes the pages that follow the registry: the leaderboard and the trends.
 
 vidrd pages
 """
@@ -6,14 +6,14 @@ vidrd pages
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from storage.local.home import home
+from storage.registry.evaluations import evaluation_history, promotion_history
 from storage.registry.names import CHAMPION
+from storage.registry.registry import Registry
 from tasks.errors import RequestError
-
-if TYPE_CHECKING:
-    from storage.registry.registry import Registry
+from tasks.pages.leaderboard import own_results, write_leaderboard
+from tasks.pages.trends import write_trends
 
 
 def write_pages(registry: Registry) -> dict[str, Path]:
@@ -21,10 +21,6 @@ def write_pages(registry: Registry) -> dict[str, Path]:
 
     StorageError when the registry cannot be read, RequestError when a page cannot be written.
     """
-    from storage.registry.evaluations import evaluation_history, promotion_history
-    from tasks.pages.leaderboard import own_results, write_leaderboard
-    from tasks.pages.trends import write_trends
-
     points, events = evaluation_history(registry), promotion_history(registry)
     folder = home() / "evaluation"
     try:

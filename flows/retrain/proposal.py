@@ -5,9 +5,10 @@ Nothing is promoted here. The verdict is written on the version and into an arti
 
 from __future__ import annotations
 
-from flows.evaluate.flow import evaluate
-from flows.evaluate.request import EvaluateParams
-from flows.promote.flow import decision_markdown, verdict
+from flows.evaluate.request import EvaluateParams, read_request
+from flows.evaluate.run import run as evaluate
+from flows.promote.record import decision_markdown
+from flows.promote.verdict import verdict
 from flows.retrain.request import RetrainRequest
 from flows.runs.artifacts import show_markdown
 from storage.registry.names import CHAMPION, PROPOSAL, version_ref
@@ -21,11 +22,10 @@ def propose(version: int, request: RetrainRequest) -> dict:
     registry = Registry()
     champion = registry.alias_version(CHAMPION)
     comparable = champion is None or _is_of_profile(registry, champion, request.profile.name)
-    evaluate(
-        EvaluateParams(
-            model=version_ref(version), reference=reference, profile=profile, beside_champion=comparable
-        )
+    asked = EvaluateParams(
+        model=version_ref(version), reference=reference, profile=profile, beside_champion=comparable
     )
+    evaluate(read_request(asked))
     if comparable:
         decision = verdict(registry, version, champion, profile)
     else:

@@ -16,7 +16,7 @@ _FOLDER = "evaluation"
 
 
 def keep_evaluation(registry: Registry, version: int, setup: str, files: Sequence[Path]) -> None:
-    """Copy files to the version's run, in place of those of an earlier evaluation of the same set-up."""
+    """Copies files to the version's run, in place of those of an earlier evaluation of the same set-up."""
     run_id = registry.version_run(version)
     with one_line_errors(registry.uri):
         for file in files:
@@ -24,21 +24,21 @@ def keep_evaluation(registry: Registry, version: int, setup: str, files: Sequenc
 
 
 def was_evaluated(registry: Registry, version: int, setup: str, file: str) -> bool:
-    """Whether an evaluation of this set-up has left that file with the version."""
+    """Returns whether an evaluation of this set-up has left that file with the version."""
     with one_line_errors(registry.uri):
         found = registry.client.list_artifacts(registry.version_run(version), f"{_FOLDER}/{setup}")
     return f"{_FOLDER}/{setup}/{file}" in {info.path for info in found}
 
 
 def evaluated_setups(registry: Registry, version: int) -> list[str]:
-    """The set-ups under which a version was ever evaluated."""
+    """Returns the set-ups under which a version was ever evaluated."""
     with one_line_errors(registry.uri):
         found = registry.client.list_artifacts(registry.version_run(version), _FOLDER)
     return sorted(info.path.removeprefix(f"{_FOLDER}/") for info in found if info.is_dir)
 
 
 def fetch_evaluation(registry: Registry, version: int, setup: str, file: str, folder: Path) -> Path:
-    """A file of an evaluation, copied below `folder`."""
+    """Copies a file of an evaluation below `folder`."""
     target = Path(tempfile.mkdtemp(prefix=f"version-{version}-", dir=folder))
     with one_line_errors(registry.uri):
         return Path(

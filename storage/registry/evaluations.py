@@ -63,7 +63,7 @@ class PromotionEvent:
 
 
 def evaluation_history(registry: "Registry") -> list[EvaluationPoint]:
-    """Every recorded figure of every version, oldest first; StorageError when MLflow cannot be read.
+    """Returns every recorded metric of every version, oldest first; StorageError when MLflow cannot be read.
 
     Figures recorded under names that are not NAME.PROTOCOL.nN are left out.
     """
@@ -74,7 +74,7 @@ def evaluation_history(registry: "Registry") -> list[EvaluationPoint]:
 
 
 def promotion_history(registry: "Registry") -> list[PromotionEvent]:
-    """The decisions that versions carry as tags, oldest first; StorageError when MLflow cannot be read."""
+    """Returns the decisions that versions carry as tags, oldest first; StorageError when MLflow cannot be read."""
     events = [event for found in _versions(registry) for event in _events(found)]
     return sorted(events, key=lambda event: (event.at, event.version))
 

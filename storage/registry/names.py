@@ -22,7 +22,7 @@ CHAMPION_REF = f"{REF_PREFIX}{MODEL_NAME}@{CHAMPION}"
 
 
 def version_ref(version: int | str | None) -> str:
-    """The reference of a version by its number, which no alias can move."""
+    """Returns the reference of a version by its number, which no alias can move."""
     return f"{REF_PREFIX}{MODEL_NAME}/{version}"
 
 
@@ -51,7 +51,7 @@ class DecisionTags:
     decided_at: str
 
     def values(self, outcome: str, reason: str, champion: int | None) -> dict[str, str]:
-        """The tags of a decision that is made now; `champion` is the version that was champion until then."""
+        """Returns the tags of a decision that is made now; `champion` is the version that was champion until then."""
         return {
             self.kind: outcome,
             self.reason: reason,
@@ -60,7 +60,7 @@ class DecisionTags:
         }
 
     def champion_of(self, tags: Mapping[str, str]) -> int | None:
-        """The version that was champion when the decision was made; None where there was none."""
+        """Returns the version that was champion when the decision was made; None where there was none."""
         champion = tags.get(self.champion, "none")
         return int(champion) if champion.isdigit() else None
 

@@ -1,4 +1,4 @@
-"""One evaluation: videos sampled from a model, set beside real clips, every figure with its set-up and interval."""
+"""Evaluates a model: videos are sampled from it and compared with real clips, on Ray."""
 
 from __future__ import annotations
 
@@ -10,55 +10,37 @@ from pathlib import Path
 from typing import Any
 
 from tasks.captions.cut_captions import CONDITIONING, SCORING, count_cut
-from tasks.cluster import ensure_ray
-from tasks.evaluation.features import Measures, Reading
+from tasks.evaluation.features import Reading, VideoFeatures
 from tasks.evaluation.leakage import check_unseen
-from tasks.evaluation.measure_samples import NUM_SAMPLES, MeasuredVideos, SampledVideos, measure_sampled
+from tasks.evaluation.measure_samples import NUM_SAMPLES, MeasuredSamples, SampledVideos, measure_samples
+from tasks.evaluation.metrics import reported_metrics
 from tasks.evaluation.networks import Networks, find_networks
 from tasks.evaluation.protocols import Protocol, find_protocol
 from tasks.evaluation.reference import Reference, ReferenceRequest, find_reference, measure_reference
-from tasks.evaluation.report_parts import about_reference, estimates, over_time, value_digest
+from tasks.evaluation.report import Evaluation, EvaluationReport, ReferenceReport, SampleFile, SlidingFvd
 from tasks.evaluation.settings import EvaluationSettings
+from tasks.evaluation.setup import EvaluationSetup, ProtocolSetup, value_digest
 from tasks.evaluation.ucf101 import prompts_by_distribution, train_class_counts
-from tasks.evaluation.workers import MeasuringPool, check_i3d
+from tasks.evaluation.workers import MeasuringPool
 from tasks.generation.settings import SamplingSettings
 from tasks.progress import OnProgress
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The report of one model and the rows it was made of; two with the same `setup_digest` may be compared.
-
-    The report's keys: protocol, about, n, seed, fps, setup, setup_digest, metrics {name: {value, low, high,
-    standard_error, n, protocol, ...}}, fvd_over_time {clips, stride_frames, values}, unavailable {metric: why}, samples
-    [{prompt, seed, file, reference}], cut_prompts {conditioning, scoring: {cut, of, ...}}, seconds, reference {folder,
-    digest, n, cached, unreadable, metrics}.
-    """
-
-    report: dict[str, Any]
-    measures: Measures
-    reference: Measures
-
-    @property
-    def setup_digest(self) -> str:
-        """Stands for everything but the model."""
-        return str(self.report["setup_digest"])
 
 
 def evaluate_model(
     model_dir: Path,
     reference_dir: Path,
-    clip: str,
+    clip_model: str,
     settings: EvaluationSettings,
     sampling: SamplingSettings,
+    pool: MeasuringPool,
     trained_on: Set[str] = frozenset(),
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
-    """Sample, measure and compare, on Ray; what earlier runs have measured is not measured again.
+    """Samples, measures and compares, on Ray; what earlier runs have measured is not measured again.
 
-    `clip` is an open_clip folder or name; `trained_on` are the digests of the files that the model has seen. Where the
-    I3D weights cannot be had there is no fvd, and `unavailable` says why. Raises RequestError when the settings do not
-    fit the model or the reference folder, or the model has seen a file of that.
+    `clip_model` is an open_clip folder or name; `trained_on` are the digests of the files that the model has seen.
+    Where the I3D weights cannot be had there is no fvd, and `unavailable` says why. Raises RequestError when the
+    settings do not fit the model or the reference folder, or the model has seen a file of that.
     """
     started_s = time.monotonic()
     protocol = find_protocol(settings.protocol)
@@ -66,51 +48,42 @@ def evaluate_model(
     sampling = sampling.model_copy(update={"seam": "keep"})
     request = find_reference(reference_dir, protocol, settings, sampling.fps)
     check_unseen(request.digests_by_name(), trained_on, reference_dir)
-    networks, unavailable = find_networks(clip, settings.c3d_weights)
+    networks, unavailable = find_networks(clip_model, settings.c3d_weights)
     reading = Reading(
         protocol.num_frames, protocol.frame_repeats, sampling.num_frames, sampling.prompt_frames
     )
-    ensure_ray()
-    with MeasuringPool(networks, settings.num_videos) as pool:
-        checked = dict(pool.run(check_i3d, {0: ()})) if networks.i3d else {}
-        reference = measure_reference(request, reading, networks, pool, on_progress)
-        reference_s = time.monotonic() - started_s
-        prompts = _prompts(protocol, settings, reference_dir, reference)
-        measured = _measure_model(
-            model_dir, prompts, settings, sampling, reading, networks, pool, on_progress
-        )
-    setup = _setup(request, reference, prompts, sampling, networks)
-    metrics = estimates(measured.all, reference.measures, protocol)
-    if "fvd" in metrics:
-        metrics["fvd"] |= {"ddof": protocol.ddof, "black_white_check": checked[0]}
-    report = {
-        "protocol": protocol.name,
-        "about": protocol.about,
-        "n": settings.num_videos,
-        "seed": settings.seed,
-        "fps": sampling.fps,
-        "setup": setup,
-        "setup_digest": value_digest(setup),
-        "metrics": metrics,
-        "fvd_over_time": over_time(measured.long, reference.measures, protocol, reading),
-        "reference": about_reference(reference_dir, reference, protocol),
-        "unavailable": unavailable,
-        "cut_prompts": _cut(prompts, model_dir, clip),
-        "samples": _samples(prompts, settings, measured, reference),
-        "seconds": {
+    black_white = pool.check_i3d(networks)
+    reference = measure_reference(request, reading, networks, pool, on_progress)
+    reference_s = time.monotonic() - started_s
+    prompts = _prompts(protocol, settings, reference_dir, reference)
+    measured = _measure_model(model_dir, prompts, settings, sampling, reading, networks, pool, on_progress)
+    report = EvaluationReport(
+        protocol=protocol.name,
+        about=protocol.about,
+        n=settings.num_videos,
+        seed=settings.seed,
+        fps=sampling.fps,
+        setup=_setup(request, reference, prompts, sampling, networks),
+        metrics=reported_metrics(measured.all, reference.features, protocol, black_white),
+        fvd_over_time=SlidingFvd.of(measured.long, reference.features, protocol, reading),
+        reference=ReferenceReport.of(reference_dir, reference, protocol),
+        unavailable=unavailable,
+        cut_prompts=_cut(prompts, model_dir, clip_model),
+        samples=_samples(prompts, settings, measured, reference),
+        seconds={
             "reference": round(reference_s, 2),
             "generated": round(time.monotonic() - started_s - reference_s, 2),
         },
-    }
-    return Evaluation(report, measured.all, reference.measures)
+    )
+    return Evaluation(report, measured.all, reference.features)
 
 
 @dataclass(frozen=True)
 class _Measured:
     """The rows of all videos in the prompts' order; the long ones come first and have windows of their own too."""
 
-    all: Measures
-    long: Measures | None
+    all: VideoFeatures
+    long: VideoFeatures | None
     files: dict[int, Path]
 
 
@@ -126,7 +99,7 @@ def _measure_model(
 ) -> _Measured:
     clips = math.ceil(reading.num_frames / sampling.num_frames)
     long, split = max(clips, settings.long_clips), settings.long_videos
-    sets: list[MeasuredVideos] = []
+    sets: list[MeasuredSamples] = []
     files: dict[int, Path] = {}
     for rows, length in ((range(split), long), (range(split, len(prompts)), clips)):
         if not rows:
@@ -134,15 +107,15 @@ def _measure_model(
         seeds = [(settings.seed + index) % 2**32 for index in rows]
         videos = SampledVideos(model_dir, [prompts[i] for i in rows], seeds, length, sampling)
         size = (settings.width, settings.height)
-        sets.append(measure_sampled(videos, reading, networks, pool, size, on_progress))
+        sets.append(measure_samples(videos, reading, networks, pool, size, on_progress))
         files |= {rows[index]: file for index, file in sets[-1].files.items()}
-    joined = Measures.join([part.measures for part in sets])
-    return _Measured(joined, sets[0].measures if split else None, files)
+    joined = VideoFeatures.join([part.features for part in sets])
+    return _Measured(joined, sets[0].features if split else None, files)
 
 
-def _cut(prompts: list[str], model_dir: Path, clip: str) -> dict[str, Any]:
-    """How many prompts the model, and how many CLIP, reads in part."""
-    return count_cut(model_dir, clip, {CONDITIONING: prompts, SCORING: prompts})
+def _cut(prompts: list[str], model_dir: Path, clip_model: str) -> dict[str, Any]:
+    """Counts the prompts that the model, and those that CLIP, reads in part."""
+    return count_cut(model_dir, clip_model, {CONDITIONING: prompts, SCORING: prompts})
 
 
 def _prompts(
@@ -159,31 +132,34 @@ def _setup(
     prompts: list[str],
     sampling: SamplingSettings,
     networks: Networks,
-) -> dict[str, Any]:
-    """All that two evaluations must share to be compared, as plain values; how a model is sampled is its own."""
-    settings = request.settings.model_dump(
-        mode="json", include={"seed", "width", "height", "long_videos", "long_clips"}
+) -> EvaluationSetup:
+    settings = request.settings
+    return EvaluationSetup(
+        protocol=ProtocolSetup.of(
+            request.protocol, sampling.fps, settings.num_videos, len(reference.prompts)
+        ),
+        seed=settings.seed,
+        width=settings.width,
+        height=settings.height,
+        long_videos=settings.long_videos,
+        long_clips=settings.long_clips,
+        reference=reference.digest,
+        prompts_digest=value_digest(prompts),
+        networks=networks.digest(),
+        clip_frames=sampling.num_frames,
     )
-    return {
-        **request.protocol.setup(sampling.fps, request.settings.num_videos, len(reference.prompts)),
-        **settings,
-        "reference": reference.digest,
-        "prompts_digest": value_digest(prompts),
-        "networks": networks.digest(),
-        "clip_frames": sampling.num_frames,
-    }
 
 
 def _samples(
     prompts: list[str], settings: EvaluationSettings, measured: _Measured, reference: Reference
-) -> list[dict[str, Any]]:
+) -> list[SampleFile]:
     paired = prompts == reference.prompts
     return [
-        {
-            "prompt": prompts[index],
-            "seed": (settings.seed + index) % 2**32,
-            "file": str(file),
-            "reference": reference.files[index] if paired else None,
-        }
+        SampleFile(
+            prompts[index],
+            (settings.seed + index) % 2**32,
+            str(file),
+            reference.files[index] if paired else None,
+        )
         for index, file in sorted(measured.files.items())[:NUM_SAMPLES]
     ]

@@ -1,4 +1,4 @@
-"""What the networks and the pixels say of videos: one row per video, kept so that any figure can be made of them."""
+"""The features of videos, from the networks and the pixels: one row per video, from which metrics are computed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ import numpy as np
 
 from tasks.errors import RequestError
 from tasks.evaluation.networks import Networks, load_c3d, load_clip, load_i3d
+from tasks.evaluation.text_score import frame_features
+from vidrd_model.metrics import cycling, frozen_share, motion_amount, pixel_consistency, seam_ratios
 
-MEASURES_VERSION = 4
-"""Part of every key under which measures are kept: raise it when a measure changes."""
+FEATURES_VERSION = 4
+"""Part of every key under which features are kept: raise it when one of them is computed in another way."""
 
 C3D_FRAMES = 16
 
@@ -44,13 +46,13 @@ class Reading:
         return max(1, self.num_frames // 2)
 
     def starts(self, total_frames: int) -> range:
-        """First frames of the windows of a video."""
+        """Returns first frames of the windows of a video."""
         last = total_frames - self.num_frames
         return range(0, last + 1, max(1, last) if self.ends_only else self.stride)
 
 
 @dataclass(frozen=True)
-class Measures:
+class VideoFeatures:
     """One row per video.
 
     By window (n, w): `i3d_nwd` the 400 logits of I3D, `text_score_nw`, `frame_consistency_nw` and `motion_nw`. Of the
@@ -79,7 +81,7 @@ class Measures:
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
-        """The rows of all parts, in their order; of longer videos only the windows that all have."""
+        """Returns the rows of all parts, in their order; of longer videos only the windows that all have."""
         windows = min(part.motion_nw.shape[1] for part in parts)
         columns = {}
         for field in fields(cls):
@@ -90,36 +92,33 @@ class Measures:
         return cls(**columns)
 
     def take(self, rows: np.ndarray | Sequence[int]) -> Self:
-        """The rows of these numbers, in this order."""
+        """Returns the rows of these numbers, in this order."""
         return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The columns by name."""
+        """Returns the columns by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def measure(
+def extract_features(
     frames_bthwc: np.ndarray,
     prompts: Sequence[str] | None,
     reading: Reading,
     networks: Networks,
     names: Sequence[str],
-) -> Measures:
-    """Everything the evaluation reads from uint8 videos (b, t, h, w, 3) of the same length.
+) -> VideoFeatures:
+    """Returns all features of uint8 videos (b, t, h, w, 3) of the same length.
 
     `prompts` are None where nobody knows them. `names` are the videos' files or prompts, for RequestError when a
-    network's answer is not finite.
+    feature is not finite.
     """
-    from vidrd_model.metrics import motion_amount, seam_ratios
-    from vidrd_model.metrics.signatures import cycling, pixel_consistency
-
     starts = reading.starts(frames_bthwc.shape[1])
-    seen = _clip_columns(frames_bthwc, prompts, starts, reading.num_frames, networks.clip)
-    clip, guided = reading.frames_per_clip, reading.prompt_frames
-    seams = [seam_ratios(video_thwc, clip, guided) for video_thwc in frames_bthwc]
-    cycles = [cycling(video_thwc, clip, guided) for video_thwc in frames_bthwc]
+    seen = _clip_columns(frames_bthwc, prompts, starts, reading.num_frames, networks.clip_model)
+    per_clip, guided = reading.frames_per_clip, reading.prompt_frames
+    seams = [seam_ratios(video_thwc, per_clip, guided) for video_thwc in frames_bthwc]
+    cycles = [cycling(video_thwc, per_clip, guided) for video_thwc in frames_bthwc]
     nan = float("nan")
-    measures = Measures(
+    features = VideoFeatures(
         i3d_nwd=_i3d_windows(frames_bthwc, starts, reading, networks.i3d),
         class_probs_nk=_class_probs(frames_bthwc, networks.c3d),
         motion_nw=np.array(
@@ -129,7 +128,7 @@ def measure(
             ]
         ),
         pixel_consistency_n=np.array([pixel_consistency(video_thwc) for video_thwc in frames_bthwc]),
-        frozen_n=np.array([_frozen_within_clips(video_thwc, clip) for video_thwc in frames_bthwc]),
+        frozen_n=np.array([_frozen_within_clips(video_thwc, per_clip) for video_thwc in frames_bthwc]),
         cycling_n=np.array([nan if share is None else share for share in cycles]),
         seam_boundary_n=np.array([nan if ratios is None else ratios.boundary for ratios in seams]),
         seam_guided_to_free_n=np.array(
@@ -137,14 +136,12 @@ def measure(
         ),
         **seen,
     )
-    _check_finite(measures, names)
-    return measures
+    _check_finite(features, names)
+    return features
 
 
 def _frozen_within_clips(frames_thwc: np.ndarray, frames_per_clip: int) -> float:
-    """Between clips a frame may repeat by construction: the first prompt frame is the last frame of the clip before."""
-    from vidrd_model.metrics.signatures import frozen_share
-
+    """Averages over clips: between them a frame may repeat, as a first prompt frame is the last of the clip before."""
     starts = range(0, len(frames_thwc) - 1, frames_per_clip)
     return float(np.mean([frozen_share(frames_thwc[start : start + frames_per_clip]) for start in starts]))
 
@@ -170,12 +167,10 @@ def _class_probs(frames_bthwc: np.ndarray, weights: str | None) -> np.ndarray:
 
 
 def _clip_columns(
-    frames_bthwc: np.ndarray, prompts: Sequence[str] | None, starts: range, num_frames: int, clip: str
+    frames_bthwc: np.ndarray, prompts: Sequence[str] | None, starts: range, num_frames: int, clip_model: str
 ) -> dict[str, np.ndarray]:
-    """What CLIP sees, by the name of the column."""
-    from tasks.evaluation.text_score import frame_features
-
-    model = load_clip(clip)
+    """Returns the columns that come from CLIP, by name."""
+    model = load_clip(clip_model)
     image_btd = frame_features(model, frames_bthwc)
     neighbours_bt = np.einsum("btd,btd->bt", image_btd[:, 1:], image_btd[:, :-1])
     neighbours = [neighbours_bt[:, start : start + num_frames - 1].mean(axis=1) for start in starts]
@@ -204,10 +199,10 @@ def _caption_number(prompt: str) -> int:
     return int.from_bytes(hashlib.blake2b(prompt.encode(), digest_size=8).digest())
 
 
-def _check_finite(measures: Measures, names: Sequence[str]) -> None:
-    """Infinite features would make every figure of the set infinite, and averaging around them would hide them."""
+def _check_finite(features: VideoFeatures, names: Sequence[str]) -> None:
+    """Raises RequestError for features that are not finite: averaging around them would hide them."""
     for column in ("i3d_nwd", "class_probs_nk", "text_score_nw", "frame_consistency_nw"):
-        values = getattr(measures, column).reshape(len(names), -1)
+        values = getattr(features, column).reshape(len(names), -1)
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
             network = column.rpartition("_")[0]
@@ -216,17 +211,17 @@ def _check_finite(measures: Measures, names: Sequence[str]) -> None:
             )
 
 
-def save_measures(path: Path, measures: Measures | None, about: Mapping[str, Any]) -> None:
-    """Write measures, if there are any, with what is to be said about them; a reader sees the whole file or none."""
+def save_features(path: Path, features: VideoFeatures | None, about: Mapping[str, Any]) -> None:
+    """Writes features, if there are any, and plain values about them; a reader sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns: dict[str, np.ndarray] = {} if measures is None else measures.arrays()
+    columns: dict[str, np.ndarray] = {} if features is None else features.arrays()
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".measures-", delete=False) as part:
         np.savez_compressed(part, allow_pickle=False, about=np.array(json.dumps(about)), **columns)
     os.replace(part.name, path)
 
 
-def load_measures(path: Path) -> tuple[Measures | None, dict[str, Any]]:
-    """What `save_measures` has written; RequestError when the file is damaged.
+def load_features(path: Path) -> tuple[VideoFeatures | None, dict[str, Any]]:
+    """Reads what `save_features` has written; RequestError when the file is damaged.
 
     Columns that older files lack have no entries.
     """
@@ -234,7 +229,7 @@ def load_measures(path: Path) -> tuple[Measures | None, dict[str, Any]]:
         with np.load(path, allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
             columns = {name: arrays[name] for name in arrays.files if name != "about"}
-        return (Measures(**_all_columns(columns)) if columns else None), about
+        return (VideoFeatures(**_all_columns(columns)) if columns else None), about
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RequestError(

@@ -11,7 +11,7 @@ from tasks.errors import RequestError
 
 
 def trained_digests(tags: Mapping[str, str]) -> tuple[set[str], str | None]:
-    """Digests of all files whose clips a model was trained on, and why they cannot be told, by its version's tags.
+    """Returns digests of all files that a model was trained on, or why they cannot be told, by its version's tags.
 
     The digests are blake2b-128 of the files' bytes, as the dataset's column `source_digest` has them.
     """

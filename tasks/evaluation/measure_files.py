@@ -1,10 +1,11 @@
-"""Finished videos measured on Ray as they are; measures are kept by the files' content, so a killed run goes on."""
+"""Measures finished videos on Ray as they are; features are kept by the files' content, so a killed run goes on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from tasks.clips.resizing import Resizer
 from tasks.corpora.media import media_name, open_media
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError
-from tasks.evaluation.feature_cache import KeptMeasures
-from tasks.evaluation.features import Measures, Reading, measure
+from tasks.evaluation.feature_cache import FeatureCache
+from tasks.evaluation.features import Reading, VideoFeatures, extract_features
+from tasks.evaluation.measure_jobs import MeasuringJob, batches, measure_jobs
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.video_folder import Header, VideoFolder, unreadable_videos
 from tasks.evaluation.workers import MeasuringPool
@@ -24,7 +26,7 @@ _FRAMES_PER_JOB = 64  # a job holds all frames of its videos
 
 
 def files_digest(videos: VideoFolder, digests: Sequence[str]) -> str:
-    """What tells these videos from others: content, order and captions, wherever they lie."""
+    """Returns what tells these videos from others: content, order and captions, wherever they lie."""
     return hashlib.blake2b(json.dumps([digests, videos.captions]).encode(), digest_size=16).hexdigest()
 
 
@@ -35,43 +37,34 @@ def measure_files(
     networks: Networks,
     pool: MeasuringPool,
     on_progress: OnProgress | None = None,
-) -> Measures:
-    """The measures in the videos' order; `digest` is that of `files_digest`.
+) -> VideoFeatures:
+    """Returns the features in the videos' order; `digest` is that of `files_digest`.
 
-    Raises RequestError when videos cannot be decoded as their headers promise, or a network's answer is not finite.
+    Raises RequestError when videos cannot be decoded as their headers promise, or a feature is not finite.
     """
-    kept = KeptMeasures("videos-", digest, reading, networks)
-    if not kept.is_whole:
-        _measure_missing(videos, reading, pool, kept, on_progress)
-        kept.finish(kept.join(_chunks(videos)))
-    return kept.whole()[0]
-
-
-def _measure_missing(
-    videos: VideoFolder,
-    reading: Reading,
-    pool: MeasuringPool,
-    kept: KeptMeasures,
-    on_progress: OnProgress | None,
-) -> None:
-    chunks = _chunks(videos)
-    missing = {number: chunks[number] for number in kept.missing(chunks)}
-    total = len(videos.sources)
-    done = total - sum(map(len, missing.values()))
-    jobs = {}
-    for number, rows in missing.items():
-        captions = None if videos.captions is None else [videos.captions[row] for row in rows]
-        jobs[number] = ([videos.sources[row] for row in rows], captions, videos.header, reading)
+    cache = FeatureCache("videos-", digest, reading, networks)
     problems: list[str] = []
-    for number, (measures, unreadable) in pool.run(decode_and_measure, jobs):
-        problems += unreadable
-        if measures is not None:
-            kept.keep(number, measures)
-        done += len(missing[number])
-        if on_progress is not None:
-            on_progress(done, total, "videos measured")
-    if problems:
-        raise unreadable_videos(videos.folder, sorted(problems), total)
+
+    def keep(number: int, found: MeasuredFiles) -> None:
+        problems.extend(found.problems)
+        if found.features is not None:
+            cache.keep(number, found.features)
+
+    if not cache.is_whole:
+        jobs = _jobs(videos, reading, networks)
+        measure_jobs(jobs, cache.missing(jobs), pool, keep, on_progress, "videos measured")
+        if problems:
+            raise unreadable_videos(videos.folder, sorted(problems), len(videos.sources))
+        cache.finish(cache.join(jobs))
+    return cache.whole()[0]
+
+
+@dataclass(frozen=True)
+class MeasuredFiles:
+    """What an actor returns of a few videos: their features or, when one cannot be used, why, by its name."""
+
+    features: VideoFeatures | None
+    problems: list[str]
 
 
 def decode_and_measure(
@@ -80,8 +73,8 @@ def decode_and_measure(
     header: Header,
     reading: Reading,
     networks: Networks,
-) -> tuple[Measures | None, list[str]]:
-    """What an actor does for a few videos: their measures, or, when one cannot be used, why, by its name."""
+) -> MeasuredFiles:
+    """Does an actor's work on a few videos."""
     videos, problems = [], []
     for source in sources:
         try:
@@ -89,12 +82,13 @@ def decode_and_measure(
         except ItemError as error:
             problems.append(str(error))
     if problems:
-        return None, problems
-    return measure(np.stack(videos), captions, reading, networks, [source.uri for source in sources]), []
+        return MeasuredFiles(None, problems)
+    names = [source.uri for source in sources]
+    return MeasuredFiles(extract_features(np.stack(videos), captions, reading, networks, names), [])
 
 
 def _decode(source: SourceRecord, header: Header) -> np.ndarray:
-    """All frames (t, h, w, 3); ItemError when they are not those that the header promises, or damaged."""
+    """Decodes all frames (t, h, w, 3); ItemError when they are not those that the header promises, or damaged."""
     shape = (header.height, header.width, 3)
     frames: list[np.ndarray] = []
     with open_media(source.place) as media:
@@ -117,9 +111,14 @@ def _decode(source: SourceRecord, header: Header) -> np.ndarray:
     return np.stack(frames)
 
 
-def _chunks(videos: VideoFolder) -> dict[int, range]:
-    """The rows of each job; the videos' length alone decides, so a resumed run has the same ones."""
-    size, total = max(1, _FRAMES_PER_JOB // videos.header.num_frames), len(videos.sources)
-    return {
-        number: range(start, min(start + size, total)) for number, start in enumerate(range(0, total, size))
-    }
+def _jobs(
+    videos: VideoFolder, reading: Reading, networks: Networks
+) -> dict[int, MeasuringJob[MeasuredFiles]]:
+    jobs = {}
+    size = max(1, _FRAMES_PER_JOB // videos.header.num_frames)
+    for number, rows in enumerate(batches(len(videos.sources), size)):
+        sources = [videos.sources[row] for row in rows]
+        captions = None if videos.captions is None else [videos.captions[row] for row in rows]
+        arguments = (sources, captions, videos.header, reading, networks)
+        jobs[number] = MeasuringJob(decode_and_measure, arguments, len(rows))
+    return jobs

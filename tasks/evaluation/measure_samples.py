@@ -1,4 +1,4 @@
-"""Videos sampled from a model and measured on Ray; what is measured is kept, so that a killed run goes on."""
+"""Samples videos from a model and measures them on Ray; what is measured is kept, so that a killed run goes on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from tasks.clips.ffmpeg import write_mp4
 from tasks.errors import RequestError
-from tasks.evaluation.feature_cache import KeptMeasures
-from tasks.evaluation.features import Measures, Reading, measure
+from tasks.evaluation.feature_cache import FeatureCache
+from tasks.evaluation.features import Reading, VideoFeatures, extract_features
+from tasks.evaluation.measure_jobs import MeasuringJob, batches, measure_jobs
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.workers import MeasuringPool
+from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
 from tasks.model_files import folder_digest
 from tasks.progress import OnProgress
@@ -33,7 +35,7 @@ class SampledVideos:
     sampling: SamplingSettings
 
     def digest(self) -> str:
-        """What tells these videos from others; how many workers sample them is no part of it."""
+        """Returns what tells these videos from others; how many workers sample them is no part of it."""
         what = [
             folder_digest(self.model_dir),
             self.prompts,
@@ -43,81 +45,79 @@ class SampledVideos:
         ]
         return hashlib.blake2b(json.dumps(what).encode(), digest_size=16).hexdigest()
 
+    def batches(self) -> list[range]:
+        """Returns the rows that are sampled together."""
+        return batches(len(self.prompts), self.sampling.prompts_per_batch)
+
+    def sample(self, rows: range) -> np.ndarray:
+        """Samples the videos of these rows; returns their frames (b, t, h, w, 3)."""
+        prompts, seeds = [self.prompts[i] for i in rows], [self.seeds[i] for i in rows]
+        clips = stream_batch(self.model_dir, prompts, seeds, self.num_clips, self.sampling)
+        return np.concatenate(list(clips), axis=1)
+
 
 @dataclass(frozen=True)
-class MeasuredVideos:
-    """The measures of a set, in the prompts' order, and the first videos as files by their index."""
+class MeasuredSamples:
+    """The features of a set, in the prompts' order, and the first videos as files by their index."""
 
-    measures: Measures
+    features: VideoFeatures
     files: dict[int, Path]
 
 
-def measure_sampled(
+@dataclass(frozen=True)
+class MeasuredBatch:
+    """What an actor returns: the features of a batch, and the frames (t, h, w, 3) of videos that are kept as files."""
+
+    features: VideoFeatures
+    frames: dict[int, np.ndarray]
+
+
+def measure_samples(
     videos: SampledVideos,
     reading: Reading,
     networks: Networks,
     pool: MeasuringPool,
     size: tuple[int, int] | None = None,
     on_progress: OnProgress | None = None,
-) -> MeasuredVideos:
-    """Sample and measure what is not kept yet.
+) -> MeasuredSamples:
+    """Samples and measures what is not kept yet.
 
     `size` is the width and height that the frames must have. Raises RequestError when they have others.
     """
-    kept = KeptMeasures("", videos.digest(), reading, networks)
-    if not kept.is_whole:
-        _measure_missing(videos, reading, pool, kept, size, on_progress)
-        kept.finish(kept.join(_chunks(videos)), {"prompts": videos.prompts, "seeds": videos.seeds})
-    files = {index: kept.folder / _sample(index) for index in range(min(NUM_SAMPLES, len(videos.prompts)))}
-    return MeasuredVideos(kept.whole()[0], files)
+    cache = FeatureCache("", videos.digest(), reading, networks)
 
-
-def _measure_missing(
-    videos: SampledVideos,
-    reading: Reading,
-    pool: MeasuringPool,
-    kept: KeptMeasures,
-    size: tuple[int, int] | None,
-    on_progress: OnProgress | None,
-) -> None:
-    chunks = _chunks(videos)
-    missing = {number: chunks[number] for number in kept.missing(chunks)}
-    done, total = len(videos.prompts) - sum(map(len, missing.values())), len(videos.prompts)
-    jobs = {number: (videos, rows, reading, size) for number, rows in missing.items()}
-    for number, (measures, samples) in pool.run(sample_and_measure, jobs):
-        for index, frames_thwc in samples.items():
-            kept.folder.mkdir(parents=True, exist_ok=True)
+    def keep(number: int, batch: MeasuredBatch) -> None:
+        for index, frames_thwc in batch.frames.items():
+            cache.folder.mkdir(parents=True, exist_ok=True)
             height, width = frames_thwc.shape[1:3]
-            write_mp4(kept.folder / _sample(index), iter(frames_thwc), videos.sampling.fps, (width, height))
-        kept.keep(number, measures)
-        done += len(measures)
-        if on_progress is not None:
-            on_progress(done, total, "videos sampled and measured")
+            write_mp4(cache.folder / _sample(index), iter(frames_thwc), videos.sampling.fps, (width, height))
+        cache.keep(number, batch.features)
+
+    if not cache.is_whole:
+        jobs = {
+            rows.start: MeasuringJob(sample_and_measure, (videos, rows, reading, size, networks), len(rows))
+            for rows in videos.batches()
+        }
+        measure_jobs(jobs, cache.missing(jobs), pool, keep, on_progress, "videos sampled and measured")
+        cache.finish(cache.join(jobs), {"prompts": videos.prompts, "seeds": videos.seeds})
+    files = {index: cache.folder / _sample(index) for index in range(min(NUM_SAMPLES, len(videos.prompts)))}
+    return MeasuredSamples(cache.whole()[0], files)
 
 
 def sample_and_measure(
     videos: SampledVideos, rows: range, reading: Reading, size: tuple[int, int] | None, networks: Networks
-) -> tuple[Measures, dict[int, np.ndarray]]:
-    """What an actor does for one batch: its measures, and the frames (t, h, w, 3) of videos that are kept as files."""
-    from tasks.generation.generate import stream_batch
-
-    prompts, seeds = [videos.prompts[i] for i in rows], [videos.seeds[i] for i in rows]
-    clips = list(stream_batch(videos.model_dir, prompts, seeds, videos.num_clips, videos.sampling))
-    frames_bthwc = np.concatenate(clips, axis=1)
+) -> MeasuredBatch:
+    """Does an actor's work on one batch."""
+    frames_bthwc = videos.sample(rows)
     height, width = frames_bthwc.shape[2:4]
     if size is not None and (width, height) != size:
         raise RequestError(
             f"evaluation.width, height: the model makes {width}x{height} videos, the settings say {size[0]}x{size[1]}"
         )
+    prompts = [videos.prompts[i] for i in rows]
     names = [f"video {i} ({videos.prompts[i]!r}, seed {videos.seeds[i]})" for i in rows]
-    samples = {i: video_thwc for i, video_thwc in zip(rows, frames_bthwc, strict=True) if i < NUM_SAMPLES}
-    return measure(frames_bthwc, prompts, reading, networks, names), samples
-
-
-def _chunks(videos: SampledVideos) -> dict[int, range]:
-    """The batches by number; their sizes are fixed, so a resumed run samples the same ones."""
-    size, total = videos.sampling.prompts_per_batch, len(videos.prompts)
-    return {start: range(start, min(start + size, total)) for start in range(0, total, size)}
+    shown = {i: video_thwc for i, video_thwc in zip(rows, frames_bthwc, strict=True) if i < NUM_SAMPLES}
+    return MeasuredBatch(extract_features(frames_bthwc, prompts, reading, networks, names), shown)
 
 
 def _sample(index: int) -> str:

@@ -1,4 +1,4 @@
-"""The networks that judge videos: named by their files, loaded once in each worker."""
+"""The networks that features come from: named by their files, loaded once in each worker."""
 
 from __future__ import annotations
 
@@ -6,34 +6,32 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from storage.errors import StorageError
 from tasks.evaluation.i3d_weights import i3d_weights
 from tasks.model_files import files_digest
-
-if TYPE_CHECKING:
-    from vidrd_model.clip import ClipModel
-    from vidrd_model.metrics import I3D
-    from vidrd_model.metrics.c3d import C3D
+from vidrd_model.clip import ClipModel
+from vidrd_model.metrics import C3D, I3D
 
 
 @dataclass(frozen=True)
 class Networks:
     """A CLIP folder or open_clip name, and the weights files of I3D and C3D where they can be had."""
 
-    clip: str
+    clip_model: str
     i3d: str | None = None
     c3d: str | None = None
 
     def digest(self) -> str:
-        """What tells these networks from others: their files' bytes, wherever they lie."""
-        parts = [_digest(name) for name in (self.clip, self.i3d, self.c3d)]
+        """Returns what tells these networks from others: their files' bytes, wherever they lie."""
+        parts = [_digest(name) for name in (self.clip_model, self.i3d, self.c3d)]
         return hashlib.blake2b("/".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def find_networks(clip: str, c3d: Path | None = None) -> tuple[Networks, dict[str, str]]:
-    """The networks that can be had here, and why others cannot, by the name of the figure that needs them."""
+def find_networks(clip_model: str, c3d: Path | None = None) -> tuple[Networks, dict[str, str]]:
+    """Returns the networks that can be had here, and why others cannot, by the name of the metric that needs them."""
     missing: dict[str, str] = {}
     try:
         i3d: str | None = str(i3d_weights())
@@ -43,30 +41,24 @@ def find_networks(clip: str, c3d: Path | None = None) -> tuple[Networks, dict[st
         missing["is"] = (
             "it needs a C3D checkpoint trained on UCF-101, given by c3d_weights; is_i3d is another number"
         )
-    return Networks(str(clip), i3d, None if c3d is None else str(c3d)), missing
+    return Networks(str(clip_model), i3d, None if c3d is None else str(c3d)), missing
 
 
 @lru_cache(maxsize=1)
 def load_clip(name: str) -> ClipModel:
-    """The CLIP model of this worker."""
-    from vidrd_model.clip import ClipModel
-
+    """Loads the CLIP model of this worker."""
     return ClipModel.from_folder(name, device=_device())
 
 
 @lru_cache(maxsize=1)
 def load_i3d(path: str) -> I3D:
-    """The I3D of this worker."""
-    from vidrd_model.metrics import I3D
-
+    """Loads the I3D of this worker."""
     return I3D.from_weights(path).to(_device())
 
 
 @lru_cache(maxsize=1)
 def load_c3d(path: str) -> C3D:
-    """The C3D of this worker."""
-    from vidrd_model.metrics.c3d import C3D
-
+    """Loads the C3D of this worker."""
     return C3D.from_weights(path).to(_device())
 
 
@@ -81,6 +73,4 @@ def _digest(name: str | None) -> str:
 
 
 def _device() -> str:
-    import torch
-
     return "cuda" if torch.cuda.is_available() else "cpu"

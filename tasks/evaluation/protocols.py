@@ -1,13 +1,15 @@
-"""The protocols by name: all that two numbers must share before they may be set side by side."""
+"""The protocols by name: what is shown to the networks, of which videos, and how it is counted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tasks.errors import RequestError
-from tasks.evaluation.reference_clip import Position
-from tasks.evaluation.ucf101 import Split
+
+if TYPE_CHECKING:
+    from tasks.evaluation.reference_clip import Position
+    from tasks.evaluation.ucf101 import Split
 
 FPS_TOLERANCE = 0.1
 
@@ -38,30 +40,6 @@ class Protocol:
     prompts: Literal["captions", "class-distribution"]
     is_splits: int
     any_number: bool
-
-    def setup(self, fps: float, num_videos: int, num_reference: int) -> dict[str, Any]:
-        """Plain values for a report: two numbers may be compared where all of these and the reference are equal.
-
-        `fps` is the model's; `num_videos` generated videos were counted and `num_reference` real clips.
-        """
-        from vidrd_model.metrics.i3d import RESIZE
-
-        return {
-            "protocol": self.name,
-            "num_frames": self.num_frames,
-            "frame_repeats": self.frame_repeats,
-            "stride": 1,  # of the file's frames, or of the instants at `fps`
-            "fps_rule": self.fps,
-            "fps": fps,
-            "resize": RESIZE,
-            "position": self.position,
-            "split": self.split,
-            "prompts": self.prompts,
-            "ddof": self.ddof,
-            "is_splits": self.is_splits,
-            "num_videos": num_videos,
-            "num_reference": num_reference,
-        }
 
 
 _PROTOCOLS = (
@@ -139,7 +117,7 @@ _PROTOCOLS = (
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol of that name; RequestError for any other."""
+    """Returns the protocol of that name; RequestError for any other."""
     for protocol in _PROTOCOLS:
         if protocol.name == name:
             return protocol

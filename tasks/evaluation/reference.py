@@ -1,11 +1,11 @@
-"""The real side of an evaluation: which reference clips are taken, and their measures, kept by content."""
+"""The real clips of an evaluation and their features, which are kept by content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 
 from tasks.clips.reading import probe
-from tasks.corpora.corpus import Corpus
 from tasks.corpora.media import content_digest, open_media
-from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError, RequestError
-from tasks.evaluation.feature_cache import KeptMeasures
-from tasks.evaluation.features import Measures, Reading, measure
+from tasks.evaluation.feature_cache import FeatureCache
+from tasks.evaluation.features import Reading, VideoFeatures, extract_features
+from tasks.evaluation.measure_jobs import MeasuringJob, batches, measure_jobs
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.protocols import Protocol, check_fps
 from tasks.evaluation.reference_clip import cut_reference_clip
+from tasks.evaluation.reference_sources import find_sources
 from tasks.evaluation.settings import EvaluationSettings
-from tasks.evaluation.ucf101 import is_ucf101, read_ucf101
+from tasks.evaluation.setup import ProtocolSetup
 from tasks.evaluation.workers import MeasuringPool
 from tasks.progress import OnProgress
 
@@ -52,13 +52,13 @@ class ReferenceRequest:
         return len(self.sources) if self.protocol.num_reference == "all" else self.settings.num_videos
 
     def digests_by_name(self) -> dict[str, str]:
-        """The digest of each file."""
+        """Returns the digest of each file."""
         return {source.uri: digest for source, digest in zip(self.sources, self.digests, strict=True)}
 
     def digest(self) -> str:
-        """What tells these clips from others: content, captions, order and cut."""
+        """Returns what tells these clips from others: content, captions, order and cut."""
         what = [
-            self.protocol.setup(self.fps, self.settings.num_videos, self.wanted),
+            asdict(ProtocolSetup.of(self.protocol, self.fps, self.settings.num_videos, self.wanted)),
             self.settings.model_dump(include={"seed", "width", "height"}),
             [(source.uri, [asdict(span) for span in source.captions]) for source in self.sources],
             self.digests,
@@ -68,48 +68,20 @@ class ReferenceRequest:
 
 @dataclass(frozen=True)
 class Reference:
-    """The reference clips as far as they are kept: captions, files and measures, but no pixels."""
+    """The reference clips as far as they are kept: captions, files and features, but no pixels."""
 
     prompts: list[str]
     files: list[str]
-    measures: Measures
+    features: VideoFeatures
     unreadable: list[dict[str, str]]
     digest: str
     cached: bool
 
 
-def find_sources(folder: Path, protocol: Protocol, settings: EvaluationSettings) -> list[SourceRecord]:
-    """The captioned videos of a reference folder in the order in which they are taken, shuffled by the seed.
-
-    The folder has UCF-101's layout or a manifest. Raises RequestError when there is no such folder or it has fewer
-    videos than the settings ask for: they are never repeated to fill up.
-    """
-    if not folder.is_dir():
-        raise RequestError(f"reference: {folder} is no folder; give one with videos and a manifest.tsv")
-    if is_ucf101(folder):
-        usable = read_ucf101(folder, protocol.split)
-    elif protocol.prompts == "class-distribution" or protocol.fps == "native":
-        raise RequestError(
-            f"reference: {folder} has not UCF-101's layout (class folders), which the protocol {protocol.name} asks for"
-        )
-    else:
-        corpus = Corpus(
-            name="reference", kind="short-videos", format="folder", path=folder.absolute(), licence="unknown"
-        )
-        usable = [source for source in read_sources(corpus) if source.problem is None]
-    if protocol.num_reference != "all" and len(usable) < settings.num_videos:
-        raise RequestError(
-            f"reference: {folder} has {len(usable)} captioned videos, num_videos asks for {settings.num_videos}"
-        )
-    # A sorted folder starts with its first classes; a shuffle takes of all.
-    order = np.random.default_rng(settings.seed).permutation(len(usable))
-    return [usable[index] for index in order]
-
-
 def find_reference(
     folder: Path, protocol: Protocol, settings: EvaluationSettings, fps: float
 ) -> ReferenceRequest:
-    """The request for a folder's clips at the model's frame rate; reads every file once, for its digest."""
+    """Returns the request for a folder's clips at the model's frame rate; reads every file once, for its digest."""
     sources = find_sources(folder, protocol, settings)
     rates = [rate for source in sources[:_PROBED] if (rate := _native_fps(source)) is not None]
     if rates:
@@ -124,81 +96,91 @@ def measure_reference(
     pool: MeasuringPool,
     on_progress: OnProgress | None = None,
 ) -> Reference:
-    """Measure a clip of each video, what is not kept yet.
+    """Measures a clip of each video, as far as it is not kept yet.
 
     An unreadable video is listed by name and the next one takes its place; RequestError when too few are left.
     """
     digest = request.digest()
-    kept = KeptMeasures("reference-", digest, reading, networks)
-    cached = kept.is_whole
+    cache = FeatureCache("reference-", digest, reading, networks)
+    cached = cache.is_whole
     if not cached:
-        taken = _take(request, reading, pool, kept, on_progress)
-        texts = {"prompts": taken.prompts, "files": taken.files, "unreadable": taken.unreadable}
-        kept.finish(Measures.join(taken.measures), texts)
-    measures, about = kept.whole()
+        taken = _take(request, reading, networks, pool, cache, on_progress)
+        assert taken.features is not None
+        cache.finish(taken.features, taken.about())
+    features, about = cache.whole()
     # File names are kept relative to the folder: the same videos elsewhere are found again.
     files = [str(request.folder / file) for file in about["files"]]
-    return Reference(about["prompts"], files, measures, about["unreadable"], digest, cached)
+    return Reference(about["prompts"], files, features, about["unreadable"], digest, cached)
 
 
-@dataclass
-class _Taken:
+@dataclass(frozen=True)
+class MeasuredSources:
+    """What an actor returns of a few videos: a row for each clip that could be cut, and which could not, and why."""
+
+    features: VideoFeatures | None
     prompts: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
-    measures: list[Measures] = field(default_factory=list)
     unreadable: list[dict[str, str]] = field(default_factory=list)
 
-    def add(self, measures: Measures | None, about: dict[str, Any], room: int) -> None:
-        """As many clips of a job's as there is room for."""
-        if measures is not None and room:
-            self.measures.append(measures.take(range(min(room, len(measures)))))
-        self.prompts += about["prompts"][:room]
-        self.files += about["files"][:room]
-        self.unreadable += about["unreadable"]
+    def about(self) -> dict[str, Any]:
+        """Returns what is kept beside the features."""
+        return {"prompts": self.prompts, "files": self.files, "unreadable": self.unreadable}
+
+    def first(self, room: int) -> MeasuredSources:
+        """Returns the same with its first clips only, as many as there is room for."""
+        taken = min(room, len(self.files))
+        features = self.features.take(range(taken)) if self.features is not None and taken else None
+        return MeasuredSources(features, self.prompts[:taken], self.files[:taken], self.unreadable)
+
+    @classmethod
+    def join(cls, parts: Sequence[MeasuredSources]) -> MeasuredSources:
+        """Returns the clips of all parts, in their order."""
+        features = [part.features for part in parts if part.features is not None]
+        return cls(
+            VideoFeatures.join(features) if features else None,
+            [prompt for part in parts for prompt in part.prompts],
+            [file for part in parts for file in part.files],
+            [item for part in parts for item in part.unreadable],
+        )
 
 
 def _take(
     request: ReferenceRequest,
     reading: Reading,
+    networks: Networks,
     pool: MeasuringPool,
-    kept: KeptMeasures,
+    cache: FeatureCache,
     on_progress: OnProgress | None,
-) -> _Taken:
-    """The first clips that can be used, as many as are wanted; round by round, since some files may be unreadable."""
-    taken, all_jobs, jobs_done = _Taken(), -(-len(request.sources) // CLIPS_PER_JOB), 0
-    while (missing := request.wanted - len(taken.files)) > 0 and jobs_done < all_jobs:
-        numbers = range(jobs_done, min(all_jobs, jobs_done + -(-missing // CLIPS_PER_JOB)))
-        _measure_missing(request, numbers, reading, pool, kept, on_progress)
+) -> MeasuredSources:
+    """Measures the first clips that can be used, as many as are wanted: round by round, as some may be unreadable."""
+    rows, parts = batches(len(request.sources), CLIPS_PER_JOB), []
+    jobs: dict[int, MeasuringJob[MeasuredSources]] = {}
+    missing = request.wanted
+    while missing > 0 and len(jobs) < len(rows):
+        numbers = range(len(jobs), min(len(rows), len(jobs) + -(-missing // CLIPS_PER_JOB)))
         for number in numbers:
-            taken.add(*kept.part(number), request.wanted - len(taken.files))
-        jobs_done = numbers.stop
+            sources = request.sources[rows[number].start : rows[number].stop]
+            arguments = (sources, request.protocol, request.settings, request.fps, reading, networks)
+            jobs[number] = MeasuringJob(measure_sources, arguments, len(sources))
+        measure_jobs(
+            jobs,
+            cache.missing(jobs),
+            pool,
+            lambda number, found: cache.keep(number, found.features, found.about()),
+            on_progress,
+            "reference clips measured",
+        )
+        for number in numbers:
+            features, about = cache.part(number)
+            parts.append(MeasuredSources(features, **about).first(missing))
+            missing -= len(parts[-1].files)
+    taken = MeasuredSources.join(parts)
     if not missing or (request.protocol.num_reference == "all" and taken.files):
         return taken
     raise RequestError(
         f"reference: only {len(taken.files)} of {len(request.sources)} videos in {request.folder} can be used, "
         f"num_videos asks for {request.wanted}; not {taken.unreadable[0]['error']}"
     )
-
-
-def _measure_missing(
-    request: ReferenceRequest,
-    numbers: range,
-    reading: Reading,
-    pool: MeasuringPool,
-    kept: KeptMeasures,
-    on_progress: OnProgress | None,
-) -> None:
-    jobs = {}
-    for number in kept.missing(numbers):
-        sources = request.sources[number * CLIPS_PER_JOB : (number + 1) * CLIPS_PER_JOB]
-        jobs[number] = (sources, request.protocol, request.settings, request.fps, reading)
-    done = len(numbers) - len(jobs)
-    for number, (measures, about) in pool.run(measure_sources, jobs):
-        kept.keep(number, measures, about)
-        done += 1
-        if on_progress is not None:
-            first, total = numbers.start, min(numbers.stop * CLIPS_PER_JOB, len(request.sources))
-            on_progress(min((first + done) * CLIPS_PER_JOB, total), total, "reference clips measured")
 
 
 def measure_sources(
@@ -208,13 +190,13 @@ def measure_sources(
     fps: float,
     reading: Reading,
     networks: Networks,
-) -> tuple[Measures | None, dict[str, Any]]:
-    """What an actor does for a few videos: decode, measure, let the pixels go."""
-    about: dict[str, Any] = {"prompts": [], "files": [], "unreadable": []}
+) -> MeasuredSources:
+    """Does an actor's work on a few videos: decodes and measures them, and lets the pixels go."""
+    found = MeasuredSources(None)
     clips = []
     for source in sources:
         try:
-            clip = cut_reference_clip(
+            cut = cut_reference_clip(
                 source,
                 num_frames=protocol.num_frames,
                 fps=None if protocol.fps == "native" else fps,
@@ -224,14 +206,15 @@ def measure_sources(
                 seed=settings.seed,
             )
         except ItemError as error:
-            about["unreadable"].append({"file": source.uri, "error": str(error)})
+            found.unreadable.append({"file": source.uri, "error": str(error)})
             continue
-        clips.append(clip.frames_nhwc)
-        about["prompts"].append(clip.caption)
-        about["files"].append(source.uri)
+        clips.append(cut.frames_nhwc)
+        found.prompts.append(cut.caption)
+        found.files.append(source.uri)
     if not clips:
-        return None, about
-    return measure(np.stack(clips), about["prompts"], reading, networks, about["files"]), about
+        return found
+    features = extract_features(np.stack(clips), found.prompts, reading, networks, found.files)
+    return replace(found, features=features)
 
 
 def _native_fps(source: SourceRecord) -> float | None:

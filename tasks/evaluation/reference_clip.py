@@ -41,7 +41,7 @@ def cut_reference_clip(
     position: Position,
     seed: int,
 ) -> ReferenceClip:
-    """The clip of a video: the same source, settings and seed give the same frames, wherever the corpus lies.
+    """Cuts the clip of a video: the same source, settings and seed give the same frames, wherever the corpus lies.
 
     Without `fps` it is `num_frames` consecutive frames as they are decoded (stride 1, nothing sampled again), and
     its rate is the one in the header; with it, the frames nearest in time to instants at that rate, as the dataset's

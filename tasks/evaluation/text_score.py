@@ -1,19 +1,16 @@
-"""CLIP's view of a video: how well its frames agree with a text, and with each other."""
+"""How well the frames of a video agree with a text, and with each other, as CLIP sees them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from vidrd_model.clip import ClipModel
+from vidrd_model.clip import ClipModel
 
 _FRAMES_PER_CALL = 64  # as floats of CLIP's size the frames of a long video would fill the memory
 
 
-def frame_features(clip: ClipModel, frames_bthwc: np.ndarray) -> np.ndarray:
-    """Unit vectors, float64 (b, t, d), of the frames of uint8 videos.
+def frame_features(clip_model: ClipModel, frames_bthwc: np.ndarray) -> np.ndarray:
+    """Returns unit vectors, float64 (b, t, d), of the frames of uint8 videos.
 
     Their cosines with the unit vector of a text, averaged over the frames, are the text score (CLIPSIM, arXiv
     2104.14806); those of neighbours are the frame consistency. All lie in [-1, 1].
@@ -21,12 +18,14 @@ def frame_features(clip: ClipModel, frames_bthwc: np.ndarray) -> np.ndarray:
     videos, frames = frames_bthwc.shape[:2]
     frames_nhwc = frames_bthwc.reshape(-1, *frames_bthwc.shape[2:])
     starts = range(0, len(frames_nhwc), _FRAMES_PER_CALL)
-    image_nd = np.concatenate([clip.image_features(frames_nhwc[i : i + _FRAMES_PER_CALL]) for i in starts])
+    image_nd = np.concatenate(
+        [clip_model.image_features(frames_nhwc[i : i + _FRAMES_PER_CALL]) for i in starts]
+    )
     return image_nd.reshape(videos, frames, -1).astype(np.float64)
 
 
 def text_contrast(video_nd: np.ndarray, text_nd: np.ndarray, caption_n: np.ndarray) -> float:
-    """The mean text score of videos with their own captions, minus that with the captions of all others.
+    """Returns the mean text score of videos with their own captions, minus that with the captions of all others.
 
     Rows are videos: the mean of their frames' unit vectors, the unit vector of their caption, and a number that is the
     same for equal captions; nan where all captions are equal. A constant that a CLIP adds to every cosine cancels, so

@@ -37,7 +37,7 @@ def _prompts() -> tuple[tuple[str, str], ...]:
 
 
 def class_prompts() -> dict[str, str]:
-    """A sentence for each of the 101 classes, by the names of their folders, in the order of the official list.
+    """Returns a sentence for each of the 101 classes, by the names of their folders, in the order of the official list.
 
     Make-A-Video (arXiv 2209.14792) and VidRD used one sentence per class too; no published list of theirs is
     known to us, so these are our own.
@@ -46,7 +46,7 @@ def class_prompts() -> dict[str, str]:
 
 
 def is_ucf101(folder: Path) -> bool:
-    """Whether a folder has UCF-101's layout: class folders of its names hold the videos, and no manifest lists them.
+    """Returns whether a folder has UCF-101's layout: its class folders hold the videos, and no manifest lists them.
 
     Half of the folders are enough: a copy with a class misspelt is still one, and `read_ucf101` says which.
     """
@@ -58,7 +58,7 @@ def is_ucf101(folder: Path) -> bool:
 
 
 def read_ucf101(folder: Path, split: Split, fold: Fold = 1) -> list[SourceRecord]:
-    """The videos of a split, sorted by their paths, each with its class's sentence as the caption.
+    """Returns the videos of a split, sorted by their paths, each with its class's sentence as the caption.
 
     `train+test` are all videos of the lists. RequestError when there are no lists, when a class folder has no
     name of UCF-101's, or when a video that the lists name is not there: a part of a split is another split.
@@ -91,14 +91,14 @@ def read_ucf101(folder: Path, split: Split, fold: Fold = 1) -> list[SourceRecord
 
 
 def train_class_counts(folder: Path, fold: Fold = 1) -> dict[str, int]:
-    """How many videos of the train split each class has, by the lists alone; errors as `read_ucf101`."""
+    """Returns how many videos of the train split each class has, by the lists alone; errors as `read_ucf101`."""
     counts = Counter(key.rpartition("/")[0] for key in _listed(folder, fold, "train"))
     _check_classes(folder, counts)
     return dict(sorted(counts.items()))
 
 
 def prompts_by_distribution(counts: Mapping[str, int], num_videos: int, seed: int) -> list[str]:
-    """Exactly `num_videos` class sentences, each class as often as its part of `counts`, shuffled by the seed.
+    """Returns `num_videos` class sentences, each class as often as its part of `counts`, shuffled by the seed.
 
     Largest remainders: no class is off its exact share by one or more. The order does not hang on that of
     `counts`, and a first part of it is a random sample. RequestError for unknown classes and for no counts.
@@ -121,7 +121,7 @@ def prompts_by_distribution(counts: Mapping[str, int], num_videos: int, seed: in
 
 
 def _listed(folder: Path, fold: Fold, split: Split) -> set[str]:
-    """The `Class/video` of a split, without suffixes, as the lists name them."""
+    """Returns the `Class/video` of a split, without suffixes, as the lists name them."""
     if not folder.is_dir():
         raise RequestError(f"reference: {folder} is no folder; give the one with UCF-101's class folders")
     try:
@@ -135,7 +135,7 @@ def _listed(folder: Path, fold: Fold, split: Split) -> set[str]:
 
 
 def _key(uri: str) -> str:
-    """A video as the lists name it, without its suffix."""
+    """Returns a video as the lists name it, without its suffix."""
     return "/".join(uri.split("/")[-2:]).rpartition(".")[0]
 
 

@@ -1,4 +1,4 @@
-"""What a gate says: one of three verdicts, why, and every figure that was looked at."""
+"""The gate's decision: one of three verdicts, the reason, and every metric that was compared."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Literal
 from vidrd_model.metrics.intervals import Estimate
 
 Verdict = Literal["promote", "refuse", "cannot-judge"]
-"""`cannot-judge` keeps the champion as `refuse` does, but says nothing against the candidate: the yardstick fails."""
+"""`cannot-judge` keeps the champion as `refuse` does, but says nothing against the candidate: the measurement fails."""
 
 Role = Literal["gate", "signature", "floor", "shown"]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One figure of both models and, where the bound hangs on it, of the real clips; `role` is what it decides."""
+class MetricComparison:
+    """One metric of both models and, where the bound hangs on it, of the real clips; `role` is what it decides."""
 
     name: str
     better: str
@@ -30,11 +30,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict, its reason in one sentence, and the figures behind it; none where they could not be compared."""
+    """The verdict, its reason in one sentence, and the metrics behind it; none where they could not be compared."""
 
     verdict: Verdict
     reason: str
-    comparisons: list[Comparison] = field(default_factory=list)
+    comparisons: list[MetricComparison] = field(default_factory=list)
 
     @property
     def promote(self) -> bool:
@@ -42,7 +42,7 @@ class Decision:
         return self.verdict == "promote"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as reports and pages take them."""
+        """Returns plain values, as reports and pages take them."""
         return {
             "verdict": self.verdict,
             "reason": self.reason,

@@ -60,12 +60,12 @@ class VideoFolder:
     found: int
 
     def adapt(self, settings: EvaluationSettings) -> EvaluationSettings:
-        """The settings with what the videos decide: their number and size; none of them is longer than the others."""
+        """Returns the settings with what the videos decide: their number and size; none is longer than the others."""
         mine = {"num_videos": len(self.sources), "width": self.header.width, "height": self.header.height}
         return settings.model_copy(update={**mine, "long_videos": 0})
 
     def digests(self) -> list[str]:
-        """Those of the files' bytes; RequestError when one can no longer be read."""
+        """Returns the digests of the files' bytes; RequestError when one can no longer be read."""
         try:
             return [content_digest(source.place) for source in self.sources]
         except ItemError as error:
@@ -75,7 +75,7 @@ class VideoFolder:
 def find_videos(
     folder: Path, protocol: Protocol, settings: EvaluationSettings, exact_number: bool
 ) -> VideoFolder:
-    """The videos directly in a folder, as many as `settings.num_videos`; of more, those that its seed draws.
+    """Finds the videos directly in a folder, as many as `settings.num_videos`; of more, those that its seed draws.
 
     Fewer are enough only where the protocol takes any number and `exact_number` is not asked for. Captions are read as
     a reference folder's: a manifest, or a .txt beside each file. Raises RequestError, one line, when there are too few
@@ -100,7 +100,7 @@ def find_videos(
 
 
 def _check_captions(folder: Path, listed: Sequence[SourceRecord], found: Sequence[SourceRecord]) -> bool:
-    """Whether the videos have captions: all of them or none."""
+    """Returns whether the videos have captions: all of them or none."""
     strays = sorted({source.uri for source in listed if source.captions} - {source.uri for source in found})
     if strays:
         raise RequestError(
@@ -136,7 +136,7 @@ def _draw(
 
 
 def _common_header(folder: Path, sources: Sequence[SourceRecord], protocol: Protocol) -> Header:
-    """What all the videos have in common; RequestError, naming the odd ones, when they have not."""
+    """Returns the header that all videos share; RequestError, naming the odd ones, when they do not."""
     headers: dict[str, Header] = {}
     unreadable = []
     for source in sources:
@@ -183,7 +183,7 @@ def read_header(source: SourceRecord) -> Header:
 
 
 def is_even(times_s: Sequence[float], time_unit_s: float) -> bool:
-    """Whether two or more ascending times are those of one rate, but for rounding to the unit and a little jitter."""
+    """Returns whether two or more ascending times are of one rate, but for rounding to the unit and a little jitter."""
     places_s = np.linspace(times_s[0], times_s[-1], len(times_s))
     step_s = float(places_s[1] - places_s[0])
     off_s = float(np.abs(np.asarray(times_s) - places_s).max())
@@ -194,14 +194,14 @@ def is_even(times_s: Sequence[float], time_unit_s: float) -> bool:
 
 
 def unreadable_videos(folder: Path, problems: Sequence[str], total: int) -> RequestError:
-    """The error that names videos which cannot be read."""
+    """Returns the error that names videos which cannot be read."""
     return RequestError(
         f"videos: {len(problems)} of {total} videos in {folder} cannot be used: {_some(problems, '; ')}"
     )
 
 
 def _check_even(folder: Path, headers: dict[str, Header]) -> None:
-    """No one rate is that of frames which stand unequally long, and the real clips are taken at one."""
+    """Raises RequestError for frames that stand unequally long: the real clips are taken at one rate."""
     uneven = [
         f"{name} (a frame of {header.longest_s:.3g} s, on average {1 / header.fps:.3g} s)"
         for name, header in headers.items()
@@ -226,7 +226,7 @@ def _check_alike(folder: Path, headers: dict[str, Header], unit: str, value: Cal
 
 
 def _caption(source: SourceRecord, clip_s: float) -> str:
-    """That of the clip which counts, as a reference clip's is chosen."""
+    """Returns the caption of the clip that counts, as a reference clip's is chosen."""
     return (captions_for_span(source.captions, 0.0, clip_s) or source.captions)[0].text
 
 

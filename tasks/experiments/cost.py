@@ -1,4 +1,4 @@
-"""What one video costs: time per frame, the wait for its first frames, and memory at its peak."""
+"""Measures what one video costs: time per frame, the wait for its first frames, and memory at its peak."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
+import torch
+
+from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
+from tasks.peak_memory import PeakMemory
 
 THREADS = 1
 """Of torch, always: a time is compared with others."""
@@ -17,7 +22,7 @@ THREADS = 1
 class Cost:
     """Of one video; bytes are what sampling added to a process (on a GPU: to its memory) that had loaded the model.
 
-    `problem` says why there are no figures.
+    `problem` says why there are no numbers.
     """
 
     device: str
@@ -34,9 +39,7 @@ class Cost:
 
 
 def measure_cost(model_dir: Path, prompt: str, seed: int, num_clips: int, sampling: SamplingSettings) -> Cost:
-    """Sample one video in a fresh process on the running Ray session, and say what it took."""
-    import ray
-
+    """Samples one video in a fresh process on the running Ray session, and returns what it took."""
     num_gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
     task = ray.remote(num_cpus=1, num_gpus=num_gpus, max_calls=1, max_retries=0)(_cost)
     try:
@@ -49,11 +52,6 @@ def measure_cost(model_dir: Path, prompt: str, seed: int, num_clips: int, sampli
 
 
 def _cost(model_dir: Path, prompt: str, seed: int, num_clips: int, sampling: SamplingSettings) -> Cost:
-    import torch
-
-    from tasks.generation.generate import stream_batch
-    from tasks.peak_memory import PeakMemory
-
     torch.set_num_threads(THREADS)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
@@ -71,7 +69,7 @@ def _cost(model_dir: Path, prompt: str, seed: int, num_clips: int, sampling: Sam
 
 
 def _drain(clips: Any) -> tuple[int, float]:
-    """Lets every clip go as a writer would; the number of frames, and when the first were there."""
+    """Lets every clip go as a writer would; returns the number of frames, and when the first were there."""
     frames, first_s = 0, 0.0
     for clip_bnhwc in clips:
         first_s = first_s or time.perf_counter()

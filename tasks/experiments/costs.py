@@ -1,4 +1,4 @@
-"""The costs of an experiment's variants, shortest video first, as far as memory and time allow."""
+"""Measures the costs of an experiment's variants, shortest video first, as far as memory and time allow."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import asdict
 from storage.local.json_files import read_json, write_json
 from tasks.experiments.cost import Cost, measure_cost
 from tasks.experiments.experiments import Experiment, Variant
-from tasks.experiments.run import Bench, naming
+from tasks.experiments.run import ExperimentContext, naming
 from tasks.progress import OnProgress
 
 
-def measure_costs(experiment: Experiment, bench: Bench, on_progress: OnProgress) -> list[Cost]:
-    """The cost of each variant, in their order; those that are kept in the bench's folder are not measured again.
+def measure_costs(experiment: Experiment, context: ExperimentContext, on_progress: OnProgress) -> list[Cost]:
+    """Returns the cost of each variant, in their order; what the context's folder has is not measured again.
 
     To be called while no pool holds the machine's processors. A method that has run out of memory, or would take longer
     than the time limit, is not tried at a greater length.
@@ -21,31 +21,31 @@ def measure_costs(experiment: Experiment, bench: Bench, on_progress: OnProgress)
     last: dict[str, Cost] = {}
     for number, variant in enumerate(experiment.variants):
         naming(on_progress, experiment, number)(0, 1, "cost measured")
-        cost = _not_worth_trying(variant, bench, last.get(variant.label)) or _kept_cost(variant, bench)
+        cost = _not_worth_trying(variant, context, last.get(variant.label)) or _kept_cost(variant, context)
         last[variant.label] = cost
         costs.append(cost)
     return costs
 
 
-def _not_worth_trying(variant: Variant, bench: Bench, shorter: Cost | None) -> Cost | None:
+def _not_worth_trying(variant: Variant, context: ExperimentContext, shorter: Cost | None) -> Cost | None:
     if shorter is None:
         return None
     if shorter.seconds_per_frame is None:
         return Cost(shorter.device, problem=f"not tried: {str(shorter.problem).removeprefix('not tried: ')}")
-    expected_s = shorter.seconds_per_frame * variant.num_clips * bench.base.num_frames
-    if expected_s <= bench.settings.time_limit_s:
+    expected_s = shorter.seconds_per_frame * variant.num_clips * context.base.num_frames
+    if expected_s <= context.settings.time_limit_s:
         return None
     return Cost(shorter.device, problem=f"not tried: would take {expected_s:.0f} s and more")
 
 
-def _kept_cost(variant: Variant, bench: Bench) -> Cost:
-    videos = bench.videos(variant, 1, 0)
-    folder = bench.folder / "costs"
+def _kept_cost(variant: Variant, context: ExperimentContext) -> Cost:
+    videos = context.videos(variant, 1, 0)
+    folder = context.folder / "costs"
     kept = folder / f"{videos.digest()}.json"
     if (found := read_json(kept)) is not None:
         return Cost(**found)
     cost = measure_cost(
-        bench.model_dir, videos.prompts[0], videos.seeds[0], variant.num_clips, videos.sampling
+        context.model_dir, videos.prompts[0], videos.seeds[0], variant.num_clips, videos.sampling
     )
     if cost.problem is not None:  # what did not fit may fit another time
         return Cost(cost.device, problem=f"{cost.problem} at {variant.num_clips} clips")

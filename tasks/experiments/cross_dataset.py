@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tasks.evaluation.evaluate import evaluate_model
 from tasks.evaluation.settings import EvaluationSettings
+from tasks.evaluation.workers import MeasuringPool
 from tasks.experiments.experiments import Experiment
 from tasks.experiments.results import Result, Row
 from tasks.generation.settings import SamplingSettings
@@ -31,29 +32,27 @@ def cross_dataset(
     experiment: Experiment,
     models: Sequence[Contestant],
     references: Mapping[str, Path],
-    clip: str,
+    clip_model: str,
     evaluation: EvaluationSettings,
     on_progress: OnProgress,
 ) -> Result:
-    """A row for each model, with its figures on each reference; evaluations that were made are not made again.
+    """Returns a row for each model, with its metrics on each reference; evaluations that were made are not made again.
 
     RequestError as of `evaluate_model`, which refuses a reference that the model was trained on.
     """
     rows: list[Row] = []
     total = len(models) * len(references)
-    for model in models:
-        found: dict[str, Estimate | float] = {}
-        for place, (name, folder) in enumerate(references.items()):
-            number = len(rows) * len(references) + place
-            on_progress(number, total, f"{experiment.name}: {model.label} on {name}")
-            report = evaluate_model(
-                model.folder, folder, clip, evaluation, model.sampling, model.trained_on
-            ).report
-            for figure in SHOWN:
-                metric = report["metrics"].get(figure)
-                if metric is not None:
-                    fields = ("value", "low", "high", "standard_error", "groups")
-                    found[f"{figure} on {name}"] = Estimate(*(metric[field] for field in fields))
-        rows.append(Row(model.label, 0, evaluation.num_videos, found))
+    with MeasuringPool(evaluation.num_videos) as pool:
+        for model in models:
+            found: dict[str, Estimate | float] = {}
+            for place, (name, folder) in enumerate(references.items()):
+                number = len(rows) * len(references) + place
+                on_progress(number, total, f"{experiment.name}: {model.label} on {name}")
+                metrics = evaluate_model(
+                    model.folder, folder, clip_model, evaluation, model.sampling, pool, model.trained_on
+                ).report.metrics
+                shown = [metric for metric in SHOWN if metric in metrics]
+                found |= {f"{metric} on {name}": metrics[metric].estimate for metric in shown}
+            rows.append(Row(model.label, 0, evaluation.num_videos, found))
     notes = [f"Protocol {evaluation.protocol}; intervals are 95% jackknife intervals over n videos."]
     return Result(experiment.name, experiment.question, rows, None, notes)

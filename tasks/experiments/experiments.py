@@ -34,7 +34,7 @@ class Variant:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def sampling(self, base: SamplingSettings) -> SamplingSettings:
-        """The settings of its videos."""
+        """Returns the settings of its videos."""
         return SamplingSettings.model_validate(base.model_dump() | dict(self.overrides))
 
 
@@ -49,7 +49,7 @@ class Experiment:
 
 
 def experiments(base: SamplingSettings, settings: AblationSettings) -> dict[str, Experiment]:
-    """All experiments for these sampling settings by name, in the order in which they are run.
+    """Returns all experiments for these sampling settings by name, in the order in which they are run.
 
     `cross-dataset` has no variants: its models and references come with the request.
     """

@@ -16,12 +16,12 @@ from vidrd_model.metrics.intervals import Estimate
 
 @dataclass(frozen=True)
 class Row:
-    """One variant: its length in clips, the number of videos, its figures, and remarks on it."""
+    """One variant: its length in clips, the number of videos, its metrics, and remarks on it."""
 
     label: str
     num_clips: int
     n: int
-    figures: dict[str, Estimate | float] = field(default_factory=dict)
+    metrics: dict[str, Estimate | float] = field(default_factory=dict)
     remark: str = ""
 
 
@@ -37,13 +37,13 @@ class Result:
 
     @property
     def columns(self) -> list[str]:
-        """The names of all figures, in the order in which rows first have them."""
-        return list(dict.fromkeys(name for row in self.rows for name in row.figures))
+        """The names of all metrics, in the order in which rows first have them."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.metrics))
 
 
-def value_of(figure: Estimate | float) -> float:
-    """The number itself."""
-    return figure.value if isinstance(figure, Estimate) else figure
+def value_of(metric: Estimate | float) -> float:
+    """Returns the number itself."""
+    return metric.value if isinstance(metric, Estimate) else metric
 
 
 def write_result(result: Result, folder: Path) -> list[Path]:
@@ -56,17 +56,17 @@ def write_result(result: Result, folder: Path) -> list[Path]:
 
 
 def read_results(folder: Path, names: Sequence[str]) -> list[Result]:
-    """The results of these experiments that the folder has, in this order."""
+    """Returns the results of these experiments that the folder has, in this order."""
     kept = [read_json(folder / f"{name}.json") for name in names]
     return [_from_json(found) for found in kept if found is not None]
 
 
 def as_markdown(result: Result) -> str:
-    """A table in which each figure has its 95% interval beside it."""
+    """Returns a table in which each metric has its 95% interval beside it."""
     columns = result.columns
     rows: list[tuple[object, ...]] = []
     for row in [*result.rows, *([result.real] if result.real else [])]:
-        cells = [printed(row.figures.get(name)) for name in columns]
+        cells = [printed(row.metrics.get(name)) for name in columns]
         rows.append((row.label, row.num_clips, row.n, *cells, row.remark))
     table = markdown.table(("variant", "clips", "n", *columns, ""), rows, numbers=True)
     notes = (f"- {markdown.text(note)}" for note in result.notes)
@@ -74,13 +74,13 @@ def as_markdown(result: Result) -> str:
     return "\n".join([*title, *table, "", *notes]) + "\n"
 
 
-def printed(figure: Estimate | float | None) -> str:
-    """The value and, where there is one, its interval; nothing where there is no figure."""
-    if figure is None:
+def printed(metric: Estimate | float | None) -> str:
+    """Returns the value and, where there is one, its interval; nothing where there is no metric."""
+    if metric is None:
         return ""
-    if isinstance(figure, Estimate):
-        return f"{figure.value:.4g} [{figure.low:.3g}, {figure.high:.3g}]"
-    return f"{figure:.4g}"
+    if isinstance(metric, Estimate):
+        return f"{metric.value:.4g} [{metric.low:.3g}, {metric.high:.3g}]"
+    return f"{metric:.4g}"
 
 
 def _as_csv(result: Result) -> str:
@@ -97,9 +97,9 @@ def _as_csv(result: Result) -> str:
     for row in result.rows:
         cells: list[Any] = [row.label, row.num_clips, row.n]
         for name in result.columns:
-            figure = row.figures.get(name)
-            ends = (figure.low, figure.high) if isinstance(figure, Estimate) else ("", "")
-            cells += ["" if figure is None else value_of(figure), *ends]
+            metric = row.metrics.get(name)
+            ends = (metric.low, metric.high) if isinstance(metric, Estimate) else ("", "")
+            cells += ["" if metric is None else value_of(metric), *ends]
         writer.writerow(cells)
     return out.getvalue()
 
@@ -108,19 +108,24 @@ def _as_json(result: Result) -> dict[str, Any]:
     return {
         "name": result.name,
         "question": result.question,
-        "rows": [asdict(row) for row in result.rows],
-        "real": None if result.real is None else asdict(result.real),
+        "rows": [_row_as_json(row) for row in result.rows],
+        "real": None if result.real is None else _row_as_json(result.real),
         "notes": list(result.notes),
     }
 
 
+def _row_as_json(row: Row) -> dict[str, Any]:
+    values = asdict(row)
+    return {"figures" if name == "metrics" else name: value for name, value in values.items()}
+
+
 def _from_json(found: dict[str, Any]) -> Result:
     def row(values: dict[str, Any]) -> Row:
-        figures = {
-            name: Estimate(**figure) if isinstance(figure, dict) else float(figure)
-            for name, figure in values["figures"].items()
+        metrics = {
+            name: Estimate(**metric) if isinstance(metric, dict) else float(metric)
+            for name, metric in values["figures"].items()
         }
-        return Row(**(values | {"figures": figures}))
+        return Row(values["label"], values["num_clips"], values["n"], metrics, values["remark"])
 
     real = None if found["real"] is None else row(found["real"])
     return Result(found["name"], found["question"], [row(r) for r in found["rows"]], real, found["notes"])

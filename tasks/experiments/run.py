@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.evaluation.features import Measures, Reading
-from tasks.evaluation.measure_samples import SampledVideos, measure_sampled
-from tasks.evaluation.metrics import figures
+from tasks.evaluation.features import Reading, VideoFeatures
+from tasks.evaluation.measure_samples import SampledVideos, measure_samples
+from tasks.evaluation.metrics import protocol_metrics
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.protocols import Protocol
 from tasks.evaluation.reference import Reference
@@ -26,14 +26,14 @@ from tasks.progress import OnProgress
 from vidrd_model.metrics.intervals import Estimate, jackknife
 
 ENDING = "_end"
-"""Ends the name of a figure of a video's last window: the first one is the same however later clips are made."""
+"""Ends the name of a metric of a video's last window: the first one is the same however later clips are made."""
 
 _WINDOWED = ("fvd", "kvd", "text_score", "frame_consistency", "motion")
 _LEFT_OUT = ("kvd", "is", "is_i3d", "text_contrast", "pixel_consistency")
 
 
 @dataclass(frozen=True)
-class Bench:
+class ExperimentContext:
     """What all variants share: the model, the real clips, the networks and their actors, and the folder of results."""
 
     model_dir: Path
@@ -57,7 +57,7 @@ class Bench:
         )
 
     def videos(self, variant: Variant, count: int, first_seed: int) -> SampledVideos:
-        """The variant's videos of the first captions, video i from `first_seed` + i."""
+        """Returns the variant's videos of the first captions, video i from `first_seed` + i."""
         seeds = [(self.evaluation.seed + first_seed + i) % 2**32 for i in range(count)]
         # Every frame has to be there where seams are looked for; a variant may say otherwise.
         sampling = variant.sampling(self.base.model_copy(update={"seam": "keep"}))
@@ -67,7 +67,11 @@ class Bench:
 
 
 def run_experiment(
-    experiment: Experiment, bench: Bench, pool: MeasuringPool, costs: Sequence[Cost], on_progress: OnProgress
+    experiment: Experiment,
+    context: ExperimentContext,
+    pool: MeasuringPool,
+    costs: Sequence[Cost],
+    on_progress: OnProgress,
 ) -> Result:
     """Measures every variant; `on_progress` hears which one of how many.
 
@@ -78,12 +82,12 @@ def run_experiment(
         told = naming(on_progress, experiment, number)
         told(0, None, "")
         if experiment.measured == "seams":
-            rows.append(_seam_row(variant, bench, pool, told))
+            rows.append(_seam_row(variant, context, pool, told))
         elif experiment.measured == "length":
-            rows.append(_length_row(variant, bench, pool, costs[number], told))
+            rows.append(_length_row(variant, context, pool, costs[number], told))
         else:
-            rows.append(_quality_row(variant, bench, pool, told))
-    return _concluded(experiment, rows, bench)
+            rows.append(_quality_row(variant, context, pool, told))
+    return _concluded(experiment, rows, context)
 
 
 def naming(on_progress: OnProgress, experiment: Experiment, number: int) -> OnProgress:
@@ -96,45 +100,51 @@ def naming(on_progress: OnProgress, experiment: Experiment, number: int) -> OnPr
     return told
 
 
-def _quality_row(variant: Variant, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Row:
-    n = bench.settings.num_videos
-    measures = _measured(bench.videos(variant, n, 0), bench, pool, on_progress)
+def _quality_row(
+    variant: Variant, context: ExperimentContext, pool: MeasuringPool, on_progress: OnProgress
+) -> Row:
+    n = context.settings.num_videos
+    features = _measure(context.videos(variant, n, 0), context, pool, on_progress)
     # Other seeds of half the prompts are enough for a mean distance.
-    others = _measured(bench.videos(variant, n // 2, n), bench, pool, on_progress)
-    found = _figures(measures, bench)
+    others = _measure(context.videos(variant, n // 2, n), context, pool, on_progress)
+    found = _metrics(features, context)
     for name, estimate in (
-        ("between_clips", between_clips(measures, others)),
-        ("between_seeds", between_seeds(measures, others)),
+        ("between_clips", between_clips(features, others)),
+        ("between_seeds", between_seeds(features, others)),
     ):
         if estimate is not None:
             found[name] = estimate
     return Row(variant.label, variant.num_clips, n, found)
 
 
-def _measured(videos: SampledVideos, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Measures:
-    size = (bench.evaluation.width, bench.evaluation.height)
-    return measure_sampled(videos, bench.reading, bench.networks, pool, size, on_progress).measures
+def _measure(
+    videos: SampledVideos, context: ExperimentContext, pool: MeasuringPool, on_progress: OnProgress
+) -> VideoFeatures:
+    size = (context.evaluation.width, context.evaluation.height)
+    return measure_samples(videos, context.reading, context.networks, pool, size, on_progress).features
 
 
-def _figures(measures: Measures, bench: Bench) -> dict[str, Estimate | float]:
+def _metrics(features: VideoFeatures, context: ExperimentContext) -> dict[str, Estimate | float]:
     last = replace(
-        measures,
-        i3d_nwd=measures.i3d_nwd[:, -1:],
-        text_score_nw=measures.text_score_nw[:, -1:],
-        frame_consistency_nw=measures.frame_consistency_nw[:, -1:],
-        motion_nw=measures.motion_nw[:, -1:],
+        features,
+        i3d_nwd=features.i3d_nwd[:, -1:],
+        text_score_nw=features.text_score_nw[:, -1:],
+        frame_consistency_nw=features.frame_consistency_nw[:, -1:],
+        motion_nw=features.motion_nw[:, -1:],
     )
     found: dict[str, Estimate | float] = {}
-    for figure in figures(bench.protocol.ddof, bench.protocol.is_splits):
-        estimate = None if figure.name in _LEFT_OUT else figure.estimate(last, bench.reference.measures)
+    for name, metric in protocol_metrics(context.protocol).items():
+        estimate = None if name in _LEFT_OUT else metric.estimate(last, context.reference.features)
         if estimate is not None:
-            found[figure.name + (ENDING if figure.name in _WINDOWED else "")] = estimate
+            found[name + (ENDING if name in _WINDOWED else "")] = estimate
     return found
 
 
-def _seam_row(variant: Variant, bench: Bench, pool: MeasuringPool, on_progress: OnProgress) -> Row:
-    n = bench.settings.num_videos
-    columns = measure_seams(bench.videos(variant, n, 0), pool, bench.folder / "seams", on_progress)
+def _seam_row(
+    variant: Variant, context: ExperimentContext, pool: MeasuringPool, on_progress: OnProgress
+) -> Row:
+    n = context.settings.num_videos
+    columns = measure_seams(context.videos(variant, n, 0), pool, context.folder / "seams", on_progress)
     found: dict[str, Estimate | float] = {"frames": float(columns.pop("frames")[0])}
     for name, values_n in columns.items():
         found[name] = jackknife(lambda rows_n: float(rows_n.mean()), values_n)
@@ -142,9 +152,9 @@ def _seam_row(variant: Variant, bench: Bench, pool: MeasuringPool, on_progress: 
 
 
 def _length_row(
-    variant: Variant, bench: Bench, pool: MeasuringPool, cost: Cost, on_progress: OnProgress
+    variant: Variant, context: ExperimentContext, pool: MeasuringPool, cost: Cost, on_progress: OnProgress
 ) -> Row:
-    """Cost and quality of a length, or why a method does not get so far."""
+    """Returns cost and quality of a length, or why a method does not get so far."""
     if cost.problem is not None:
         return Row(variant.label, variant.num_clips, 0, remark=cost.problem)
     assert cost.seconds_per_frame and cost.first_frames_s and cost.peak_bytes is not None
@@ -153,28 +163,28 @@ def _length_row(
         "first_frames_s": cost.first_frames_s,
         "peak_mib": cost.peak_bytes / 2**20,
     }
-    if variant.num_clips * bench.base.num_frames < bench.protocol.num_frames:
+    if variant.num_clips * context.base.num_frames < context.protocol.num_frames:
         return Row(variant.label, variant.num_clips, 1, found, "shorter than the protocol's window")
-    n = bench.settings.length_videos
-    quality = _figures(_measured(bench.videos(variant, n, 0), bench, pool, on_progress), bench)
+    n = context.settings.length_videos
+    quality = _metrics(_measure(context.videos(variant, n, 0), context, pool, on_progress), context)
     quality.pop(f"fvd{ENDING}", None)  # of so few videos it says nothing
     return Row(variant.label, variant.num_clips, n, found | quality)
 
 
-def _concluded(experiment: Experiment, rows: Sequence[Row], bench: Bench) -> Result:
-    """The rows beside the real clips, and what the numbers rest on."""
+def _concluded(experiment: Experiment, rows: Sequence[Row], context: ExperimentContext) -> Result:
+    """Returns the rows beside the real clips, with notes on how they were taken."""
     if experiment.measured == "seams":
         notes = [
             "jump, pause: largest and smallest step at a seam over the usual step; repeated: share of frames shown "
             "before; in brackets the 95% jackknife interval over n videos.",
-            _sampled_as(bench),
+            _sampled_as(context),
         ]
         return Result(experiment.name, experiment.question, rows, None, notes)
-    real = Row("real clips", 0, len(bench.reference.measures), _real_figures(bench))
+    real = Row("real clips", 0, len(context.reference.features), _real_metrics(context))
     notes = [
-        f"Protocol {bench.protocol.name}: {bench.protocol.about}. Figures that end in {ENDING} are of the last "
-        f"{bench.protocol.num_frames} frames; intervals are 95% jackknife intervals over n videos.",
-        _sampled_as(bench),
+        f"Protocol {context.protocol.name}: {context.protocol.about}. Figures that end in {ENDING} are of the last "
+        f"{context.protocol.num_frames} frames; intervals are 95% jackknife intervals over n videos.",
+        _sampled_as(context),
     ]
     if experiment.measured == "length":
         notes.append(
@@ -182,8 +192,8 @@ def _concluded(experiment: Experiment, rows: Sequence[Row], bench: Bench) -> Res
             "loaded model."
         )
         return Result(experiment.name, experiment.question, rows, real, notes)
-    best = recommended(rows, real, bench.evaluation.gate)
-    rows = [_remarked(row, real, best, bench) for row in rows]
+    best = recommended(rows, real, context.evaluation.gate)
+    rows = [_remarked(row, real, best, context) for row in rows]
     if best:
         notes.append(
             "Recommended (no failure signature beyond its limit, and no other such variant with as much variety and "
@@ -192,22 +202,22 @@ def _concluded(experiment: Experiment, rows: Sequence[Row], bench: Bench) -> Res
     return Result(experiment.name, experiment.question, rows, real, notes)
 
 
-def _sampled_as(bench: Bench) -> str:
-    base = bench.base
+def _sampled_as(context: ExperimentContext) -> str:
+    base = context.base
     return (
         f"Unless a variant says otherwise: {base.num_inference_steps} steps, guidance {base.guidance_scale:g}, "
         f"N = {base.num_frames}, M = {base.prompt_frames}, alpha = {base.alpha:g}, beta = {base.beta:g}; seeds from "
-        f"{bench.evaluation.seed} on; captions of the real clips {bench.reference.digest[:12]}."
+        f"{context.evaluation.seed} on; captions of the real clips {context.reference.digest[:12]}."
     )
 
 
-def _remarked(row: Row, real: Row, best: Sequence[Row], bench: Bench) -> Row:
-    failed = failures(row, real, bench.evaluation.gate)
+def _remarked(row: Row, real: Row, best: Sequence[Row], context: ExperimentContext) -> Row:
+    failed = failures(row, real, context.evaluation.gate)
     return replace(
         row, remark=f"fails: {', '.join(failed)}" if failed else "recommended" if row in best else ""
     )
 
 
-def _real_figures(bench: Bench) -> dict[str, Estimate | float]:
-    found = _figures(bench.reference.measures, bench)
-    return {name: figure for name, figure in found.items() if not name.startswith("fvd")}
+def _real_metrics(context: ExperimentContext) -> dict[str, Estimate | float]:
+    found = _metrics(context.reference.features, context)
+    return {name: metric for name, metric in found.items() if not name.startswith("fvd")}

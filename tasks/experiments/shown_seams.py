@@ -1,4 +1,4 @@
-"""What a viewer sees where clips were joined: a jump, a pause, frames that come again.
+"""Measures what a viewer sees where clips were joined: a jump, a pause, frames that come again.
 
 Ways of joining show unlike numbers of frames, so each has its seams in places of its own.
 """
@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from tasks.evaluation.measure_jobs import MeasuringJob, measure_jobs
 from tasks.evaluation.measure_samples import SampledVideos
-from tasks.evaluation.networks import Networks
 from tasks.evaluation.workers import MeasuringPool
-from tasks.generation.settings import SamplingSettings
 from tasks.progress import OnProgress
 from vidrd_model.metrics import frame_steps
 
 
 def seam_steps(seam: str, num_frames: int, prompt_frames: int, num_clips: int) -> list[int]:
-    """The steps (step k leads from frame k to k + 1) of a video at which the source of its frames changes.
+    """Returns the steps (step k leads from frame k to k + 1) of a video at which the source of its frames changes.
 
     That is where a later clip begins, and where its guided frames end, if they are shown.
     """
@@ -33,8 +32,8 @@ def seam_steps(seam: str, num_frames: int, prompt_frames: int, num_clips: int) -
     return sorted({start - 1 for start in starts} | set(ends))
 
 
-def seam_figures(frames_thwc: np.ndarray, seams: list[int], num_frames: int) -> dict[str, float]:
-    """The figures of one video of at least two clips.
+def seam_metrics(frames_thwc: np.ndarray, seams: list[int], num_frames: int) -> dict[str, float]:
+    """Returns the metrics of one video of at least two clips.
 
     `jump` and `pause`: the largest and the smallest step at a seam over the usual one, the median of all others.
     `repeated`: the share of frames that were shown before, at least two frames and at most two clips ago: those nearer
@@ -59,20 +58,15 @@ def seam_figures(frames_thwc: np.ndarray, seams: list[int], num_frames: int) -> 
 def measure_seams(
     videos: SampledVideos, pool: MeasuringPool, folder: Path, on_progress: OnProgress | None = None
 ) -> dict[str, np.ndarray]:
-    """The figures of every video by name (n,); what `folder` has of these videos is not sampled again."""
+    """Returns the metrics of every video by name (n,); what `folder` has of these videos is not sampled again."""
     kept = folder / f"{videos.digest()}.npz"
     if not kept.is_file():
-        size = videos.sampling.prompts_per_batch
-        batches = {
-            start: (videos, range(start, min(start + size, len(videos.prompts))))
-            for start in range(0, len(videos.prompts), size)
+        jobs = {
+            rows.start: MeasuringJob(_sample_and_measure, (videos, rows), len(rows))
+            for rows in videos.batches()
         }
         found: dict[int, list[dict[str, float]]] = {}
-        for start, figures in pool.run(_sample_and_look, batches):
-            found[start] = figures
-            if on_progress is not None:
-                done = sum(map(len, found.values()))
-                on_progress(done, len(videos.prompts), "videos sampled and measured")
+        measure_jobs(jobs, jobs.keys(), pool, found.__setitem__, on_progress, "videos sampled and measured")
         rows = [row for start in sorted(found) for row in found[start]]
         folder.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(".partial.npz")
@@ -83,12 +77,7 @@ def measure_seams(
         return dict(arrays)
 
 
-def _sample_and_look(videos: SampledVideos, rows: range, _: Networks) -> list[dict[str, float]]:
-    from tasks.generation.generate import stream_batch
-
-    sampling: SamplingSettings = videos.sampling
-    prompts, seeds = [videos.prompts[i] for i in rows], [videos.seeds[i] for i in rows]
-    clips = stream_batch(videos.model_dir, prompts, seeds, videos.num_clips, sampling)
-    frames_bthwc = np.concatenate(list(clips), axis=1)
+def _sample_and_measure(videos: SampledVideos, rows: range) -> list[dict[str, float]]:
+    sampling = videos.sampling
     seams = seam_steps(sampling.seam or "keep", sampling.num_frames, sampling.prompt_frames, videos.num_clips)
-    return [seam_figures(frames_thwc, seams, sampling.num_frames) for frames_thwc in frames_bthwc]
+    return [seam_metrics(frames_thwc, seams, sampling.num_frames) for frames_thwc in videos.sample(rows)]

@@ -17,29 +17,29 @@ SEAM_RATIOS = ("seam_boundary", "seam_guided_to_free")
 
 
 def failures(row: Row, real: Row, gate: GateSettings) -> list[str]:
-    """The signatures of a variant that are beyond their limits; a figure that is missing is beyond none."""
+    """Returns the signatures of a variant that are beyond their limits; a metric that is missing is beyond none."""
 
-    def figure(of: Row, name: str, missing: float) -> float:
-        return value_of(of.figures[name]) if name in of.figures else missing
+    def metric(of: Row, name: str, missing: float) -> float:
+        return value_of(of.metrics[name]) if name in of.metrics else missing
 
-    failed = [name for name in SEAM_RATIOS if figure(row, name, 0.0) > gate.seam_ceiling]
-    if figure(row, "frozen", 0.0) > figure(real, "frozen", 0.0) + gate.signature_margin:
+    failed = [name for name in SEAM_RATIOS if metric(row, name, 0.0) > gate.seam_ceiling]
+    if metric(row, "frozen", 0.0) > metric(real, "frozen", 0.0) + gate.signature_margin:
         failed.append("frozen")
-    scored = figure(real, "text_score_end", 0.0)
+    scored = metric(real, "text_score_end", 0.0)
     # Where real clips score nothing or less CLIP does not know them, and a share of that bounds nothing.
-    if scored > 0 and figure(row, "text_score_end", float("inf")) < gate.text_score_share * scored:
+    if scored > 0 and metric(row, "text_score_end", float("inf")) < gate.text_score_share * scored:
         failed.append("text_score_end")
     return failed
 
 
 def recommended(rows: Sequence[Row], real: Row, gate: GateSettings) -> list[Row]:
-    """The Pareto set of the sound variants; none where variety or cycling was not measured."""
-    measured = [row for row in rows if {"between_clips", "cycling"} <= row.figures.keys()]
+    """Returns the Pareto set of the sound variants; none where variety or cycling was not measured."""
+    measured = [row for row in rows if {"between_clips", "cycling"} <= row.metrics.keys()]
     sound = [row for row in measured if not failures(row, real, gate)]
     return [row for row in sound if not any(_beats(other, row) for other in sound)]
 
 
 def _beats(other: Row, row: Row) -> bool:
-    variety, least = value_of(other.figures["between_clips"]), value_of(row.figures["between_clips"])
-    cycling, most = value_of(other.figures["cycling"]), value_of(row.figures["cycling"])
+    variety, least = value_of(other.metrics["between_clips"]), value_of(row.metrics["between_clips"])
+    cycling, most = value_of(other.metrics["cycling"]), value_of(row.metrics["cycling"])
     return variety >= least and cycling <= most and (variety > least or cycling < most)

@@ -35,7 +35,7 @@ SERIES = ("right", "wrong", "third", "fourth")
 
 def draw_charts(result: Result) -> dict[str, Chart]:
     """Draws all charts of a result, by name."""
-    if any("peak_mib" in row.figures for row in result.rows):
+    if any("peak_mib" in row.metrics for row in result.rows):
         return {name: _curves(result, name) for name in OVER_LENGTH if name in result.columns}
     charts = {}
     for name in result.columns:
@@ -59,7 +59,7 @@ def write_charts(result: Result, folder: Path) -> dict[str, Path]:
 def _marks(rows: Sequence[Row], name: str) -> list[Mark]:
     marks = []
     for row in rows:
-        if (figure := row.figures.get(name)) is not None:
+        if (figure := row.metrics.get(name)) is not None:
             low, high = (figure.low, figure.high) if isinstance(figure, Estimate) else (None, None)
             kind: Kind = "champion" if _is_best(row) else "plain"
             marks.append(Mark(row.label, value_of(figure), low, high, kind, row.remark))
@@ -72,8 +72,8 @@ def _is_best(row: Row) -> bool:
 
 def _scatter(result: Result, x_name: str, y_name: str) -> Chart:
     """Draws a dot for each variant, the recommended ones named and in the accent colour."""
-    rows = [row for row in result.rows if {x_name, y_name} <= row.figures.keys()]
-    xs, ys = ([value_of(row.figures[name]) for row in rows] for name in (x_name, y_name))
+    rows = [row for row in result.rows if {x_name, y_name} <= row.metrics.keys()]
+    xs, ys = ([value_of(row.metrics[name]) for row in rows] for name in (x_name, y_name))
     x_span, y_span = padded(xs, 0.06), padded(ys, 0.06)
     named = ticks(*y_span, 6)
     with drawing(WIDTH, HEIGHT, f"{result.name}: {title(y_name)} against {title(x_name)}") as canvas:
@@ -93,8 +93,8 @@ def _scatter(result: Result, x_name: str, y_name: str) -> Chart:
 
 def _curves(result: Result, name: str) -> Chart:
     """Draws a metric against the length in clips, a curve for each method."""
-    rows = [row for row in result.rows if name in row.figures]
-    span = padded([0.0, *(value_of(row.figures[name]) for row in rows)], 0.06)
+    rows = [row for row in result.rows if name in row.metrics]
+    span = padded([0.0, *(value_of(row.metrics[name]) for row in rows)], 0.06)
     named = ticks(*span, 6)
     lengths = sorted({row.num_clips for row in rows})
     with drawing(WIDTH, HEIGHT, f"{result.name}: {title(name)} against the length") as canvas:
@@ -104,7 +104,7 @@ def _curves(result: Result, name: str) -> Chart:
         y_axis(axes, span, named, title(name))
         ends = {}
         for series, label in enumerate(dict.fromkeys(row.label for row in rows)):
-            mine = [(row.num_clips, value_of(row.figures[name])) for row in rows if row.label == label]
+            mine = [(row.num_clips, value_of(row.metrics[name])) for row in rows if row.label == label]
             colour = LIGHT[SERIES[series % len(SERIES)]]
             (curve,) = axes.plot(*zip(*mine, strict=True), "o-", color=colour, linewidth=2, markersize=6)
             canvas.note(curve, f"series-{series}", label)

@@ -16,7 +16,7 @@ PAPER_PROTOCOL = "vidrd-paper"
 
 
 @dataclass(frozen=True)
-class RecordedMetric:
+class ShownMetric:
     """Holds a recorded value and its interval; None where none was recorded."""
 
     value: float
@@ -34,7 +34,7 @@ class OwnResult:
     version: int
     protocol: str
     n: int
-    metrics: Mapping[str, RecordedMetric]
+    metrics: Mapping[str, ShownMetric]
     reference: str
     at: datetime
 
@@ -52,12 +52,12 @@ class Section:
 
 def own_results(points: Iterable[EvaluationPoint]) -> list[OwnResult]:
     """Picks the newest evaluation of every version in each set-up, from what the registry has recorded."""
-    evaluations: dict[tuple, dict[datetime, dict[str, RecordedMetric]]] = {}
+    evaluations: dict[tuple, dict[datetime, dict[str, ShownMetric]]] = {}
     for point in points:
         if not point.name.endswith(REFERENCE):
             setup = (point.version, point.protocol, point.n, point.reference)
             metrics = evaluations.setdefault(setup, {}).setdefault(point.at, {})
-            metrics[point.name] = RecordedMetric(point.value, point.low, point.high)
+            metrics[point.name] = ShownMetric(point.value, point.low, point.high)
     return [
         OwnResult(version, protocol, n, times[max(times)], reference, max(times))
         for (version, protocol, n, reference), times in evaluations.items()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from tasks.evaluation.directions import DIRECTIONS
+
 REFERENCE = "_reference"
 """Ends the name of a figure that was taken on the real clips."""
 
 OF_LONG_VIDEOS = ("cycling", "seam_boundary", "seam_guided_to_free")
 """Those that need a video of several clips, which not all videos of an evaluation are."""
-
-Direction = Literal["lower", "higher"]
 
 _TITLES = {
     "fvd": "FVD",
@@ -24,18 +24,6 @@ _TITLES = {
     "first_frames_s": "time to the first frames, s",
     "peak_mib": "peak memory, MiB",
 }
-_BETTER: dict[str, Direction] = {
-    "fvd": "lower",
-    "kvd": "lower",
-    "is": "higher",
-    "is_i3d": "higher",
-    "text_score": "higher",
-    "text_contrast": "higher",
-    "frozen": "lower",
-    "cycling": "lower",
-    "seam_boundary": "lower",
-    "seam_guided_to_free": "lower",
-}
 
 
 def title(name: str) -> str:
@@ -43,9 +31,10 @@ def title(name: str) -> str:
     return _TITLES.get(name, name.replace("_", " "))
 
 
-def direction(name: str) -> Direction | None:
+def direction(name: str) -> Literal["lower", "higher"] | None:
     """Which way is better, None where neither is, or where it is not known."""
-    return _BETTER.get(name)
+    found = DIRECTIONS.get(name, "neither")
+    return None if found == "neither" else found
 
 
 def column_order(names: Iterable[str]) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from storage.registry.evaluations import EvaluationPoint, PromotionEvent
 from tasks.pages.interval_charts import Mark, trend_chart
-from tasks.pages.metric_names import REFERENCE, Direction, column_order, direction, title
+from tasks.pages.metric_names import REFERENCE, column_order, direction, title
 from tasks.pages.page import write_page
 from tasks.pages.svg import Chart
 
@@ -20,7 +21,7 @@ class Trend:
     """Holds one metric in one set-up, over all versions evaluated so."""
 
     name: str
-    better: Direction | None
+    better: Literal["lower", "higher"] | None
     chart: Chart
     newest: EvaluationPoint
     real: float | None
