@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from tasks.evaluation.features import VideoFeatures
 from tasks.evaluation.gate import decide
-from tasks.evaluation.metrics import ReportedMetric, named_metrics
+from tasks.evaluation.metrics import ReportedMetric, named_metrics, reported_metrics, too_few_videos
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.settings import GateSettings
 from tasks.evaluation.text_score import text_contrast
 from tasks.evaluation.verdict import Decision
 from tests.evaluation_rows import rows
 from vidrd_model.metrics.intervals import Estimate
+
+TINY = find_protocol("tiny")
 
 GATE = GateSettings()
 REAL = rows(text=0.32, seed=99, long=0)
@@ -220,6 +222,17 @@ def test_reasons_are_one_sentence() -> None:
         for champion in (None, rows(shift=0.5), rows(shift=3.0, seed=4)):
             reason = decided(candidate, champion).reason
             assert "\n" not in reason and reason[0].isupper() and reason.endswith(".")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_of_too_few_videos_there_is_no_distance_and_no_error(n: int) -> None:
+    """A jackknife leaves one out, and a covariance takes two: an evaluation of two videos must not end in it."""
+    few, real = rows(n, long=0), rows(40, seed=1, long=0)
+    found = reported_metrics(few, real, TINY)
+    assert ("fvd" in found, "kvd" in found) == (n > 2, n > 2)
+    assert set(too_few_videos(found, has_i3d=True)) == ({"fvd"} if n < 3 else set())
+    assert too_few_videos(found, has_i3d=False) == {}
+    assert "fvd" not in reported_metrics(real, few, TINY) or n > 2
 
 
 def test_names_carry_protocol_and_number() -> None:

@@ -13,7 +13,7 @@ from tasks.captions.cut_captions import CONDITIONING, SCORING, count_cut
 from tasks.evaluation.features import Reading, VideoFeatures
 from tasks.evaluation.leakage import check_unseen
 from tasks.evaluation.measure_samples import NUM_SAMPLES, MeasuredSamples, SampledVideos, measure_samples
-from tasks.evaluation.metrics import reported_metrics
+from tasks.evaluation.metrics import reported_metrics, too_few_videos
 from tasks.evaluation.networks import Networks, find_networks
 from tasks.evaluation.protocols import Protocol, find_protocol
 from tasks.evaluation.reference import Reference, ReferenceRequest, find_reference, measure_reference
@@ -57,6 +57,7 @@ def evaluate_model(
     reference_s = time.monotonic() - started_s
     prompts = _prompts(protocol, settings, reference_dir, reference)
     measured = _measure_model(model_dir, prompts, settings, sampling, reading, networks, pool, on_progress)
+    metrics = reported_metrics(measured.all, reference.features, protocol, black_white)
     report = EvaluationReport(
         protocol=protocol.name,
         about=protocol.about,
@@ -64,10 +65,10 @@ def evaluate_model(
         seed=settings.seed,
         fps=sampling.fps,
         setup=_setup(request, reference, prompts, sampling, networks),
-        metrics=reported_metrics(measured.all, reference.features, protocol, black_white),
+        metrics=metrics,
         fvd_over_time=SlidingFvd.of(measured.long, reference.features, protocol, reading),
         reference=ReferenceReport.of(reference_dir, reference, protocol),
-        unavailable=unavailable,
+        unavailable=unavailable | too_few_videos(metrics, networks.i3d is not None),
         cut_prompts=_cut(prompts, model_dir, clip_model),
         samples=_samples(prompts, settings, measured, reference),
         seconds={

@@ -34,7 +34,8 @@ class Metric:
     """One number of a set of videos: `statistic` of the row sets that `rows` takes from its features.
 
     With `against_reference` it also takes the real clips' rows. `signature` marks the failures that VidRD is prone to.
-    No value lies outside `least` and `most`, so no interval reaches there.
+    No value lies outside `least` and `most`, so no interval reaches there. An interval leaves rows out, down to one
+    fewer than there are, so it takes at least `fewest`.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Metric:
     signature: bool = False
     least: float = -math.inf
     most: float = math.inf
+    fewest: int = 2
 
     @property
     def better(self) -> Direction:
@@ -76,7 +78,7 @@ class Metric:
         rows = [part for features in sets for part in self.rows(features)]
         if self.against_reference:
             rows += self.rows(reference)
-        if any(len(part) < 2 or part[0].size == 0 for part in rows):
+        if any(len(part) < self.fewest or part[0].size == 0 for part in rows):
             return None
         return jackknife(statistic, *rows)
 
@@ -129,6 +131,13 @@ def reported_metrics(
     return found
 
 
+def too_few_videos(metrics: Mapping[str, ReportedMetric], has_i3d: bool) -> dict[str, str]:
+    """Returns why there is no FVD though there is an I3D, by name; nothing where there is one, or no I3D."""
+    if not has_i3d or "fvd" in metrics:
+        return {}
+    return {"fvd": "its interval takes three videos, and three real clips, at least"}
+
+
 def named_metrics(
     metrics: Mapping[str, ReportedMetric], reference: Mapping[str, ReportedMetric]
 ) -> dict[str, float]:
@@ -161,8 +170,8 @@ def _metrics(ddof: int, inception_splits: int) -> Iterator[Metric]:
         order = np.random.RandomState(_SHUFFLE_SEED).permutation(len(probs_nk))
         return np.array_split(probs_nk[order], inception_splits)
 
-    yield Metric("fvd", frechet, _first_window, against_reference=True, least=0.0)
-    yield Metric("kvd", kernel_distance, _first_window, against_reference=True)
+    yield Metric("fvd", frechet, _first_window, against_reference=True, least=0.0, fewest=3)
+    yield Metric("kvd", kernel_distance, _first_window, against_reference=True, fewest=3)
     yield Metric("is", _inception, lambda features: splits(features.class_probs_nk), least=1.0)
     yield Metric("is_i3d", _inception, lambda features: splits(_kinetics_probs(features)), least=1.0)
     yield Metric("text_score", _mean, _text_scores, least=-1.0, most=1.0)

@@ -11,7 +11,7 @@ from tasks.captions.cut_captions import SCORING, count_cut
 from tasks.evaluation.features import Reading
 from tasks.evaluation.measure_files import files_digest, measure_files
 from tasks.evaluation.measure_samples import NUM_SAMPLES
-from tasks.evaluation.metrics import reported_metrics
+from tasks.evaluation.metrics import reported_metrics, too_few_videos
 from tasks.evaluation.networks import Networks, find_networks
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.reference import Reference, ReferenceRequest, find_reference, measure_reference
@@ -69,6 +69,7 @@ def score_videos(
     reading = Reading(*frames, videos.header.num_frames, 0)
     features = measure_files(videos, digest, reading, networks, pool, on_progress)
     longer = features if len(reading.starts(videos.header.num_frames)) > 1 else None
+    metrics = reported_metrics(features, reference.features, protocol, black_white)
     report = EvaluationReport(
         protocol=protocol.name,
         about=protocol.about,
@@ -84,11 +85,11 @@ def score_videos(
             captions=videos.captions is not None,
         ),
         setup=_setup(videos, request, reference, networks),
-        metrics=reported_metrics(features, reference.features, protocol, black_white),
+        metrics=metrics,
         fvd_over_time=SlidingFvd.of(longer, reference.features, protocol, reading),
         reference=ReferenceReport.of(reference_dir, reference, protocol),
         lineage=_lineage(digests, request),
-        unavailable=unavailable,
+        unavailable=unavailable | too_few_videos(metrics, networks.i3d is not None),
         cut_prompts={} if videos.captions is None else _cut(videos.captions, clip_model),
         samples=_samples(videos),
         seconds={
