@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import psutil
 
@@ -56,12 +58,27 @@ class StageLog:
         """The number of seconds since the job began."""
         return time.monotonic() - self._started_s
 
+    def spent(self) -> dict[str, Any]:
+        """Returns the seconds and the memory that the stages have taken, as demo.json names them."""
+        return {
+            "seconds_per_stage": dict(self.seconds),
+            "seconds_total": round(self.elapsed_s, 2),
+            "peak_memory_bytes": self._memory.peak_bytes if self._memory is not None else 0,
+            "peak_memory_bytes_per_stage": dict(self.peak_bytes),
+        }
+
     def say(self, line: str) -> None:
         """Prints a line to standard output."""
         self._print((line, PLAIN))
 
     def _print(self, *parts: tuple[str, str]) -> None:
         tell_styled(parts, error=False)
+
+
+def short_path(path: Path) -> str:
+    """Returns the path as the user would type it from here, where that is shorter."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 class MemoryWatch:
