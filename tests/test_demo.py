@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from flows.demo.stages import MemoryWatch, StageFailed, StageLog, memory_of_family
-from flows.demo.summary import write_json
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -50,16 +48,6 @@ def test_memory_counts_child_processes() -> None:
             pass
         child.stdin.write(b"\n")
     assert watch.peak_bytes > alone + 150_000_000
-
-
-def test_json_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "demo.json"
-    with pytest.raises(TypeError):
-        write_json({"a": object()}, path)
-    assert not path.exists()
-    write_json({"a": 1, "b": [math.inf]}, path)
-    assert json.loads(path.read_text()) == {"a": 1, "b": [None]}
-    assert [file.name for file in tmp_path.iterdir()] == ["demo.json"]
 
 
 @pytest.mark.slow

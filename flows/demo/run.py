@@ -8,7 +8,7 @@ from typing import Any
 from flows.build_dataset import request as building
 from flows.build_dataset.run import run as build_dataset
 from flows.demo.stages import StageLog, short_path
-from flows.demo.summary import make_summary, write_json
+from flows.demo.summary import make_summary
 from flows.evaluate import request as evaluating
 from flows.evaluate.run import run as evaluate
 from flows.generate import request as generating
@@ -19,6 +19,7 @@ from flows.promote.run import run as promote
 from flows.retrain import request as retraining
 from flows.retrain.training import run as retrain
 from storage.dataset.clip_dataset import ClipDataset
+from storage.local.json_files import write_json
 from storage.registry.names import CHAMPION_REF
 from tasks.cluster import ensure_ray
 from tasks.pages.collect import collect_media
@@ -132,5 +133,5 @@ def _report(folder: Path, log: StageLog, results: dict[str, Any]) -> dict[str, A
         out.append(f"report.html, {size / 1e6:.1f} MB in one file")
     # Last, and with the seconds of the report too: where demo.json lies, everything else does.
     summary |= log.spent()
-    write_json(summary, folder / "demo.json")
+    write_json(folder / "demo.json", summary)
     return summary

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from storage.local.json_files import to_json
-
 
 def make_summary(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """Returns everything but times and memory; `results` has one entry per stage, named like it.
@@ -81,13 +79,6 @@ def make_summary(folder: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         "samples_model": {"ref": generated["model"], "version": generated["model_version"]},
         "samples": [_sample(folder, video) for video in generated["videos"]],
     }
-
-
-def write_json(summary: Mapping[str, Any], path: Path) -> None:
-    """Writes the summary; a reader sees all of it or nothing."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(to_json(summary, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _counts(built: Mapping[str, Any]) -> dict[str, int]:
