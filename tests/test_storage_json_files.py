@@ -56,3 +56,11 @@ def test_files_and_the_terminal_get_the_same(value, tmp_path: Path, capsys: pyte
     )
     print_json({"a": value})
     assert strictly(capsys.readouterr().out) == as_standard({"a": value})
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": [math.inf]})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert read_json(path) == {"a": [None]}
