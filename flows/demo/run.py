@@ -26,10 +26,10 @@ from tasks.pages.collect import collect_media
 from tasks.pages.report import write_report
 from tasks.pages.truth_check import check_clips, filter_counts
 from tasks.tiny.world.corpora import write_tiny_world
+from tasks.tiny.world.place import WORLD_SEED
 from tasks.tiny.world.truth import read_truth
 
 PROFILE = "tiny"
-WORLD_SEED = 7
 CLIPS_PER_VIDEO = 3
 PROMPTS = (
     "a red circle moving right",
