@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from xml.etree import ElementTree
 
@@ -18,7 +19,7 @@ from tasks.pages.histogram import Histogram
 from tasks.pages.interval_charts import Mark, difference_chart, trend_chart, values_chart
 from tasks.pages.svg import Chart
 from tasks.pages.theme import DARK, LIGHT
-from tests.chart_shapes import assert_sound, hints, words
+from tests.chart_shapes import assert_sound, hints, shapes, words
 from tests.shown_words import ESCAPES, WORDS, assert_printable
 
 HOSTILE = f"{WORDS}{ESCAPES} $\\frac{{1}}{{2}}$ $x^ \ufffe\uffff \u8a9e var(--ink) #2f67b8"
@@ -73,6 +74,25 @@ def test_colours_are_the_pages_inline_and_the_light_ones_in_a_file() -> None:
     chart = trend_chart("fvd", "FVD", [Mark("v1", 1.0, 0.5, 2.0, "plain")], 1.5)
     assert f"fill: {LIGHT['plain']}" in chart.file_text() and "var(" not in chart.file_text()
     assert "fill: var(--plain)" in str(chart) and LIGHT["plain"] not in str(chart)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_has_no_place_and_hides_nothing_else(value: float) -> None:
+    """A metric or the end of an interval may be; what has a place is drawn, and the value is written all the same."""
+    marks = [Mark("known", 1.0, value, 2.0, "plain"), Mark("unknown", value, value, value, "plain")]
+    for chart in (
+        trend_chart("t", "t", marks),
+        values_chart("v", "v", marks),
+        values_chart("v", "v", marks[1:]),
+    ):
+        assert_sound(chart)
+        assert len(shapes(chart, "dot")) == (1 if "known" in words(chart) else 0)
+    assert f"{value:.4g}" in words(values_chart("v", "v", marks))
+    assert_sound(difference_chart("d", "d", marks[1]))
+    rows = [
+        Row(str(number), number, 4, {"between_clips": number, "cycling": number}) for number in (1.0, value)
+    ]
+    assert_sound(draw_charts(Result("e", "?", rows))["trade-off"])
 
 
 def test_each_theme_has_each_colour_and_text_can_be_read() -> None:

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.evaluation.verdict import Decision, MetricComparison, Role
 from tasks.pages.decision import meaning, write_decision
 from tests.html_tables import Page
+from vidrd_model.metrics.intervals import Estimate
 
 
-def interval(value: float, half: float | None) -> dict[str, float | None]:
-    low, high = (None, None) if half is None else (value - half, value + half)
-    return {"value": value, "low": low, "high": high}
+def interval(value: float, half: float) -> Estimate:
+    return Estimate(value, value - half, value + half, half / 2, 20)
 
 
 def comparison(
-    name: str, better: str, difference: float | None, half: float | None, **changed
-) -> dict[str, Any]:
-    values = {
-        "name": name,
-        "better": better,
-        "champion": None if difference is None else interval(5.0, half),
-        "candidate": interval(5.0 + (difference or 0), half),
-        "difference": None if difference is None else interval(difference, half),
-        "role": "gate",
-        "passes": True,
-        "says": f"{name} says <so>",
-    }
-    return values | changed
+    name: str,
+    better: str,
+    difference: float | None,
+    half: float = math.nan,
+    role: Role = "gate",
+    passes: bool = True,
+) -> MetricComparison:
+    return MetricComparison(
+        name,
+        better,
+        role,
+        interval(5.0 + (difference or 0), half),
+        None if difference is None else interval(5.0, half),
+        None if difference is None else interval(difference, half),
+        None,
+        passes,
+        f"{name} says <so>",
+    )
 
 
-def decision(*comparisons: dict[str, Any], champion: int | None = 3) -> dict[str, Any]:
-    return {
-        "verdict": "refuse",
-        "reason": "cycling is worse & that decides",
-        "champion": champion,
-        "candidate": 4,
-        "comparisons": list(comparisons),
-        "setup": {"protocol": "tiny", "n": 48},
-    }
+def write(path: Path, *comparisons: MetricComparison, champion: int | None = 3) -> Path:
+    decision = Decision("refuse", "cycling is worse & that decides", list(comparisons))
+    return write_decision(decision, 4, champion, {"protocol": "tiny", "n": 48}, path)
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,13 @@ def decision(*comparisons: dict[str, Any], champion: int | None = 3) -> dict[str
         (1.0, 3.0, "higher", "better"),
         (-1.0, 3.0, "lower", "unsure"),
         (0.0, 3.0, "higher", "unsure"),
-        (None, None, "lower", "unsure"),
+        (math.nan, math.nan, "lower", "unsure"),
+        (-math.inf, math.inf, "higher", "unsure"),
         (1.0, 3.0, "neither", "unsure"),
     ],
 )
 def test_an_interval_means_something_only_beside_zero(low, high, better, said):
-    assert meaning({"value": 1.0, "low": low, "high": high}, better) == said
+    assert meaning(Estimate(1.0, low, high, 1.0, 20), better) == said
 
 
 @settings(deadline=None)
@@ -71,12 +72,12 @@ def test_swapping_champion_and_candidate_swaps_the_meaning(value, half):
 
 
 def test_the_page_shows_each_comparison_with_its_role_and_colour(tmp_path: Path):
-    made = decision(
+    path = write(
+        tmp_path / "decision.html",
         comparison("fvd", "lower", -65.0, 22.0),
         comparison("text_score", "higher", 0.003, 0.007),
         comparison("cycling", "lower", 0.08, 0.05, role="signature", passes=False),
     )
-    path = write_decision(made, tmp_path / "decision.html")
     page, text = Page(path), path.read_text()
     assert page.svgs == 6 and page.addresses == [] and not page.tables
     assert "<h1>Not promoted</h1>" in text and "cycling is worse &amp; that decides" in text
@@ -93,7 +94,7 @@ def test_the_page_shows_each_comparison_with_its_role_and_colour(tmp_path: Path)
 
 
 def test_without_a_champion_only_the_floors_stand_there(tmp_path: Path):
-    made = decision(comparison("seam_boundary", "lower", None, None, role="floor"), champion=None)
-    page = Page(write_decision(made, tmp_path / "decision.html"))
+    floor = comparison("seam_boundary", "lower", None, role="floor")
+    page = Page(write(tmp_path / "decision.html", floor, champion=None))
     assert page.svgs == 1 and "no champion yet" in (tmp_path / "decision.html").read_text()
     assert page.classes.count("before") == 0 and page.classes.count("after") == 2

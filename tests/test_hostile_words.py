@@ -117,9 +117,10 @@ def test_every_markdown_shows_words_as_words(writer: str) -> None:
 
 
 def test_a_decision_page_shows_words_as_words(tmp_path: Path) -> None:
-    content = Decision("refuse", HOSTILE).as_dict()
-    content |= {"candidate": 1, "champion": None, "setup": {HOSTILE: HOSTILE}}
-    page = check_page(write_decision(content, tmp_path / "decision.html").read_text(encoding="utf-8"))
+    path = write_decision(
+        Decision("refuse", HOSTILE), 1, None, {HOSTILE: HOSTILE}, tmp_path / "decision.html"
+    )
+    page = check_page(path.read_text(encoding="utf-8"))
     assert WORDS in page.text
 
 

@@ -44,7 +44,7 @@ def record_decision(
     with tempfile.TemporaryDirectory() as name:
         files = [Path(name, DECISION_FILE), Path(name, DECISION_PAGE)]
         write_json(files[0], content)
-        write_decision(content, files[1])
+        write_decision(decision, request.version, request.champion, setup, files[1])
         keep_evaluation(registry, request.version, tags[SETUP_TAG], files)
     outcome = _OUTCOMES[decision.verdict]
     registry.set_version_tags(request.version, PROMOTION.values(outcome, decision.reason, request.champion))

@@ -203,10 +203,11 @@ def bar_chart(
 ) -> Chart:
     """Draws horizontal bars from (name, value, printed value); `axis` is what they measure.
 
-    The highlighted one has the accent colour, or that of what is wrong where it is not good.
+    The highlighted one has the accent colour, or that of what is wrong where it is not good. A value that is not finite
+    is written without a bar.
     """
     names = [name for name, _, _ in rows]
-    largest = max((value for _, value, _ in rows), default=0) or 1.0
+    largest = max((value for _, value, _ in rows if math.isfinite(value)), default=0) or 1.0
     with drawing(WIDTH, 28 * len(rows) + 40, f"{axis}, bars: {', '.join(names)}") as canvas:
         axes = canvas.axes(150, 96, 4, 36)
         x_axis(axes, 0, largest, 5, axis)
@@ -216,9 +217,11 @@ def bar_chart(
             kind, colour = "bar-plain", "plain"
             if name == highlight:
                 kind, colour = ("bar-accent", "right") if is_good else ("bar-worse", "wrong")
-            (bar,) = axes.barh(place, max(value, largest / 250), 0.58, color=LIGHT[colour])
-            canvas.note(bar, kind)
-            axes.annotate(printed, (value, place), (8, 0), "data", "offset points", va="center")
+            length = max(value, largest / 250) if math.isfinite(value) else 0.0
+            if length:
+                (bar,) = axes.barh(place, length, 0.58, color=LIGHT[colour])
+                canvas.note(bar, kind)
+            axes.annotate(printed, (length, place), (8, 0), "data", "offset points", va="center")
         return canvas.finish()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -66,15 +67,20 @@ def _marks(rows: Sequence[Row], name: str) -> list[Mark]:
     return marks
 
 
+def _has(row: Row, name: str) -> bool:
+    """Says whether a row has this metric, and as a number that has a place on an axis."""
+    return name in row.metrics and math.isfinite(value_of(row.metrics[name]))
+
+
 def _is_best(row: Row) -> bool:
     return row.remark == "recommended"
 
 
 def _scatter(result: Result, x_name: str, y_name: str) -> Chart:
     """Draws a dot for each variant, the recommended ones named and in the accent colour."""
-    rows = [row for row in result.rows if {x_name, y_name} <= row.metrics.keys()]
+    rows = [row for row in result.rows if _has(row, x_name) and _has(row, y_name)]
     xs, ys = ([value_of(row.metrics[name]) for row in rows] for name in (x_name, y_name))
-    x_span, y_span = padded(xs, 0.06), padded(ys, 0.06)
+    x_span, y_span = padded(xs or [0.0], 0.06), padded(ys or [0.0], 0.06)
     named = ticks(*y_span, 6)
     with drawing(WIDTH, HEIGHT, f"{result.name}: {title(y_name)} against {title(x_name)}") as canvas:
         axes = canvas.axes(tick_room(named[1]), 14, TOP, BOTTOM)
@@ -93,13 +99,13 @@ def _scatter(result: Result, x_name: str, y_name: str) -> Chart:
 
 def _curves(result: Result, name: str) -> Chart:
     """Draws a metric against the length in clips, a curve for each method."""
-    rows = [row for row in result.rows if name in row.metrics]
+    rows = [row for row in result.rows if _has(row, name)]
     span = padded([0.0, *(value_of(row.metrics[name]) for row in rows)], 0.06)
     named = ticks(*span, 6)
     lengths = sorted({row.num_clips for row in rows})
     with drawing(WIDTH, HEIGHT, f"{result.name}: {title(name)} against the length") as canvas:
         axes = canvas.axes(tick_room(named[1]), RIGHT, TOP, BOTTOM)
-        x_axis(axes, *padded(lengths, 0.06), 6, "length, clips")
+        x_axis(axes, *padded(lengths or [1], 0.06), 6, "length, clips")
         name_ticks(axes.xaxis, lengths, [str(length) for length in lengths])
         y_axis(axes, span, named, title(name))
         ends = {}

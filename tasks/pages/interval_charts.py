@@ -5,6 +5,7 @@ All are as narrow as a phone, so that their text stays readable there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -47,18 +48,21 @@ class Mark:
     hint: str = ""
 
     @property
+    def is_finite(self) -> bool:
+        """Says whether the value has a place on an axis."""
+        return math.isfinite(self.value)
+
+    @property
     def ends(self) -> tuple[float, float]:
-        """Both ends of the interval, the value itself where there is none."""
-        return (
-            self.value if self.low is None else min(self.low, self.value),
-            self.value if self.high is None else max(self.high, self.value),
-        )
+        """Both ends of the interval, the value itself where there is none or it has no end."""
+        low = self.value if self.low is None or not math.isfinite(self.low) else self.low
+        high = self.value if self.high is None or not math.isfinite(self.high) else self.high
+        return min(low, self.value), max(high, self.value)
 
 
 def trend_chart(label: str, axis: str, marks: Sequence[Mark], level: float | None = None) -> Chart:
     """Draws marks from left to right, evenly spaced, with a dashed line at `level` (what the real clips give)."""
-    ends = [end for mark in marks for end in mark.ends]
-    low, high = padded(ends if level is None else [*ends, level], MARGIN)
+    low, high = _span(marks, [] if level is None else [level])
     named = ticks(low, high, 5)
     with drawing(WIDTH, TREND_HEIGHT, label) as canvas:
         axes = canvas.axes(tick_room(named[1]), RIGHT, 26, 40)
@@ -72,21 +76,23 @@ def trend_chart(label: str, axis: str, marks: Sequence[Mark], level: float | Non
         if level is not None:
             line = axes.axhline(level, color=LIGHT["ink"], linewidth=1.4, linestyle=DASHES)
             canvas.note(line, "threshold")
-        axes.plot([mark.value for mark in marks], color=LIGHT["right"], alpha=0.3, linewidth=1)
+        drawn = [mark.value if mark.is_finite else math.nan for mark in marks]
+        axes.plot(drawn, color=LIGHT["right"], alpha=0.3, linewidth=1)
         for place, mark in enumerate(marks):
-            axes.plot([place, place], mark.ends, color=LIGHT["plain"], linewidth=2.4)
-            _dot(canvas, axes, place, mark.value, mark)
+            if mark.is_finite:
+                axes.plot([place, place], mark.ends, color=LIGHT["plain"], linewidth=2.4)
+                _dot(canvas, axes, place, mark.value, mark)
         return canvas.finish()
 
 
 def values_chart(label: str, axis: str, marks: Sequence[Mark]) -> Chart:
     """Draws each mark on a row of its own, all on one scale, the value printed below its name."""
-    return _rows_chart(label, axis, marks, padded([end for mark in marks for end in mark.ends], MARGIN))
+    return _rows_chart(label, axis, marks, _span(marks))
 
 
 def difference_chart(label: str, axis: str, mark: Mark) -> Chart:
     """Draws one difference and its interval against zero."""
-    return _rows_chart(label, axis, [mark], padded([*mark.ends, 0.0], MARGIN), with_zero=True)
+    return _rows_chart(label, axis, [mark], _span([mark], [0.0]), with_zero=True)
 
 
 def _rows_chart(
@@ -105,9 +111,11 @@ def _rows_chart(
                     words, (0, row), (-NAME_W, shift), axes.get_yaxis_transform(), "offset points",
                     va="center", weight=weight, annotation_clip=False,
                 )  # fmt: skip
-            (whisker,) = axes.plot(mark.ends, [row, row], color=LIGHT[_COLOURS[mark.kind]], linewidth=2.4)
-            canvas.note(whisker, f"whisker {mark.kind}")
-            _dot(canvas, axes, mark.value, row, mark)
+            if mark.is_finite:
+                colour = LIGHT[_COLOURS[mark.kind]]
+                (whisker,) = axes.plot(mark.ends, [row, row], color=colour, linewidth=2.4)
+                canvas.note(whisker, f"whisker {mark.kind}")
+                _dot(canvas, axes, mark.value, row, mark)
         return canvas.finish()
 
 
@@ -117,3 +125,9 @@ def _dot(canvas: Drawing, axes: Axes, x: float, y: float, mark: Mark) -> None:
         x, y, "o", color=LIGHT[_COLOURS[mark.kind]], markeredgecolor=LIGHT["paper"], markersize=size
     )
     canvas.note(dot, f"dot {mark.kind}", mark.hint)
+
+
+def _span(marks: Sequence[Mark], others: Sequence[float] = ()) -> tuple[float, float]:
+    """Returns the range that holds all marks that have a place, and some other values."""
+    ends = [end for mark in marks if mark.is_finite for end in mark.ends]
+    return padded([*ends, *others] or [0.0], MARGIN)
