@@ -89,6 +89,9 @@ def test_what_is_not_finite_has_no_place_and_hides_nothing_else(value: float) ->
         assert len(shapes(chart, "dot")) == (1 if "known" in words(chart) else 0)
     assert f"{value:.4g}" in words(values_chart("v", "v", marks))
     assert_sound(difference_chart("d", "d", marks[1]))
+    bars = bar_chart([("known", 1.0, "1"), ("unknown", value, "not finite")], "loss")
+    assert_sound(bars)
+    assert len(shapes(bars, "bar-plain")) == 1 and "not finite" in words(bars)
     rows = [
         Row(str(number), number, 4, {"between_clips": number, "cycling": number}) for number in (1.0, value)
     ]

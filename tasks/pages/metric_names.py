@@ -1,4 +1,4 @@
-"""What figures of an evaluation are called on a page, which way is better, and in which order they stand."""
+"""Names the metrics of an evaluation as a page shows them, in the order in which they stand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from tasks.evaluation.directions import DIRECTIONS
 
 REFERENCE = "_reference"
-"""Ends the name of a figure that was taken on the real clips."""
+"""Ends the name of a metric that was taken on the real clips."""
 
 OF_LONG_VIDEOS = ("cycling", "seam_boundary", "seam_guided_to_free")
 """Those that need a video of several clips, which not all videos of an evaluation are."""
