@@ -27,17 +27,17 @@ _TITLES = {
 
 
 def title(name: str) -> str:
-    """The name as a person reads it; names that are not known lose their underscores."""
+    """Returns the name as a person reads it; names that are not known lose their underscores."""
     return _TITLES.get(name, name.replace("_", " "))
 
 
 def direction(name: str) -> Literal["lower", "higher"] | None:
-    """Which way is better, None where neither is, or where it is not known."""
+    """Says which way is better, None where neither is, or where it is not known."""
     found = DIRECTIONS.get(name, "neither")
     return None if found == "neither" else found
 
 
 def column_order(names: Iterable[str]) -> list[str]:
-    """Distances and scores first, then all others by name."""
+    """Puts distances and scores first, then all others by name."""
     known = list(_TITLES)
     return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
