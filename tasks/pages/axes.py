@@ -12,7 +12,7 @@ from tasks.pages.svg import words
 from tasks.pages.theme import LIGHT
 
 DASHES = (0, (3, 2))
-DIGIT_PX = 6.6  # the width of a digit in a chart's text, with room to spare
+DIGIT_PX = 7.4  # the width of a digit in a chart's text, with room to spare
 
 
 def short(value: float) -> str:
