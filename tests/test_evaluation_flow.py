@@ -15,6 +15,8 @@ from storage.weights import fetch
 from tasks.errors import RequestError
 from tests.evaluation_rows import newest_metrics, reported_names
 from tests.i3d_files import i3d_checkpoint
+from tests.saved_settings import with_saved_settings
+from tests.served_deployments import write_quick_profile
 
 
 def test_requests_that_cannot_work_are_refused_by_field(
@@ -62,11 +64,14 @@ def test_figures_and_their_setup_are_recorded_on_the_version(
     fetch("i3d", given=i3d_checkpoint())
     registry = Registry()
     with registry.start_run("test") as run:
-        version = registry.register(Path(tiny_profile.model), run, {})
+        quick = with_saved_settings(Path(tiny_profile.model), tmp_path / "model", {"num_inference_steps": 3})
+        version = registry.register(quick, run, {})
+    profile = write_quick_profile(tmp_path / "profile.toml", {"long_videos = 16": "long_videos = 2"})
 
-    report = evaluate(EvaluateParams(num_videos=3))
+    report = evaluate(EvaluateParams(num_videos=3, profile=str(profile)))
 
     assert report["model_version"] == version and report["n"] == 3
+    assert report["sampling"]["num_inference_steps"] == {"value": 3, "from": "model"}
     recorded = newest_metrics(registry, version)
     assert recorded == pytest.approx(reported_names(report))
     assert {"fvd.tiny.n3", "fvd.tiny.n3.low", "text_score.tiny.n3", "text_score_reference.tiny.n3"} <= set(
