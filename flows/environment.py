@@ -8,15 +8,14 @@ from storage.local.private_temp import use_private_temp
 from storage.local.secret_files import make_private
 from tasks.errors import RequestError
 
-# No library calls home, and a slow machine gets the time that the ephemeral Prefect server needs to start. Threads
-# that wait for one another spin for a moment only: by default they take a busy machine's cores from the others.
+# No library calls home. Threads that wait for one another spin for a moment only: by default they take a busy machine's
+# cores from the others.
 _DEFAULTS = {
     "DIFFUSERS_VERBOSITY": "error",
     "DO_NOT_TRACK": "1",
     "GOMP_SPINCOUNT": "2000",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
     # `prefect deployment run --watch` shows a run's log, and why it failed, only where the server sends it on.
     "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
     "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",

@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.evaluate.request import EvaluateParams, read_reference
-from flows.profile import Profile, check_model_profile, load_profile
+from flows.model import find_model
+from flows.profile import Profile, load_profile
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.model_folder import ResolvedModel
 from storage.registry.names import CHAMPION, CHAMPION_REF
@@ -168,12 +169,11 @@ def _read_matrix(params: AblateParams, profile: Profile, experiment: Experiment)
 
 
 def _read_model(ref: str | None, profile: Profile) -> SampledModel:
-    from storage.registry.registry import Registry, resolve_model
-
     if ref is None:
+        from storage.registry.registry import Registry
+
         ref = CHAMPION_REF if Registry().alias_version(CHAMPION) is not None else profile.model
-    model = resolve_model(ref)
-    check_model_profile(model, profile)
+    model = find_model(ref, profile)
     return SampledModel(model, resolve_sampling(None, model.folder, profile.sampling).settings)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from flows.environment import prepare
@@ -31,12 +29,8 @@ def run_flow(name: str, **values: Any) -> None:
     """
     prepare()
     check_surroundings()
-    if (
-        find_spec(f"flows.{name}.{_WORK.get(name, 'run')}") is None
-    ):  # FIXME: until every flow has its work apart
-        return _run_whole_flow(name, values)
     asked = import_module(f"flows.{name}.request")
-    given = {name: value for name, value in values.items() if value is not None}
+    given = {key: value for key, value in values.items() if value is not None}
     params = getattr(asked, _params_class(name))(**given)
     request = asked.read_request(params)
     address = server_address()
@@ -56,32 +50,3 @@ def run_flow(name: str, **values: Any) -> None:
 def _params_class(name: str) -> str:
     """The class of a flow's parameters: `build_dataset` has `BuildDatasetParams`."""
     return "".join(part.title() for part in name.split("_")) + "Params"
-
-
-def _run_whole_flow(name: str, values: dict[str, Any]) -> None:
-    module = import_module(f"flows.{name}.flow")
-    given = {name: value for name, value in values.items() if value is not None}
-    params = getattr(module, _params_class(name))(**given)
-    module.check(params)
-    start_prefect()
-    result = getattr(module, name)(params)
-    print_json({name: value for name, value in result.items() if name != "curves"})
-
-
-def start_prefect() -> None:
-    """Reaches the Prefect server, starting one for this command where none is set up."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    from prefect.client.orchestration import get_client
-
-    from flows.runs.prefect_access import sign_in
-    from tasks.guard import guard_children
-
-    guard_children()
-    sign_in()
-    # The command's own server must not hear the terminal's Ctrl-C: it takes down how the interrupted run ended.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with get_client(sync_client=True) as client:
-            client.api_healthcheck()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

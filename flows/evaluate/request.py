@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.profile import Profile, check_model_profile, load_profile
+from flows.model import find_model
+from flows.profile import Profile, load_profile
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.model_folder import ResolvedModel
 from storage.registry.names import CANDIDATE, CANDIDATE_REF
@@ -160,10 +161,7 @@ def _read_videos_request(
 
 
 def _read_model(ref: str, profile: Profile) -> tuple[ResolvedModel, ResolvedSampling]:
-    from storage.registry.registry import resolve_model
-
-    model = resolve_model(ref)
-    check_model_profile(model, profile)
+    model = find_model(ref, profile)
     return model, resolve_sampling(None, model.folder, profile.sampling)
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.profile import Profile, check_model_profile, load_profile
+from flows.model import find_model
+from flows.profile import Profile, load_profile
 from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
-from storage.registry.model_folder import ResolvedModel, is_registered, model_folder
+from storage.registry.model_folder import ResolvedModel
 from storage.registry.names import CHAMPION, CHAMPION_REF
 from tasks.errors import RequestError
 from tasks.generation.resolve import ResolvedSampling, resolve_sampling
@@ -91,7 +92,6 @@ def read_request(params: GenerateParams) -> GenerateRequest:
             raise RequestError(f"out: {job.out_mp4} is a folder; name a file in it")
     profile = load_profile(params.profile)
     model = _model(params.model, profile)
-    check_model_profile(model, profile)
     return GenerateRequest(
         jobs,
         params.clips,
@@ -157,14 +157,12 @@ def _read_prompts(path: Path) -> list[str]:
 
 
 def _model(ref: str | None, profile: Profile) -> ResolvedModel:
-    """The model that is named, else the champion, else the profile's own; a folder is found without MLflow."""
-    if ref is not None and not is_registered(ref):
-        return model_folder(ref)
-    from storage.registry.registry import Registry, resolve_model
-
+    """The model that is named, else the champion, else the profile's own."""
     if ref is None:
+        from storage.registry.registry import Registry
+
         ref = CHAMPION_REF
         # Where the profile's model is no folder either, the champion is refused in words that say who makes one.
         if Registry().alias_version(CHAMPION) is None and Path(profile.model, "model_index.json").is_file():
             ref = profile.model
-    return resolve_model(ref)
+    return find_model(ref, profile)

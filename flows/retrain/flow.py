@@ -13,9 +13,7 @@ from flows.retrain.training import run
 from flows.runs.failures import tells_why
 from flows.runs.read_once import request_of
 
-__all__ = ["RetrainParams", "check", "retrain"]
-
-check = read_request
+__all__ = ["RetrainParams", "retrain"]
 
 
 @flow(name="retrain")
