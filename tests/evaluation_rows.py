@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from flows.evaluate.record import FEATURES_FILE, REFERENCE_FILE
 from storage.registry.evaluation_files import keep_evaluation
-from storage.registry.names import SETUP_TAG
+from storage.registry.names import FEATURES_FILE, REFERENCE_FILE, SETUP_TAG
 from storage.registry.registry import Registry
 from tasks.evaluation.features import VideoFeatures, save_features
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from flows.evaluate.record import REPORT_FILE
 from flows.promote.record import DECISION_FILE
 from flows.promote.request import PromoteParams, read_request
 from flows.promote.run import run
 from storage.registry.evaluation_files import fetch_evaluation, keep_evaluation
-from storage.registry.names import CHAMPION
+from storage.registry.names import CHAMPION, REPORT_FILE
 from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tasks.evaluation.comparable import RecordedSetup

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.evaluate.record import FEATURES_FILE, REFERENCE_FILE
 from flows.evaluate.request import EvaluateParams
 from flows.evaluate.request import read_request as read_evaluation
 from flows.generate.request import GenerateParams
@@ -20,7 +19,7 @@ from flows.promote.verdict import verdict
 from storage.errors import StorageError
 from storage.local.home import home
 from storage.registry.evaluation_files import fetch_evaluation, keep_evaluation
-from storage.registry.names import CANDIDATE, CHAMPION
+from storage.registry.names import CANDIDATE, CHAMPION, FEATURES_FILE, REFERENCE_FILE
 from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tests.evaluation_rows import record_rows, rows

@@ -158,8 +158,9 @@ def _check_matrix(params: AblateParams) -> None:
 
 
 def _read_variants(params: AblateParams, profile: Profile, alone: list[Experiment]) -> VariantsRequest:
+    model = _read_model(params.model, profile)
     reference, evaluation = read_reference(_evaluation(params, params.reference), profile)
-    return VariantsRequest(alone, _read_model(params.model, profile), reference, evaluation)
+    return VariantsRequest(alone, model, reference, evaluation)
 
 
 def _read_matrix(params: AblateParams, profile: Profile, experiment: Experiment) -> MatrixRequest:

@@ -6,10 +6,9 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.evaluate.record import FEATURES_FILE, REPORT_FILE
 from storage.local.json_files import read_json
 from storage.registry.evaluation_files import evaluated_setups, fetch_evaluation, was_evaluated
-from storage.registry.names import SETUP_TAG
+from storage.registry.names import FEATURES_FILE, REPORT_FILE, SETUP_TAG
 from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tasks.evaluation.comparable import RecordedSetup

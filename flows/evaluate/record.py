@@ -9,9 +9,13 @@ from flows.evaluate.report import as_markdown
 from storage.local.json_files import write_json
 from storage.registry.evaluation_files import keep_evaluation
 from storage.registry.names import (
+    FEATURES_FILE,
     NUM_VIDEOS_TAG,
+    PAGE_FILE,
     PROTOCOL_TAG,
+    REFERENCE_FILE,
     REFERENCE_TAG,
+    REPORT_FILE,
     SEED_TAG,
     SETUP_TAG,
     UNAVAILABLE_TAG,
@@ -22,8 +26,6 @@ from tasks.evaluation.features import save_features
 from tasks.evaluation.metrics import named_metrics
 from tasks.evaluation.report import Evaluation, EvaluationReport
 
-FEATURES_FILE, REFERENCE_FILE = "measures.npz", "reference.npz"
-REPORT_FILE, PAGE_FILE = "report.json", "report.md"
 RUN_NAME = "evaluate-videos"
 
 

@@ -6,10 +6,9 @@ import tempfile
 from pathlib import Path
 
 from flows.evaluate.comparable import ComparedSetups, compared_setups
-from flows.evaluate.record import FEATURES_FILE, REFERENCE_FILE
 from flows.profile import load_profile
 from storage.registry.evaluation_files import fetch_evaluation
-from storage.registry.names import PROTOCOL_TAG
+from storage.registry.names import FEATURES_FILE, PROTOCOL_TAG, REFERENCE_FILE
 from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tasks.evaluation.features import VideoFeatures, load_features

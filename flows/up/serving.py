@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import sys
 
+import uvicorn
+
 from flows.up.access import Access
 from flows.up.services import HOST
 
@@ -16,8 +18,6 @@ def serve(app: Access, descriptor: int, log_level: str, **options: float) -> Non
 
     Requests are not logged, which would tell links' tokens.
     """
-    import uvicorn
-
     config = uvicorn.Config(
         app,
         host=HOST,

@@ -38,6 +38,11 @@ SETUP_TAG = f"{EVALUATION_TAGS}setup_digest"
 """The digest of the whole set-up: of everything but the model."""
 
 
+# The files of an evaluation: the features of the generated and of the real clips, and the report, also as a page.
+FEATURES_FILE, REFERENCE_FILE = "measures.npz", "reference.npz"
+REPORT_FILE, PAGE_FILE = "report.json", "report.md"
+
+
 @dataclass(frozen=True)
 class DecisionTags:
     """The names of the tags that hold a decision on a version; the outcome stands under `kind` itself.
