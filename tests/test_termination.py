@@ -9,7 +9,7 @@ import pytest
 
 # As Prefect's engine answers to SIGTERM in the process of a run.
 PROGRAM = """
-import hashlib, os, signal, sys, time
+import hashlib, os, signal, sys, threading, time
 from flows.runs.termination import ended_when_told
 class TerminationSignal(BaseException): pass
 def raise_it(number, frame):
@@ -23,7 +23,11 @@ except TerminationSignal:
     print("told of the end", flush=True)
 """
 DEAF = {
-    "computes where no handler runs": "print('ready', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)",
+    # Ready is said by another thread, so that the signal does not come before the main one computes.
+    "computes where no handler runs": (
+        "threading.Timer(0.5, print, ('ready',), {'flush': True}).start(); "
+        "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
+    ),
     "drops what the handler raises": (
         "\n        while True:\n            try:\n                print('ready', flush=True); time.sleep(600)\n"
         "            except TerminationSignal: pass"
