@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tasks.errors import RequestError
 from tasks.evaluation.protocols import check_fps, find_protocol
+from tasks.evaluation.setup import ProtocolSetup
 from tasks.evaluation.ucf101 import (
     class_prompts,
     is_ucf101,
@@ -230,14 +232,14 @@ def test_published_protocols_have_their_published_numbers() -> None:
 
 def test_the_setup_tells_unlike_evaluations_apart() -> None:
     setups = [
-        find_protocol(name).setup(fps=fps, num_videos=n, num_reference=n)
+        ProtocolSetup.of(find_protocol(name), fps=fps, num_videos=n, num_reference=n)
         for name in ("tiny", "quick", "fvd2048-16f", "vidrd-paper")
         for fps in (4.0, 25.0)
         for n in (40, 2048)
     ]
     assert len({repr(setup) for setup in setups}) == len(setups)
-    assert all(isinstance(value, str | int | float) for setup in setups for value in setup.values())
-    assert setups[-1]["fps_rule"] == "model" and "224x224" in setups[-1]["resize"]
+    assert all(isinstance(value, str | int | float) for setup in setups for value in asdict(setup).values())
+    assert setups[-1].fps_rule == "model" and "224x224" in setups[-1].resize
 
 
 def test_native_frames_are_refused_beside_a_model_of_another_rate() -> None:

@@ -16,6 +16,7 @@ OWN_UNPICKLER = "vidrd_model/metrics/i3d_convert.py"  # knows numpy's arrays and
 IMPORT_BY_NAME = {
     "vidrd_model/lazy.py",
     "flows/cli/command.py",
+    "flows/runs/recorded.py",
     "storage/local/databases.py",
     "tests/bench/__main__.py",
 }

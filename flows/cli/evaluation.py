@@ -11,6 +11,7 @@ from flows.cli.command import run_flow
 from flows.cli.options import CandidateOption, ChampionOption, ProfileOption, VersionOption
 from flows.environment import prepare
 from flows.surroundings import check_surroundings
+from flows.terminal import tell
 from storage.local.typed_paths import typed_path
 
 
@@ -104,7 +105,7 @@ def pages() -> None:
     from storage.registry.registry import Registry
 
     for path in write_pages(Registry()).values():
-        print(path)
+        tell(path, error=False)
 
 
 def ablate(

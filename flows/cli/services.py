@@ -9,6 +9,7 @@ import typer
 from flows.cli.interrupts import unwatch
 from flows.environment import prepare
 from flows.surroundings import check_prefect_database, check_surroundings
+from flows.terminal import tell
 from storage.local.home import home
 
 
@@ -47,4 +48,4 @@ def down() -> None:
     from flows.up.down import down as end_all
 
     for line in end_all() or [f"nothing of vidrd up runs for {home()}"]:
-        print(line)
+        tell(line, error=False)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.environment import prepare
+from flows.terminal import tell
 from storage.local.typed_paths import typed_path
 
 weights_app = typer.Typer(help="Weights by name, sha256-checked and cached.", rich_markup_mode=None)
@@ -32,7 +33,7 @@ def weights_fetch(
     from tasks.evaluation.i3d_weights import i3d_weights
 
     known_weights(name)  # refuses an unknown name; so far there is one
-    print(i3d_weights(file))
+    tell(i3d_weights(file), error=False)
 
 
 @weights_app.command("list")
@@ -47,7 +48,7 @@ def weights_list() -> None:
     from storage.weights import list_weights
 
     for weights, cached in list_weights():
-        print(f"{weights.name:8} {'cached' if cached else 'not yet':8} {weights.licence}")
+        tell(f"{weights.name:8} {'cached' if cached else 'not yet':8} {weights.licence}", error=False)
 
 
 @weights_app.command("import")
@@ -82,4 +83,4 @@ def weights_import(
     from vidrd_model.published import import_release
 
     import_release(unet, vae, base, out)
-    print(out)
+    tell(out, error=False)
