@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,15 +11,9 @@ from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
 from tasks.clips.settings import ClipSettings
+from tasks.clips.transition import Transition
 
 NOMINAL_FPS = 25.0  # PySceneDetect wants a rate, but only its frame numbers are used
-
-
-class Transition(NamedTuple):
-    """Frames `first` to `stop - 1` lie between two shots, none for a cut: there the next shot begins at `stop`."""
-
-    first: int
-    stop: int
 
 
 class CutDetector(Protocol):

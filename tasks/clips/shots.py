@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.clips.detectors import Transition, cut_detector
+from tasks.clips.detectors import cut_detector
 from tasks.clips.dissolves import DissolveFinder
 from tasks.clips.fades import MAX_FADE_S, FadeFinder
 from tasks.clips.flashes import FlashFilter, Seen
 from tasks.clips.settings import ClipSettings
+from tasks.clips.transition import Transition
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from tasks.clips.detectors import Transition
+from tasks.clips.transition import Transition
 from tasks.errors import RequestError
 
 

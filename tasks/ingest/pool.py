@@ -24,7 +24,7 @@ from tasks.ingest.cut_captions import count_cut_captions
 from tasks.ingest.decoding import decode_source
 from tasks.ingest.items import DecodedClip, Seconds
 from tasks.ingest.recipe import Digests, Recipe
-from tasks.ingest.rewriting import Rewrite, Rewritten
+from tasks.ingest.rewriting import Rewrite, Rewritten, rewrite_rows
 from tasks.ingest.rows import write_clip_rows
 
 ITEMS_PER_ACTOR = 64
@@ -120,8 +120,8 @@ class ScoringActor:
         return self._models.score_clips(settings, reuse, *batch)
 
     def rewrite(self, jobs: Sequence[Rewrite]) -> Rewritten:
-        """See `ScoringModels.rewrite`."""
-        return self._models.rewrite(jobs)
+        """Writes rows again with new scores or latents, into fragments that nobody sees yet."""
+        return rewrite_rows(jobs, self._models)
 
     def count_cut_captions(self, dataset_dir: Path, model: str, clip_model: str) -> dict[str, Any]:
         """See `tasks.ingest.cut_captions`."""

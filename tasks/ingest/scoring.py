@@ -31,7 +31,6 @@ from tasks.errors import ItemError
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.items import ClipOutcome, DecodedClip, Failure, ScoredBatch, Seconds, timed
 from tasks.ingest.recipe import Digests, Recipe, clip_model_digest
-from tasks.ingest.rewriting import Rewrite, Rewritten, rewrite_rows
 from tasks.ingest.rows import clip_row, filter_view, latent_columns, score_columns
 from tasks.latents.encoder import LatentEncoder, Latents
 
@@ -80,10 +79,6 @@ class ScoringModels:
             reason = None if row is None else row.get(REASON)
             outcomes.append(ClipOutcome(clip_id, reason, clip_id in encoded and row is not None, failure))
         return [ScoredBatch(outcomes, seconds), *given]
-
-    def rewrite(self, jobs: Sequence[Rewrite]) -> Rewritten:
-        """Writes rows again with new scores or latents, into fragments that nobody sees yet."""
-        return rewrite_rows(jobs, self)
 
     def has_features_of(self, row: dict[str, Any]) -> bool:
         """Tells whether a row's CLIP features are those of the model that is loaded here."""
