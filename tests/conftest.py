@@ -25,24 +25,9 @@ os.environ["VIDRD_HOME"] = str(SESSION_HOME)
 os.environ["PREFECT_PROFILES_PATH"] = str(SESSION_HOME / "profiles.toml")
 prepare()
 
-_SHARED_SESSIONS = {"ray_session", "prefect_session"}
-
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(SESSION_HOME, ignore_errors=True)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the tests of a file, and all that share a session of Ray or Prefect, in one process of `make test`."""
-    shared_of: dict[Path, set[str]] = {}
-    for item in items:
-        shared_of.setdefault(item.path, set()).update(
-            _SHARED_SESSIONS & set(getattr(item, "fixturenames", ()))
-        )
-    for item in items:
-        group = "sessions" if shared_of[item.path] else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
