@@ -1,1 +1,1 @@
-"""What an operator reads: one file per flow, and the `vidrd` command over the same flows."""
+"""What an operator starts: a folder per flow, and the `vidrd` command over the same flows."""
