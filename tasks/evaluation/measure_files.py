@@ -25,7 +25,7 @@ from tasks.progress import OnProgress
 _FRAMES_PER_JOB = 64  # a job holds all frames of its videos
 
 
-def files_digest(videos: VideoFolder, digests: Sequence[str]) -> str:
+def videos_digest(videos: VideoFolder, digests: Sequence[str]) -> str:
     """Returns what tells these videos from others: content, order and captions, wherever they lie."""
     return hashlib.blake2b(json.dumps([digests, videos.captions]).encode(), digest_size=16).hexdigest()
 
@@ -38,7 +38,7 @@ def measure_files(
     pool: MeasuringPool,
     on_progress: OnProgress | None = None,
 ) -> VideoFeatures:
-    """Returns the features in the videos' order; `digest` is that of `files_digest`.
+    """Returns the features in the videos' order; `digest` is that of `videos_digest`.
 
     Raises RequestError when videos cannot be decoded as their headers promise, or a feature is not finite.
     """

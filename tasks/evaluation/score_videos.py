@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.captions.cut_captions import SCORING, count_cut
 from tasks.evaluation.features import Reading
-from tasks.evaluation.measure_files import files_digest, measure_files
+from tasks.evaluation.measure_files import measure_files, videos_digest
 from tasks.evaluation.measure_samples import NUM_SAMPLES
 from tasks.evaluation.metrics import reported_metrics, too_few_videos
 from tasks.evaluation.networks import Networks, find_networks
@@ -59,7 +59,7 @@ def score_videos(
     if videos.captions is None:
         unavailable["text_score"] = _NO_CAPTIONS
     digests = videos.digests()
-    digest = files_digest(videos, digests)
+    digest = videos_digest(videos, digests)
     frames = protocol.num_frames, protocol.frame_repeats
     black_white = pool.check_i3d(networks)
     beside_models = Reading(*frames, sampling.num_frames, sampling.prompt_frames)
