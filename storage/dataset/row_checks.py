@@ -13,9 +13,11 @@ from storage.dataset.columns import (
     CLIP_ID,
     CLIP_SCORE,
     ENCODER,
+    HELD_TEXT_AREA,
     KINDS,
     LATENTS,
     LATENTS_STD,
+    NUDITY,
     NUM_FRAMES,
     REASON,
     SCORER,
@@ -24,6 +26,7 @@ from storage.dataset.columns import (
     SOURCE_URI,
     SPLITS,
     STATES,
+    TEXT_AREA,
     TEXT_ENCODER,
 )
 from storage.dataset.folder import CLIP_TABLES
@@ -50,6 +53,7 @@ _TEXTS = {
     "texts": (CAPTION, TEXT_ENCODER),
 }
 _SIGNALS = (CLIP_SCORE, "clip_score_min", "aesthetic", "motion", "jump", "brightness", "frozen")
+_LATER_SIGNALS = (TEXT_AREA, HELD_TEXT_AREA, NUDITY)
 _LEAST = {"start_s": 0.0, "source_duration_s": 0.0, "source_width": 1, "source_height": 1, "attempts": 1}
 
 
@@ -75,7 +79,8 @@ def _clip_complaints(table: str, batch: pa.Table, latent_shape: LatentShape) -> 
     for name in required:
         yield from ((index, f"{name} is missing") for index in _rows(batch[name].is_null()))
     yield from ((index, "fps is not above 0") for index, fps in _numbers(batch, "fps") if not fps > 0)
-    for name in ("start_s", "fps", *_SIGNALS):
+    later = [name for name in _LATER_SIGNALS if name in batch.schema.names]
+    for name in ("start_s", "fps", *_SIGNALS, *later):
         bad = (index for index, value in _numbers(batch, name) if not np.isfinite(value))
         yield from ((index, f"{name} is not finite") for index in bad)
     for name in (LATENTS, LATENTS_STD):

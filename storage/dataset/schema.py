@@ -15,8 +15,11 @@ from storage.dataset.columns import (
     DUPLICATE_OF,
     ENCODER,
     FINGERPRINT,
+    HELD_TEXT_AREA,
     LATENTS,
     LATENTS_STD,
+    NUDITY,
+    NUDITY_MODEL,
     NUM_FRAMES,
     REASON,
     SCORER,
@@ -24,7 +27,9 @@ from storage.dataset.columns import (
     SOURCE_ID,
     SOURCE_URI,
     STATES,
+    TEXT_AREA,
     TEXT_ENCODER,
+    TEXT_FINDER,
 )
 
 LatentShape = tuple[int, int, int, int]
@@ -57,11 +62,20 @@ _CLIP_FIELDS = [
     ("jump", pa.float32()),
     ("brightness", pa.float32()),
     ("frozen", pa.float32()),
+    (TEXT_AREA, pa.float32()),  # shares of the frame; null where no filter asked for it
+    (HELD_TEXT_AREA, pa.float32()),
+    (TEXT_FINDER, pa.string()),  # digest of the network behind the two
+    (NUDITY, pa.float32()),
+    (NUDITY_MODEL, pa.string()),  # digest of the model behind it
     (FINGERPRINT, pa.binary()),  # what near-duplicates are found by
     (DUPLICATE_OF, pa.string()),  # the clip that stays instead of this one
     (CLIP_FEATURES, pa.list_(pa.float16())),  # frames x features, flat: scores can be had again from them
     (ENCODER, pa.string()),  # digest of the VAE behind latents
 ]
+
+LATER_COLUMNS = frozenset({TEXT_AREA, HELD_TEXT_AREA, TEXT_FINDER, NUDITY, NUDITY_MODEL})
+"""Columns of `clips` and `rejected` that tables of earlier versions lack: they read as null, and `complete_columns`
+adds them before the first row is written there. A row need not name them."""
 
 _QUARANTINE_FIELDS = [
     (SOURCE_ID, pa.string()),
@@ -122,7 +136,7 @@ def rows_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table
     """Gives an Arrow table of `rows`; tensors are float16 arrays or None, `video` mp4 bytes or None."""
     columns = []
     for field in schema:
-        values = [row[field.name] for row in rows]
+        values = [row.get(field.name) if field.name in LATER_COLUMNS else row[field.name] for row in rows]
         if isinstance(field.type, pa.FixedShapeTensorType):
             flat = [None if value is None else value.reshape(-1) for value in values]
             storage = pa.array(flat, field.type.storage_type)

@@ -16,7 +16,7 @@ from lance.fragment import FragmentMetadata, write_fragments
 
 from storage.dataset.columns import SOURCE_ID, STATES
 from storage.dataset.folder import TEXTS, table_exists, table_path
-from storage.dataset.schema import LatentShape, rows_table, table_schema, texts_schema
+from storage.dataset.schema import LATER_COLUMNS, LatentShape, rows_table, table_schema, texts_schema
 from storage.dataset.table_reader import ADDRESS, UNREADABLE, TableReader, first_line, reading
 from storage.errors import StorageError
 
@@ -38,6 +38,18 @@ def create_table(dataset_dir: Path, table: str, latent_shape: LatentShape) -> No
     if not table_exists(dataset_dir, table):
         empty = table_schema(table, latent_shape).empty_table()
         lance.write_dataset(empty, str(table_path(dataset_dir, table)), mode="create")
+
+
+def complete_columns(dataset_dir: Path, table: str, latent_shape: LatentShape) -> None:
+    """Adds the columns that a table of an earlier version lacks, null in all its rows; no row is written for that."""
+    dataset = open_table(dataset_dir, table)
+    lacking = [
+        field
+        for field in table_schema(table, latent_shape)
+        if field.name in LATER_COLUMNS and field.name not in dataset.schema.names
+    ]
+    if lacking:
+        dataset.add_columns(lacking)
 
 
 def create_texts(dataset_dir: Path, tokens: int, width: int) -> None:

@@ -21,13 +21,14 @@ from filelock import FileLock, Timeout
 
 from storage.dataset.builds import Build, finished_builds
 from storage.dataset.columns import CAPTION, CLIP_ID, LATENTS, SOURCE_ID, STATES, TEXT_ENCODER
-from storage.dataset.folder import TABLES, TEXTS, check_is_dataset, table_exists
+from storage.dataset.folder import CLIP_TABLES, TABLES, TEXTS, check_is_dataset, table_exists
 from storage.dataset.removed import removed_rules
 from storage.dataset.schema import LatentShape
 from storage.dataset.table_reader import UNREADABLE, TableReader, first_line, reading
 from storage.dataset.tables import (
     Fragments,
     commit_rows,
+    complete_columns,
     create_table,
     create_texts,
     drop_doubles,
@@ -153,6 +154,12 @@ class DatasetWriter:
             gone = [*group.clips_ids, *group.rejected_ids]
             commit_rows(self.dataset_dir, "rejected", group.rejected, gone, CLIP_ID)
             commit_rows(self.dataset_dir, "clips", [], group.rejected_ids, CLIP_ID)
+
+    def complete_columns(self) -> None:
+        """Adds the columns that tables of an earlier version lack; to be called before workers write rows."""
+        with writing(self.dataset_dir):
+            for table in CLIP_TABLES:
+                complete_columns(self.dataset_dir, table, self._latent_shape)
 
     def knows(self, source_id: str) -> bool:
         """Tells whether the source was committed or quarantined before, in whatever form."""

@@ -119,6 +119,7 @@ def _apply(
     """Carries the jobs out and commits them in groups; the clip_ids of those that could be done."""
     if not jobs:
         return set()
+    writer.complete_columns()
     on_workers = any(job.score or job.encode for job in jobs)
     results = (
         workers.pool(len(jobs)).rewrite(_chunks(jobs)) if on_workers else map(rewrite_rows, _chunks(jobs))

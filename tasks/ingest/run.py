@@ -160,6 +160,7 @@ class _Run:
 
     def process(self, pending: Pending, total: int) -> None:
         """Runs every pending source through the pipeline into the committer."""
+        self.writer.complete_columns()
         known = _rows_with_latents(pending, self.writer, self.digests)
         lost = 0
         for _ in range(PASSES):
