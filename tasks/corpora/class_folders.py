@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from storage.dataset.columns import SPLITS
 from tasks.corpora.corpus import Corpus
+from tasks.corpora.encodings import decoded_utf8
 from tasks.corpora.entry import Entry, record_of
 from tasks.corpora.records import SourceRecord
 from tasks.corpora.split_lists import read_ucf_splits
@@ -28,12 +29,21 @@ def read_class_folders(corpus: Corpus, tree: Tree) -> Iterator[SourceRecord]:
         if len(folders) > 1 and folders[0] in SPLITS:
             split = split or folders[0]
         if folders:
-            words = label_words(folders[-1])
-            for template in corpus.prompt_template:
-                entry.add(template.replace("{label}", words))
+            _add_label(corpus, entry, folders[-1])
         else:
             entry.problem = "lies in no class folder, so it has no label"
         yield record_of(corpus, found, entry, "label", split=split)
+
+
+def _add_label(corpus: Corpus, entry: Entry, folder: str) -> None:
+    try:
+        # A folder's name is bytes, which need not be UTF-8.
+        words = label_words(decoded_utf8(folder.encode(errors="surrogateescape"), corpus.encoding))
+    except ValueError as error:
+        entry.problem = f"the folder's name: {error}"
+        return
+    for template in corpus.prompt_template:
+        entry.add(template.replace("{label}", words))
 
 
 def label_words(label: str) -> str:

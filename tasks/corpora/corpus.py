@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from storage.dataset.columns import Kind
 from storage.local.addresses import without_secrets
 from storage.local.typed_paths import expanded
+from tasks.corpora.encodings import known_encoding
 
 Format = Literal["folder", "csv", "parquet", "class-folders", "webdataset"]
 
@@ -24,9 +25,11 @@ class Corpus(BaseModel):
     format: Format
     path: Path | str
     licence: str = Field(min_length=1)
-    caption_column: str | None = Field(
-        None, description="column of the manifest, CSV or parquet that holds captions"
-    )
+    file_column: str | None = Field(None, description="tables: column of the files' paths")
+    caption_column: str | None = Field(None, description="tables: column of the captions")
+    start_column: str | None = Field(None, description="tables: column of where a caption begins, in seconds")
+    end_column: str | None = Field(None, description="tables: column of where a caption ends, in seconds")
+    licence_column: str | None = Field(None, description="tables: column of the files' licences")
     bytes_column: str | None = Field(
         None, description="parquet: column of the media's bytes or of their paths"
     )
@@ -34,6 +37,9 @@ class Corpus(BaseModel):
         ("{label}",), min_length=1, description="class-folders: the caption or captions, with {label} in them"
     )
     split_fold: Literal[1, 2, 3] | None = Field(None, description="class-folders: which of UCF-101's lists")
+    encoding: str | None = Field(
+        None, description="of the files that hold words; none: told from their bytes by a fixed rule"
+    )
 
     @field_validator("path", mode="before")
     @classmethod
@@ -53,6 +59,11 @@ class Corpus(BaseModel):
         # A local address gets the rules for links that local paths have.
         protocol, _, rest = value.partition("://")
         return Path(rest) if protocol in ("file", "local") else value
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, value: str | None) -> str | None:
+        return None if value is None else known_encoding(value)
 
     @field_validator("prompt_template", mode="before")
     @classmethod

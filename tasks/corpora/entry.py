@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from dataclasses import dataclass, field
 
 from tasks.corpora.corpus import Corpus
+from tasks.corpora.encodings import LOST, is_damaged
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
 from tasks.corpora.tree import FoundFile, uri_of
 
@@ -14,23 +16,42 @@ MAX_CAPTION_CHARACTERS = 1000  # no text encoder reads further
 MAX_GIVEN_CHARACTERS = 10_000
 MAX_CAPTION_BYTES = 4 * MAX_GIVEN_CHARACTERS
 """More of a caption's file than this is not read: UTF-8 has at most four bytes a character."""
+# What old programs write in the place of control characters that no text has, as browsers read it.
+_CONTROLS: dict[int, str] = {
+    code: bytes([code]).decode("cp1252", "ignore") or " " for code in range(0x80, 0xA0)
+}
+_MARK = "\ufeff"  # of encodings; where files were put together it stands amid the words
+_CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)", re.ASCII)
 NO_CAPTION = "no caption; add a row to the manifest or a .txt beside the file"
 
 
 @dataclass
 class Entry:
-    """What a corpus says of one source; `candidates` are the places to look for it, if there are several."""
+    """What a corpus says of one source; `candidates` are the places to look for it, if there are several.
+
+    A `problem` is one whatever else is there; a `doubt`, of a caption that cannot be used, is one where there is no
+    other caption. A row of a table that `names_file` not is a source for its problem's sake.
+    """
 
     captions: list[CaptionSpan] = field(default_factory=list)
     licence: str = ""
     candidates: tuple[str, ...] = ()
     problem: str | None = None
+    doubt: str | None = None
+    names_file: bool = True
 
-    def add(self, text: str, start: object = None, end: object = None) -> None:
-        """Adds a caption unless it is empty; ValueError when its times are none."""
+    def add(self, text: str, start: object = None, end: object = None, where: str = "the caption") -> None:
+        """Adds a caption unless it is empty; ValueError when its times are none. Lost letters are a doubt."""
+        if LOST in text or is_damaged(text):
+            self.doubt = self.doubt or f"{where}: letters were lost in it (U+FFFD, or bytes of no character)"
+            return
         caption = caption_span(text, seconds(start, "start_s"), seconds(end, "end_s"))
         if caption is not None:
             self.captions.append(caption)
+
+    def what_is_wrong(self) -> str | None:
+        """Tells why the source cannot be used, as far as the corpus says it."""
+        return self.problem or (None if self.captions else self.doubt or NO_CAPTION)
 
 
 def record_of(
@@ -56,13 +77,14 @@ def record_of(
         size_bytes=found.size_bytes,
         mtime_ns=found.mtime_ns,
         split=split,
-        problem=found.problem or entry.problem or (None if entry.captions else NO_CAPTION),
+        problem=(found.problem if entry.names_file else None) or entry.what_is_wrong(),
     )
 
 
 def normalise_caption(text: str) -> str:
     """One line of NFC text without control characters, runs of blanks as one, at most 1000 characters."""
-    text = unicodedata.normalize("NFC", text[: 4 * MAX_CAPTION_CHARACTERS])
+    text = text[: 4 * MAX_CAPTION_CHARACTERS].translate(_CONTROLS).replace(_MARK, "")
+    text = unicodedata.normalize("NFC", text)
     printable = "".join(c if unicodedata.category(c) not in ("Cc", "Cs") else " " for c in text)
     return " ".join(printable.split())[:MAX_CAPTION_CHARACTERS]
 
@@ -80,9 +102,15 @@ def caption_span(text: str, start_s: float | None = None, end_s: float | None = 
 
 
 def seconds(value: object, column: str) -> float | None:
-    """Gives the seconds from a number or a text, None for nothing; ValueError, naming the column, for anything else."""
+    """Gives the seconds from a number, a text of one or a time like 0:01:02.5, None for nothing.
+
+    ValueError, naming the column, for anything else.
+    """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
+    clock = _CLOCK.fullmatch(value.strip()) if isinstance(value, str) else None
+    if clock:
+        return float(clock[1] or 0) * 3600 + float(clock[2]) * 60 + float(clock[3].replace(",", "."))
     try:
         number = float(value)  # type: ignore[arg-type]  # whatever else a table holds is refused below
     except (TypeError, ValueError, OverflowError):

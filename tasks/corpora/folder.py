@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 
 from tasks.corpora.corpus import Corpus
+from tasks.corpora.encodings import decoded
 from tasks.corpora.entry import MAX_CAPTION_BYTES, Entry, record_of
 from tasks.corpora.manifest import MANIFEST_NAMES, read_manifest
 from tasks.corpora.records import SourceRecord
@@ -23,14 +24,24 @@ def read_folder(corpus: Corpus, tree: Tree, captions_needed: bool = True) -> Ite
     listing = tree.listing(media_suffixes(corpus.kind))
     entries = _manifest_of(corpus, tree, listing, captions_needed)
     files = {uri_of(name): file for name, file in listing.files.items()}
+    _take_candidates(files, entries)
     uris = sorted(files.keys() | entries.keys())
     for uri, entry in _with_side_cars(corpus, tree, listing, files, uris, entries):
         yield record_of(corpus, files.get(uri) or tree.find(uri), entry, uri=uri)
 
 
+def _take_candidates(files: dict[str, FoundFile], entries: Mapping[str, Entry]) -> None:
+    """Puts files that a table names by less than their path under the name that it gives them."""
+    for uri, entry in entries.items():
+        if uri not in files:
+            place = next((name for name in entry.candidates if name in files and name not in entries), None)
+            if place is not None:
+                files[uri] = files.pop(place)
+
+
 def read_csv(corpus: Corpus, tree: Tree, name: str, captions_needed: bool = True) -> Iterator[SourceRecord]:
     """Yields the files that a table names, relative to it."""
-    entries = read_manifest(tree, name, corpus.caption_column, captions_needed)
+    entries = read_manifest(corpus, tree, name, captions_needed)
     yield from listed_files(corpus, tree, entries)
 
 
@@ -50,7 +61,7 @@ def _manifest_of(corpus: Corpus, tree: Tree, listing: Listing, captions_needed: 
     problem = tree.find(name).problem
     if problem is not None:
         raise RequestError(f"{tree.root}/{name}: {problem}")
-    return read_manifest(tree, name, corpus.caption_column, captions_needed)
+    return read_manifest(corpus, tree, name, captions_needed)
 
 
 def _with_side_cars(
@@ -74,7 +85,8 @@ def _with_side_cars(
     for uri in uris:
         entry = entries.get(uri) or Entry()
         for name in beside.get(uri, ()):
-            _add_side_car(entry, name, next(texts if name.endswith(".txt") else subtitles))
+            content = next(texts if name.endswith(".txt") else subtitles)
+            _add_side_car(entry, name, content, corpus.encoding)
         yield uri, entry
 
 
@@ -91,20 +103,17 @@ def _side_car_suffixes(corpus: Corpus, entry: Entry | None) -> tuple[str, ...]:
     return () if timed else subtitles
 
 
-def _add_side_car(entry: Entry, name: str, content: bytes | None) -> None:
+def _add_side_car(entry: Entry, name: str, content: bytes | None, encoding: str | None) -> None:
     """Adds the captions of a file beside a source; what is wrong with it counts when there are no others."""
     base = uri_of(posixpath.basename(name))
-    problem = None
-    if content is None:
-        problem = f"{base}: cannot be read"
-    elif name.endswith(".txt"):
-        entry.add(content.decode("utf-8-sig", "replace"))
-    else:
-        try:
-            add_cues(entry, base, content)
-        except ValueError as error:
-            problem = str(error)
-    if entry.captions:
-        entry.problem = None
-    else:
-        entry.problem = entry.problem or problem
+    try:
+        if content is None:
+            raise ValueError("cannot be read")
+        limit = MAX_CAPTION_BYTES if name.endswith(".txt") else MAX_SUBTITLE_BYTES
+        text = decoded(content, encoding, cut=len(content) == limit)
+        if name.endswith(".txt"):
+            entry.add(text, where=base)
+        else:
+            add_cues(entry, base, text)
+    except ValueError as error:
+        entry.doubt = entry.doubt or f"{base}: {error}"

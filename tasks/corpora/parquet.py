@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.corpora.corpus import Corpus
+from tasks.corpora.encodings import decoded_utf8
 from tasks.corpora.entry import Entry, record_of
 from tasks.corpora.folder import listed_files
-from tasks.corpora.manifest import clean_path
 from tasks.corpora.records import MediaPlace, SourceRecord
+from tasks.corpora.table_entries import clean_path
 from tasks.corpora.tree import FoundFile, Tree, reason_of, uri_of
 from tasks.errors import ItemError, RequestError
 
@@ -82,13 +83,13 @@ def _rows(
             table = pq.ParquetFile(file, read_dictionary=texts)
             for row, values in enumerate(_values(table, columns.light())):
                 if columns.holds_paths:
-                    path = clean_path(_text(values[columns.media]))
+                    path = clean_path(_path(values[columns.media]))
                     if path:
                         entry = listed.setdefault(posixpath.join(posixpath.dirname(uri), path), Entry())
-                        _fill(entry, f"{uri}#{row}", values, columns.caption)
+                        _fill(corpus, entry, f"{uri}#{row}", values, columns.caption)
                 else:
                     entry = Entry()
-                    _fill(entry, f"{uri}#{row}", values, columns.caption)
+                    _fill(corpus, entry, f"{uri}#{row}", values, columns.caption)
                     place = MediaPlace(found.url, row=row, column=columns.media)
                     yield record_of(corpus, found, entry, uri=f"{uri}#{row}", place=place)
     except (ItemError, RequestError):
@@ -97,12 +98,17 @@ def _rows(
         raise ItemError(reason_of(error), stage="read") from None
 
 
-def _fill(entry: Entry, where: str, values: dict[str, Any], caption: str | None) -> None:
-    entry.licence = entry.licence or _text(values.get("licence")).strip()
+def _fill(corpus: Corpus, entry: Entry, where: str, values: dict[str, Any], caption: str | None) -> None:
     texts = None if caption is None else values[caption]
     try:
-        for text in texts if isinstance(texts, list) else [texts]:
-            entry.add(_text(text), values.get("start_s"), values.get("end_s"))
+        entry.licence = entry.licence or _text(values.get("licence"), corpus.encoding).strip()
+        words = [_text(text, corpus.encoding) for text in (texts if isinstance(texts, list) else [texts])]
+    except ValueError as error:
+        entry.doubt = f"{where}: {error}"
+        return
+    try:
+        for text in words:
+            entry.add(text, values.get("start_s"), values.get("end_s"), where)
     except ValueError as error:
         entry.problem = f"{where}: {error}"
 
@@ -183,7 +189,12 @@ def _texts_as_bytes(column: Any) -> Any:
     return column.cast(pa.large_list(pa.large_binary())) if _is_text(column.type) else column
 
 
-def _text(value: Any) -> str:
-    return (
-        value.decode("utf-8", "replace") if isinstance(value, bytes) else "" if value is None else str(value)
-    )
+def _text(value: Any, encoding: str | None) -> str:
+    """Gives the words of a cell, which are UTF-8 where a table was written as it should be."""
+    if not isinstance(value, bytes):
+        return "" if value is None else str(value)
+    return decoded_utf8(value, encoding)
+
+
+def _path(value: Any) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value or "")

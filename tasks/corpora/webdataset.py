@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from tasks.corpora.corpus import Corpus
+from tasks.corpora.encodings import decoded
 from tasks.corpora.entry import MAX_CAPTION_BYTES, Entry, record_of
 from tasks.corpora.records import MediaPlace, SourceRecord
 from tasks.corpora.tree import OUTSIDE, FoundFile, Tree, is_media, media_suffixes, reason_of, uri_of
@@ -130,25 +131,35 @@ def _member(corpus: Corpus, found: FoundFile, contents: _Contents, name: str, fi
     elif not member.isreg() or member.issparse():
         entry.problem = "is not a regular file in its tar"
     else:
-        _add_caption(entry, contents, name, file)
+        _add_caption(entry, contents, name, file, corpus.encoding)
     return record_of(corpus, found, entry, uri=uri_of(f"{found.name}/{name}"), place=place)
 
 
-def _add_caption(entry: Entry, contents: _Contents, name: str, file: BinaryIO) -> None:
+def _add_caption(entry: Entry, contents: _Contents, name: str, file: BinaryIO, encoding: str | None) -> None:
     """Gives the `.txt` of the member, else the field `caption` of its `.json`."""
     stems = (posixpath.splitext(name)[0], _key(name))
     text = next((contents.texts[stem + ".txt"] for stem in stems if stem + ".txt" in contents.texts), None)
     if text is not None:
-        entry.add(_read(file, text, MAX_CAPTION_BYTES).decode("utf-8-sig", "replace"))
+        _add_text(entry, file, text, encoding)
     fields = next(
         (contents.texts[stem + ".json"] for stem in stems if stem + ".json" in contents.texts), None
     )
     if not entry.captions and fields is not None:
         try:
-            caption = json.loads(_read(file, fields, MAX_JSON_BYTES)).get("caption")
-            entry.add(caption if isinstance(caption, str) else "")
+            words = decoded(_read(file, fields, MAX_JSON_BYTES), encoding)
+            caption = json.loads(words).get("caption")
+            entry.add(caption if isinstance(caption, str) else "", where=uri_of(fields.name))
         except (ValueError, AttributeError, RecursionError):
             entry.problem = f"{uri_of(fields.name)}: not the fields of a sample as JSON"
+
+
+def _add_text(entry: Entry, file: BinaryIO, member: tarfile.TarInfo, encoding: str | None) -> None:
+    name = uri_of(member.name)
+    try:
+        content = _read(file, member, MAX_CAPTION_BYTES)
+        entry.add(decoded(content, encoding, cut=len(content) == MAX_CAPTION_BYTES), where=name)
+    except ValueError as error:
+        entry.doubt = f"{name}: {error}"
 
 
 def _read(file: BinaryIO, member: tarfile.TarInfo, size: int) -> bytes:

@@ -16,10 +16,10 @@ from storage.dataset.folder import table_path
 from storage.dataset.tables import commit_rows, create_table, open_table, write_rows
 from storage.dataset.writer import DatasetWriter, Signature
 from tasks.cluster import ensure_ray, shutdown_ray
-from tasks.corpora.manifest import read_manifest
 from tasks.ingest.items import DecodeStep
 from tasks.pages.dataset_counts import count_dataset
 from tests.bench.tables import print_head, print_row
+from tests.corpus_records import read_records
 from tests.dataset_rows import SHAPE, clip_row, commit, source_row
 
 FRAGMENTS = (1_000, 5_000, 10_000)
@@ -113,7 +113,7 @@ def _memory() -> None:
                 for number in range(SOURCES)
             )
             path.write_text("file\tcaption\n" + "".join(rows), encoding="utf-8")
-            return read_manifest(path)
+            return read_records(path, "short-videos", "csv")
 
     made = (
         ("the ledger: id and signature", ledger),

@@ -1,0 +1,74 @@
+"""Which columns of a table say what: those that the corpus names, else those with the names that tables have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from tasks.corpora.corpus import Corpus
+from tasks.errors import RequestError
+
+WEBVID_ID = "videoid"
+PANDA_ID = "videoID"
+# fmt: off
+FILE_COLUMNS = (
+    "file", WEBVID_ID, PANDA_ID, "file_name", "path", "video_path", "image_path",
+    "video", "image", "filename", "filepath",
+)
+# fmt: on
+CAPTION_COLUMNS = ("caption", "text", "captions", "description", "prompt")
+SPANS_COLUMN = "timestamp"  # Panda-70M's: a list of [begin, end], one for each caption
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table; None for what it does not say."""
+
+    file: str
+    caption: str | None
+    start: str | None = None
+    end: str | None = None
+    spans: str | None = None
+    licence: str | None = None
+
+
+def find_columns(corpus: Corpus, where: str, names: Collection[str], captions_needed: bool) -> Columns:
+    """Picks among the names of a table's columns; RequestError, naming the table, when one is missing.
+
+    That of captions may be missing unless captions are needed or the corpus names it.
+    """
+    file = stated_or(corpus.file_column, FILE_COLUMNS, names, where)
+    if file is None:
+        raise _missing("file", "file_column", where, names)
+    captions = ("name",) if file == WEBVID_ID else CAPTION_COLUMNS
+    caption = stated_or(corpus.caption_column, (name for name in captions if name != file), names, where)
+    if caption is None and captions_needed:
+        raise _missing(captions[0], "caption_column", where, names)
+    return Columns(
+        file,
+        caption,
+        stated_or(corpus.start_column, ("start_s",), names, where),
+        stated_or(corpus.end_column, ("end_s",), names, where),
+        SPANS_COLUMN if SPANS_COLUMN in names else None,
+        stated_or(corpus.licence_column, ("licence",), names, where),
+    )
+
+
+def stated_or(stated: str | None, usual: Iterable[str], names: Collection[str], where: str) -> str | None:
+    """Gives the stated column, else the first usual one that is there; RequestError where the stated one is not."""
+    if stated is None:
+        return next((name for name in usual if name in names), None)
+    if stated not in names:
+        raise RequestError(f"{where}: has no column {stated!r} (found: {listed(names)})")
+    return stated
+
+
+def listed(names: Iterable[str]) -> str:
+    """Gives the names of columns, for messages."""
+    return ", ".join(names)[:300] or "none"
+
+
+def _missing(usual: str, key: str, where: str, names: Collection[str]) -> RequestError:
+    return RequestError(
+        f"{where}: has no column {usual!r} (found: {listed(names)}); {key} of the corpus names another"
+    )

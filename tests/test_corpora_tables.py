@@ -1,0 +1,244 @@
+"""CSV and TSV as Excel, pandas, Spark and the makers of datasets write them: each file has its own words."""
+
+import csv
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import example, given
+from hypothesis import settings as checks
+from hypothesis import strategies as st
+
+from tasks.corpora.list_cells import captions_in, spans_in
+from tasks.corpora.records import CaptionSpan
+from tasks.errors import RequestError
+from tests.corpus_records import problems, read_records, write_image
+
+FIELD = Path(__file__).parents[1].parent / "shared/media/field/tables"
+
+
+def _captions(folder: Path, table: str | bytes, name: str = "manifest.csv", **more: str) -> dict[str, str]:
+    """The one caption of each file, or what is wrong with it."""
+    (folder / name).write_bytes(table if isinstance(table, bytes) else table.encode())
+    layout = "folder" if name.startswith("manifest") else "csv"
+    path = folder if layout == "folder" else folder / name
+    return {
+        uri: str(record.problem) if record.problem else "|".join(c.text for c in record.captions)
+        for uri, record in read_records(path, layout=layout, **more).items()
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in "abcdefg":
+        write_image(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def _only(folder: Path, *names: str) -> None:
+    for path in folder.glob("*.png"):
+        if path.stem not in names:
+            path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("row", "caption"),
+    [
+        (r'a.png,"a \"quoted\" thing, really"', 'a "quoted" thing, really'),
+        (r"a.png,a \"quoted\" thing\, really", 'a "quoted" thing, really'),
+        (r"a.png,a \"quoted\" thing", 'a "quoted" thing'),
+        ('a.png,"a ""quoted"" thing, really"', 'a "quoted" thing, really'),
+        (r'a.png,"on C:\"', "on C:\\"),
+        (r'a.png,"both \"\" and \\ kept"', r'both "" and \ kept'),
+        ('a.png,"two\nlines, and\r\nthree"', "two lines, and three"),
+        ('a.png,"a, b",,', "a, b"),
+        ('a.png,"Hello" he said', '"Hello" he said'),
+        ('a.png,a 5" pipe', 'a 5" pipe'),
+    ],
+)
+def test_quotes_and_backslashes_of_csv(folder: Path, row: str, caption: str) -> None:
+    _only(folder, "a", "b")
+    assert _captions(folder, f"file,caption\n{row}\nb.png,next\n") == {"a.png": caption, "b.png": "next"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "caption"),
+    [
+        ('"a\tb"', "a b"),
+        ('"two\nlines, with comma"', "two lines, with comma"),
+        ('"a 6"" nail"', 'a 6" nail'),
+        ('a 6" nail', 'a 6" nail'),
+        ('"lone quote', '"lone quote'),
+        ('"Hello" he said', '"Hello" he said'),
+        (r"a \"quoted\" thing", 'a "quoted" thing'),
+        ("trailing\t", "trailing"),
+    ],
+)
+def test_quotes_of_tsv(folder: Path, cell: str, caption: str) -> None:
+    _only(folder, "a", "b")
+    table = f'file\tcaption\na.png\t{cell}\nb.png\tends with"\n'
+    assert _captions(folder, table, "manifest.tsv") == {"a.png": caption, "b.png": 'ends with"'}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "table",
+    ["file;caption\na.png;one, two", "sep=;\nfile;caption\na.png;one, two", "file\tcaption\na.png\tone, two"],
+)
+def test_what_spreadsheets_separate_with(folder: Path, table: str, end: str) -> None:
+    _only(folder, "a")
+    content = table.replace("\n", end)
+    assert _captions(folder, content) == {"a.png": "one, two"}
+    assert _captions(folder, content.encode("utf-16"), "list.csv") == {"a.png": "one, two"}
+
+
+def test_extra_and_missing_fields_are_named_with_their_line(folder: Path) -> None:
+    _only(folder, "a", "b", "c", "d")
+    table = "caption,file,licence\na, one,a.png,x\n\nb\n,b.png\nc,c.png\nd,d.png,CC-BY,\n"
+    found = _captions(folder, table)
+    assert found.pop("manifest.csv:4") == "manifest.csv: line 4: has 1 fields, its header 3"
+    assert found.pop("one") == "no such file"
+    assert found.pop("a.png").startswith("no caption") and found.pop("b.png").startswith("no caption")
+    assert found == {"c.png": "c", "d.png": "d"}
+    found = _captions(folder, "file,caption\na.png,one, two\nb.png\nc.png,c\nd.png,d\n")
+    assert found["a.png"] == "manifest.csv: line 2: has 3 fields, its header 2"
+    assert found["b.png"] == "manifest.csv: line 3: has 1 fields, its header 2"
+    assert (found["c.png"], found["d.png"]) == ("c", "d")
+
+
+def test_rows_of_one_file_add_up(folder: Path) -> None:
+    _only(folder, "a", "b")
+    table = "file,caption\na.png,first\nb.png,other\n./a.png,second\na.png,first\n"
+    assert _captions(folder, table) == {"a.png": "first|second|first", "b.png": "other"}
+
+
+def test_the_field_folder() -> None:
+    if not FIELD.exists():
+        pytest.skip("../shared/media/field is not here")
+    records = read_records(FIELD / "csv-backslash")
+    assert records["a.png"].problem == "manifest.csv: line 2: has 3 fields, its header 2"
+    assert records["b.png"].captions == (CaptionSpan("ok"),)
+    records = read_records(FIELD / "tsv-quoted")
+    found = {uri[0]: [caption.text for caption in record.captions] for uri, record in records.items()}
+    assert {key: found[key] for key in "abcdefg"} == {
+        "a": ["two lines, with comma"],
+        "b": ['a 6" nail'],
+        "c": ['a 6" nail'],
+        "d": ["a 🐕 dog"],
+        "e": [],
+        "f": ["first", "second"],
+        "g": ["trailing"],
+    }
+    assert "no caption" in str(records["e.png"].problem) and len(records) == 10
+
+
+def test_openvid_open_sora_and_panda(tmp_path: Path) -> None:
+    for name in ("clip_0to9.mp4", "video/clip_9to20.mp4", "x/y.mp4", "--00.mp4", "videos/--01.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def read(name: str, table: str, kind: str = "short-videos") -> dict:
+        (tmp_path / name).write_text(table)
+        return read_records(tmp_path / name, kind, "csv")
+
+    openvid = read(
+        "OpenVid.csv",
+        "video,caption,aesthetic score,motion score,temporal consistency score,camera motion,frame,fps,seconds\n"
+        'clip_0to9.mp4,"In the video, a man",4.9,0.7,0.99,static,240,25.0,9.6\n'
+        "clip_9to20.mp4,A dog,5.0,1.1,0.98,pan_left,300,30.0,10.0\n",
+    )
+    assert problems(openvid) == {"clip_0to9.mp4": None, "clip_9to20.mp4": None}
+    assert openvid["clip_0to9.mp4"].captions == (CaptionSpan("In the video, a man"),)
+    assert openvid["clip_9to20.mp4"].place.url == str(tmp_path / "video/clip_9to20.mp4")
+    (opensora,) = read("meta.csv", "path,text,num_frames\nx/y.mp4,a boat,100\n").values()
+    assert opensora.captions == (CaptionSpan("a boat"),) and opensora.problem is None
+    panda = read(
+        "panda.csv",
+        "videoID,url,timestamp,caption,matching_score\n"
+        "--00,https://x,\"[['0:00:09.5', '0:00:13.146'], ['0:01:14.0', '0:01:20.5']]\","
+        '"[\'a man\\\'s hat\', \'It is ""red""\']","[0.4, 0.3]"\n'
+        "--01,https://x,\"[['0:00:09.5', '0:00:13.146']]\",\"['one', 'two']\",\"[0.4, 0.3]\"\n"
+        "--02,https://x,\"[['0:00:09.5', '0:00:13.146']]\",\"['one']\",[0.4]\n",
+        "long-videos",
+    )
+    assert panda["--00.mp4"].captions == (
+        CaptionSpan("a man's hat", 9.5, 13.146),
+        CaptionSpan('It is "red"', 74, 80.5),
+    )
+    assert panda["--01.mp4"].problem == "panda.csv: line 3: 1 spans of time for 2 captions"
+    assert panda["--02.mp4"].problem == "no such file"
+
+
+def test_a_table_in_a_folder_knows_videos_that_lie_deeper(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/1.mp4").touch()
+    (tmp_path / "manifest.csv").write_text("video,caption\n1.mp4,a boat\n")
+    (record,) = read_records(tmp_path, "short-videos").values()
+    assert record.captions == (CaptionSpan("a boat"),) and record.problem is None
+
+
+def test_columns_that_the_corpus_names(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    named = {
+        "file_column": "f",
+        "caption_column": "c",
+        "start_column": "s",
+        "end_column": "e",
+        "licence_column": "l",
+    }
+    (tmp_path / "t.csv").write_text("file,f,c,s,e,l\nwrong,a.mp4,a boat,0:01,00:00:03.5,CC-BY\n")
+    (record,) = read_records(tmp_path / "t.csv", "long-videos", "csv", **named).values()
+    assert record.captions == (CaptionSpan("a boat", 1.0, 3.5),) and record.licence == "CC-BY"
+    for key in named:
+        with pytest.raises(RequestError, match="has no column 'nothing'"):
+            read_records(tmp_path / "t.csv", "long-videos", "csv", **(named | {key: "nothing"}))
+
+
+def test_lists_in_cells_are_data(tmp_path: Path) -> None:
+    assert captions_in("['it\\'s', \"b\"]") == ["it's", "b"] == captions_in('["it\'s", "b"]')
+    for words in (
+        "[music]",
+        "[1, 2]",
+        "[__import__('os')]",
+        "a [b]",
+        "[" * 5000 + "]" * 5000,
+        "[" + "-" * 10**6 + "]",
+    ):
+        assert captions_in(words) == [words]
+    assert spans_in("[[0, 2.5], ['0:01', '0:02']]") == [(0, 2.5), ("0:01", "0:02")]
+    assert spans_in("[1, 2, 3]") is None and spans_in("2024-01-01") is None
+
+
+cells = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters='\n\t",;\\'), max_size=12)
+
+
+def _words(rows: list[tuple[str, str]], suffix: str, content: str, folder: Path) -> list[str]:
+    path = folder / f"t{suffix}"
+    path.write_bytes(content.encode())
+    records = read_records(path, layout="csv", captions_needed=False)
+    return [records[name].captions[0].given or records[name].captions[0].text for name, _ in rows]
+
+
+@checks(deadline=None, max_examples=200)  # a busy machine is no failure
+@given(st.lists(cells.filter(lambda cell: cell.strip() and "\ufeff" not in cell), min_size=1, max_size=5))
+@example(['"'])
+@example(['\\"'])
+def test_what_python_and_pandas_write_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, captions: list[str]
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    rows = [(f"{number}.png", caption) for number, caption in enumerate(captions)]
+    frame = pd.DataFrame(rows, columns=["file", "caption"])
+    written = io.StringIO()
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerows([("file", "caption"), *rows])
+    for suffix, content in (
+        (".csv", frame.to_csv(index=False)),
+        (".csv", written.getvalue()),
+        (".csv", frame.to_csv(index=False, sep=";", quoting=csv.QUOTE_NONNUMERIC)),
+        (".tsv", frame.to_csv(index=False, sep="\t", quoting=csv.QUOTE_ALL)),
+    ):
+        if suffix == ".tsv" and any("\n" in caption and "\t" in caption for caption in captions):
+            continue  # it might as well be two rows
+        for (_, caption), words in zip(rows, _words(rows, suffix, content, folder), strict=True):
+            assert " ".join(words.split()) == " ".join(caption.split())
