@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from storage.dataset.tables import RowRef, write_rows
+from storage.dataset.writer import DatasetWriter, SourceGroup
 from tasks.captions.settings import CaptionerSettings
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord
 from tasks.errors import RequestError
@@ -16,6 +18,7 @@ from tasks.ingest.scoring import ScoringModels
 from tasks.tiny.world.drawing import Scene, draw_clip
 from tasks.tiny.world.media import write_image
 from tests.build_world import keep_all, small_world
+from tests.dataset_rows import source_row
 from tests.test_captions_captioner import write_blip
 
 
@@ -61,8 +64,24 @@ def test_a_clip_without_a_caption_gets_one_from_the_model(tmp_path, tiny_profile
     assert same["caption"] == row["caption"] and again.outcomes == scored.outcomes
 
 
+def test_latents_are_taken_over_from_a_row_of_the_same_pixels_only(tmp_path, tiny_profile):
+    """A row of the same clip that was read wrongly by an earlier version has other pixels, and so other latents."""
+    recipe = keep_all(tiny_profile)
+    models = ScoringModels(recipe, Digests.of(recipe))
+    decoded = _decoded(_source(tmp_path, CaptionSpan("a red circle")), recipe)
+    _, row = models.score_clips(recipe.filter, [None], *decoded)
+    with DatasetWriter(tmp_path / "d", row["latents"].shape) as writer:
+        wrong = row | {"fingerprint": bytes(len(row["fingerprint"])), "latents": 0 * row["latents"]}
+        for clips, encoded in (([row], False), ([wrong], True)):
+            writer.commit(SourceGroup([source_row("id")], [], write_rows(tmp_path / "d", "clips", clips), []))
+            reader = writer.table("clips")
+            ref = RowRef(tmp_path / "d", "clips", reader.version, reader.count_rows() - 1)
+            scored, again = models.score_clips(recipe.filter, [ref], *decoded)
+            assert scored.outcomes[0].encoded is encoded
+            assert np.array_equal(again["latents"], row["latents"])
+
+
 def test_sources_without_captions_wait_for_a_model(tmp_path, tiny_profile):
-    from storage.dataset.writer import DatasetWriter
     from tasks.corpora.config import load_corpora
     from tasks.ingest.pending import Pending
 

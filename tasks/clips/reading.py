@@ -9,17 +9,21 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tasks.clips.keyframes import seek_to_keyframe
+from tasks.clips.orientation import UPRIGHT, Orientation, orientation_of
+from tasks.clips.streams import films_of
+from tasks.clips.transparency import over_white, transparent_decoder
 from tasks.clips.webp import is_webp, webp_frames
 from tasks.corpora.media import Media, media_name
 from tasks.errors import ItemError
@@ -44,7 +48,7 @@ MAX_PIXEL_ASPECT = (
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the container says about its first video stream, sizes before any turn; `duration_s` may be unknown.
+    """What the container says about its film (`streams.py`), sizes before any turn; `duration_s` may be unknown.
 
     Times of frames are rounded to `time_unit_s`: 1/100 s in GIF, 1/1000 s in WebM and WebP.
     """
@@ -59,11 +63,17 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A frame as it was decoded, its time, and the width of its pixels as a multiple of their height."""
+    """A frame as it was decoded, but over white; its time, the width of its pixels as a multiple of their height.
+
+    `orientation` is how a viewer shows it, `stamp` its time in the stream's units; `is_corrupt` says the decoder.
+    """
 
     time_s: float
     frame: VideoFrame
     pixel_aspect: float
+    orientation: Orientation = UPRIGHT
+    stamp: int | None = None
+    is_corrupt: bool = False
 
 
 def probe(source: Media | Path) -> VideoInfo:
@@ -130,8 +140,8 @@ def _until_damage(frames: Iterator[Decoded]) -> Generator[Decoded, None, int | N
     held: deque[Decoded] = deque()
     for decoded in frames:
         held.append(decoded)
-        if decoded.frame.is_corrupt:
-            return held[0].frame.pts
+        if decoded.is_corrupt:
+            return held[0].stamp
         if len(held) > MAX_REORDERED:
             yield held.popleft()
     yield from held
@@ -146,7 +156,7 @@ def stream_fps(stream: VideoStream) -> float:
 
 @contextmanager
 def open_video(source: Media | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Gives a container and its first video stream; whatever fails while it is open becomes an ItemError."""
+    """Gives a container and the stream of its film; whatever fails while it is open becomes an ItemError."""
     name = media_name(source)
     try:
         if isinstance(source, str | Path):
@@ -154,10 +164,19 @@ def open_video(source: Media | Path) -> Iterator[tuple[InputContainer, VideoStre
         else:
             source.seek(0)  # whoever read it last left it somewhere else
             target = source
-        with _opened(target) as container:
-            if not container.streams.video:
+        with ExitStack() as stack:
+            container = stack.enter_context(_opened(target))
+            films = films_of(container)
+            if not films:
                 raise ItemError(f"{name}: holds no video", stage="decode")
-            stream = container.streams.video[0]
+            index = films[0].index
+            if len(container.streams.video) > 1:
+                container.close()  # to tell films from covers it was read
+                if not isinstance(source, str | Path):
+                    source.seek(0)
+                container = stack.enter_context(_opened(target))
+            stream = container.streams[index]
+            assert isinstance(stream, VideoStream)
             _check_decoder(name, stream)
             yield container, stream
     except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
@@ -180,6 +199,10 @@ def _check_decoder(name: str, stream: VideoStream) -> None:
     if context.width * context.height > MAX_PIXELS:
         size = f"{context.width}x{context.height}"
         raise ItemError(f"{name}: {size} is over the limit of {MAX_PIXELS} pixels", stage="decode")
+    _bound(context)
+
+
+def _bound(context: VideoCodecContext) -> None:
     context.options = {"max_pixels": str(MAX_PIXELS)}  # a frame may be larger than its header says
     context.thread_count = 1  # one worker per core decodes; threads inside would fight
 
@@ -189,10 +212,23 @@ def _frames(container: InputContainer, stream: VideoStream, start: int | None) -
     if not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
         aspect = 1.0
     time_s, step_s = -1.0, 1.0 / stream_fps(stream)
-    for frame in container.decode(stream):
+    for frame in _decoded_frames(container, stream):
         # Frames shown before the keyframe refer to what was not decoded.
         if start is not None and (frame.pts is None or frame.pts < start):
             continue
         # Times never run backwards, even where the file's do.
         time_s = max(time_s, frame.time if frame.time is not None else max(time_s + step_s, 0.0))
-        yield Decoded(time_s, frame, aspect)
+        shown, orientation = over_white(frame), orientation_of(frame)
+        yield Decoded(time_s, shown, aspect, orientation, frame.pts, frame.is_corrupt)
+
+
+def _decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    decoder = transparent_decoder(stream)
+    if decoder is None:
+        yield from container.decode(stream)
+        return
+    _bound(decoder)
+    for packet in container.demux(stream):
+        if packet.size > 0:
+            yield from decoder.decode(packet)
+    yield from decoder.decode(None)

@@ -25,19 +25,17 @@ class Resizer:
         self._small_reformatter = VideoReformatter()
 
     def upright(self, decoded: Decoded) -> np.ndarray:
-        """Gives the frame as a viewer shows it, uint8 RGB (h, w, 3), turned and with square pixels.
+        """Gives the frame as a viewer shows it, uint8 RGB (h, w, 3), turned, mirrored and with square pixels.
 
         ItemError (stage `decode`) when it is so long and thin that covering the size would take gigabytes.
         """
-        quarter_turns = _quarter_turns(decoded.frame)
+        swapped = decoded.orientation.swapped
         shown_width, shown_height = _shown_size(decoded)
         if self._width is None or self._height is None:
             scaled_width, scaled_height = crop_width, crop_height = shown_width, shown_height
         else:
             # Sizes before the turn: a quarter turn swaps the sides.
-            crop_width, crop_height = (
-                (self._height, self._width) if quarter_turns % 2 else (self._width, self._height)
-            )
+            crop_width, crop_height = (self._height, self._width) if swapped else (self._width, self._height)
             scale = max(crop_width / shown_width, crop_height / shown_height)
             scaled_width = max(round(shown_width * scale), crop_width)
             scaled_height = max(round(shown_height * scale), crop_height)
@@ -49,7 +47,7 @@ class Resizer:
         scaled = self._planar(self._reformatter, decoded.frame, scaled_width, scaled_height, BICUBIC)
         left, top = (scaled_width - crop_width) // 2, (scaled_height - crop_height) // 2
         cropped = _rgb(scaled, slice(top, top + crop_height), slice(left, left + crop_width))
-        return np.ascontiguousarray(np.rot90(cropped, quarter_turns)) if quarter_turns else cropped
+        return decoded.orientation.upright(cropped)
 
     def small(self, decoded: Decoded) -> np.ndarray:
         """Gives the whole frame at about 64 pixels a side, RGB (h, w, 3), for those who compare frames; not turned."""
@@ -85,11 +83,7 @@ class Resizer:
 def upright_size(decoded: Decoded) -> tuple[int, int]:
     """Width and height of the frame as a viewer shows it."""
     width, height = _shown_size(decoded)
-    return (height, width) if _quarter_turns(decoded.frame) % 2 else (width, height)
-
-
-def _quarter_turns(frame: VideoFrame) -> int:
-    return round(frame.rotation / 90) % 4
+    return (height, width) if decoded.orientation.swapped else (width, height)
 
 
 def _shown_size(decoded: Decoded) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from storage.dataset.columns import (
     CLIP_FEATURES,
     CLIP_ID,
     ENCODER,
+    FINGERPRINT,
     LATENTS,
     LATENTS_STD,
     NUM_FRAMES,
@@ -130,7 +131,10 @@ class ScoringModels:
         return None if self._head is None else self._head.score(score.frame_features)
 
     def _reuse(self, refs: dict[str, RowRef | None], rows: Sequence[dict[str, Any]]) -> set[str]:
-        """Takes latents over from rows of the same clip, source bytes and encoder; the ids of those taken."""
+        """Takes latents over from rows of the same clip, source bytes, pixels and encoder; the ids of those taken.
+
+        The pixels of the same clip differ where an earlier version of the project read its source in another way.
+        """
         taken = set()
         for row in rows:
             ref = refs[row[CLIP_ID]]
@@ -140,7 +144,9 @@ class ScoringModels:
                 (old,) = read_table(*ref[:3]).whole_rows([ref.row], video=False)
             except StorageError:  # its file is damaged: then they are made anew
                 continue
-            same = (old[ENCODER], old[SOURCE_DIGEST]) == (self._digests.encoder, row[SOURCE_DIGEST])
+            same = old[ENCODER] == self._digests.encoder and all(
+                old[name] == row[name] for name in (SOURCE_DIGEST, FINGERPRINT)
+            )
             if same and old[LATENTS] is not None:
                 row |= {name: old[name] for name in (LATENTS, LATENTS_STD, ENCODER)}
                 taken.add(row[CLIP_ID])
