@@ -134,6 +134,34 @@ def test_where_a_model_writes_captions_no_column_is_needed_but_a_named_one_is(
         read_records(path, "short-videos", layout, captions_needed=False, caption_column="title")
 
 
+def test_words_beside_a_file_as_trainers_of_others_have_them(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png", "d.PNG", "e.png", "f.png"):
+        write_image(tmp_path / name)
+    (tmp_path / "a.caption").write_text("cap a")
+    (tmp_path / "b.json").write_text('{"caption": "cap b", "text": "no"}')
+    (tmp_path / "c.json").write_text('{"text": ["one", "two"]}')
+    (tmp_path / "d.TXT").write_text("cap d")
+    (tmp_path / "d.json").write_text('{"caption": "no"}')
+    (tmp_path / "e.json").write_text('{"width": 8}')
+    (tmp_path / "f.json").write_text("[")
+    records = read_records(tmp_path)
+    told = {uri: [caption.text for caption in record.captions] for uri, record in records.items()}
+    assert told == {
+        "a.png": ["cap a"],
+        "b.png": ["cap b"],
+        "c.png": ["one", "two"],
+        "d.PNG": ["cap d"],
+        "e.png": [],
+        "f.png": [],
+    }
+    assert "no caption" in str(records["e.png"].problem) and "f.json: not the fields" in str(
+        records["f.png"].problem
+    )
+    (tmp_path / "a.json").write_text('{"short": "a"}')
+    (tmp_path / "a.caption").unlink()
+    assert read_records(tmp_path, caption_column="short")["a.png"].captions == (CaptionSpan("a"),)
+
+
 def test_captions_are_kept_as_given(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         write_image(tmp_path / name)

@@ -144,6 +144,122 @@ def _bytes_read() -> int:
         pytest.skip("no /proc/self/io here")
 
 
+FIELD = Path(__file__).parents[1].parent / "shared/media/field/webdataset"
+
+
+def _words(records: dict) -> dict[str, str]:
+    """The captions of each source, or what is wrong with it."""
+    return {
+        uri.removeprefix("t.tar/"): str(
+            record.problem or "|".join(caption.text for caption in record.captions)
+        )
+        for uri, record in records.items()
+    }
+
+
+def _ordered(path: Path, *members: tuple[str, bytes]) -> Path:
+    """A tar of these members in their order, names among them twice."""
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_a_key_ends_at_the_first_dot_of_the_base_name(tmp_path: Path) -> None:
+    texts = {
+        "22.0/1.1.txt": b"one",
+        "22.0/1.2.txt": b"two",
+        "x.txt": b"x",
+        "./d.e/3.txt": b"three",
+        "22.txt": b"no",
+    }
+    names = ("22.0/1.1.png", "22.0/1.2.png", "22.0/1.3.png", "x.seg.jpg", "./d.e/3.png", "22.0/22.png")
+    found = _words(_read(_tar(tmp_path / "t.tar", dict.fromkeys(names, b"x") | texts)))
+    assert found.pop("22.txt").startswith("words without an image")
+    assert found.pop("22.0/1.3.png").startswith("no caption") and found.pop("22.0/22.png").startswith(
+        "no caption"
+    )
+    assert found == {"22.0/1.1.png": "one", "22.0/1.2.png": "two", "x.seg.jpg": "x", "./d.e/3.png": "three"}
+
+
+def test_upper_case_and_where_words_are(tmp_path: Path) -> None:
+    members = {"Q.PNG": b"x", "Q.TXT": b"cap Q", "r.png": b"x", "r.Caption": b"cap r", "s.Jpeg": b"x"}
+    members |= {
+        "s.JSON": b'\xef\xbb\xbf{"text": "cap s"}',
+        "l.png": b"x",
+        "l.json": b'{"caption": ["one", "two"]}',
+    }
+    members |= {
+        "n.png": b"x",
+        "n.json": b'{"caption": null, "text": "cap n"}',
+        "u.jpg": b"x",
+        "u.png": b"x",
+        "u.txt": b"u",
+    }
+    found = _words(_read(_tar(tmp_path / "t.tar", members)))
+    assert found == {
+        "Q.PNG": "cap Q",
+        "l.png": "one|two",
+        "n.png": "cap n",
+        "r.png": "cap r",
+        "s.Jpeg": "cap s",
+        "u.jpg": "u",
+        "u.png": "u",
+    }
+
+
+def test_of_a_doubled_key_no_caption_crosses_over(tmp_path: Path) -> None:
+    pair = (("2.png", b"first!"), ("2.txt", b"first"), ("2.png", b"second"), ("2.txt", b"second"))
+    for order in ((0, 1, 2, 3), (0, 2, 1, 3)):
+        records = _read(_ordered(tmp_path / "t.tar", *(pair[index] for index in order)))
+        assert _words(records) == {
+            "2.png": "second",
+            "2.png (1)": "is in its tar 2 times; the last one counts",
+        }
+        with open_media(records["t.tar/2.png"].place) as media:
+            assert not isinstance(media, str) and media.read() == b"second"
+    for left_out in range(4):
+        members = [member for index, member in enumerate(pair) if index != left_out]
+        records = _read(_ordered(tmp_path / "t.tar", *members, ("3.png", b"x"), ("3.txt", b"three")))
+        assert _words(records).pop("3.png") == "three"
+        assert "which belong together is not to be told" in _words(records)["2.png"]
+        assert not any(record.captions for uri, record in records.items() if "2.png" in uri)
+
+
+def test_members_without_a_partner_are_named(tmp_path: Path) -> None:
+    members = {"a.txt": b"words", "b.json": b'{"caption": "words"}', "c.json": b'{"shard": 3}', "d.png": b"x"}
+    members |= {
+        "e.json": b'{"caption": "words", "status": "failed_to_download"}',
+        "f.mp4": b"x",
+        "f.txt": b"video",
+    }
+    members |= {"g.json": b"{"}
+    found = _words(_read(_tar(tmp_path / "t.tar", members)))
+    assert set(found) == {"a.txt", "b.json", "d.png"}
+    assert {found[name][:22] for name in ("a.txt", "b.json")} == {"words without an image"}
+    assert _words(_read(tmp_path / "t.tar", "short-videos"))["f.mp4"] == "video"
+
+
+def test_the_field_folder() -> None:
+    if not FIELD.exists():
+        pytest.skip("../shared/media/field is not here")
+    found = {uri.removeprefix("img.tar/"): words for uri, words in _words(_read(FIELD / "img.tar")).items()}
+    right = {
+        "22.0/1.1.png": "cap 1.1",
+        "22.0/1.2.png": "cap 1.2",
+        "x.seg.jpg": "cap x",
+        "./0001.png": "cap 0001",
+    }
+    right |= {"0002.png": "second 0002", "Q.PNG": "cap Q", "m.png": "a dog’s", "n.png": "bom json"}
+    right |= {"o.png": "list a|list b", "a.jpg": "shared a", "a.png": "shared a", "k.jpg": "x"}
+    right |= {"p.input.png": "cap p", "p.output.png": "cap p"}
+    assert {name: found[name] for name in right} == right
+    assert "no caption" in found["w.png"] and "the last one counts" in found["0002.png (1)"]
+    assert not any(part in name for name in found for part in ("._", "DS_Store", "Thumbs", "MACOSX"))
+
+
 names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=120)
 
 

@@ -41,6 +41,9 @@ class Corpus(BaseModel):
         None, description="of the files that hold words; none: told from their bytes by a fixed rule"
     )
 
+    sound_marks: bool = Field(True, description="subtitles: keep [music] and the like among the words")
+    speaker_names: bool = Field(True, description="subtitles: keep names before a colon among the words")
+
     @field_validator("path", mode="before")
     @classmethod
     def _path_or_address(cls, value: Any) -> Any:

@@ -8,11 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.encodings import decoded
 from tasks.corpora.entry import MAX_CAPTION_BYTES, Entry, record_of
+from tasks.corpora.json_fields import add_fields, read_fields
 from tasks.corpora.manifest import MANIFEST_NAMES, read_manifest
 from tasks.corpora.records import SourceRecord
-from tasks.corpora.subtitles import MAX_SUBTITLE_BYTES, SUBTITLE_SUFFIXES, add_cues
+from tasks.corpora.subtitles import MAX_SUBTITLE_BYTES, SCRIPT_SUFFIXES, SUBTITLE_SUFFIXES, add_cues
 from tasks.corpora.tree import MISSING, FoundFile, Listing, Tree, media_suffixes, uri_of
 from tasks.errors import RequestError
+
+TEXT_SUFFIXES = (".txt", ".caption", ".json")
+FIELDS_SUFFIX = ".json"
 
 
 def read_folder(corpus: Corpus, tree: Tree, captions_needed: bool = True) -> Iterator[SourceRecord]:
@@ -76,44 +80,55 @@ def _with_side_cars(
     beside = {}
     for uri in uris:
         if uri in files:
-            stem = posixpath.splitext(files[uri].name)[0]
-            wanted = _side_car_suffixes(corpus, entries.get(uri))
-            beside[uri] = [stem + suffix for suffix in wanted if stem + suffix in listing.others]
+            beside[uri] = _side_cars(corpus, listing, files[uri].name, entries.get(uri))
     names = [name for names in beside.values() for name in names]
-    texts = tree.heads([name for name in names if name.endswith(".txt")], MAX_CAPTION_BYTES)
-    subtitles = tree.heads([name for name in names if not name.endswith(".txt")], MAX_SUBTITLE_BYTES)
+    texts = tree.heads([name for name in names if _is_text(name)], MAX_CAPTION_BYTES)
+    subtitles = tree.heads([name for name in names if not _is_text(name)], MAX_SUBTITLE_BYTES)
     for uri in uris:
         entry = entries.get(uri) or Entry()
         for name in beside.get(uri, ()):
-            content = next(texts if name.endswith(".txt") else subtitles)
-            _add_side_car(entry, name, content, corpus.encoding)
+            _add_side_car(entry, name, next(texts if _is_text(name) else subtitles), corpus)
         yield uri, entry
 
 
-def _side_car_suffixes(corpus: Corpus, entry: Entry | None) -> tuple[str, ...]:
-    """Tells which files beside a source can add to what the manifest says of it."""
-    subtitles = SUBTITLE_SUFFIXES if corpus.kind == "long-videos" else ()
-    if entry is None:
-        return (".txt", *subtitles)
-    if entry.problem is not None:
-        return ()
-    if not entry.captions:
-        return (".txt", *subtitles)
-    timed = any(caption.start_s is not None or caption.end_s is not None for caption in entry.captions)
-    return () if timed else subtitles
+def _side_cars(corpus: Corpus, listing: Listing, name: str, entry: Entry | None) -> list[str]:
+    """Tells which files beside a source can add to what the manifest says of it.
+
+    Subtitles add to a text; of texts there is one, and a script counts where there is nothing else.
+    """
+    if entry is not None and entry.problem is not None:
+        return []
+    captions = () if entry is None else entry.captions
+    timed = any(caption.start_s is not None or caption.end_s is not None for caption in captions)
+    stem = posixpath.splitext(name)[0]
+
+    def there(suffixes: Sequence[str]) -> list[str]:
+        spelt = (stem + spelling for suffix in suffixes for spelling in (suffix, suffix.upper()))
+        return [name for name in spelt if name in listing.others]
+
+    texts = [] if captions else there(TEXT_SUFFIXES)[:1]
+    if corpus.kind != "long-videos" or timed:
+        return texts
+    return (texts + there(SUBTITLE_SUFFIXES)) or ([] if captions else there(SCRIPT_SUFFIXES)[:1])
 
 
-def _add_side_car(entry: Entry, name: str, content: bytes | None, encoding: str | None) -> None:
+def _is_text(name: str) -> bool:
+    return name.lower().endswith(TEXT_SUFFIXES)
+
+
+def _add_side_car(entry: Entry, name: str, content: bytes | None, corpus: Corpus) -> None:
     """Adds the captions of a file beside a source; what is wrong with it counts when there are no others."""
     base = uri_of(posixpath.basename(name))
     try:
         if content is None:
             raise ValueError("cannot be read")
-        limit = MAX_CAPTION_BYTES if name.endswith(".txt") else MAX_SUBTITLE_BYTES
-        text = decoded(content, encoding, cut=len(content) == limit)
-        if name.endswith(".txt"):
+        limit = MAX_CAPTION_BYTES if _is_text(name) else MAX_SUBTITLE_BYTES
+        text = decoded(content, corpus.encoding, cut=len(content) == limit)
+        if name.lower().endswith(FIELDS_SUFFIX):
+            add_fields(entry, corpus, read_fields(text), base)
+        elif _is_text(name):
             entry.add(text, where=base)
         else:
-            add_cues(entry, base, text)
+            add_cues(entry, corpus, base, text)
     except ValueError as error:
         entry.doubt = entry.doubt or f"{base}: {error}"

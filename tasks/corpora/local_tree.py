@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from tasks.corpora.companions import is_companion
 from tasks.corpora.tree import MISSING, NOT_A_FILE, OUTSIDE, FoundFile, Listing, is_media, reason_of
 from tasks.errors import RequestError
 
@@ -31,6 +32,8 @@ class LocalTree:
         while folders:
             prefix = folders.pop()
             for entry in self._entries(prefix):
+                if is_companion(entry.name):
+                    continue
                 name = prefix + entry.name
                 if entry.is_dir(follow_symlinks=False):  # links to folders are not followed: they may loop
                     folders.append(name + "/")

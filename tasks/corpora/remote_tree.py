@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from fsspec.core import url_to_fs
 
+from tasks.corpora.companions import is_companion
 from tasks.corpora.file_slice import FileSlice
 from tasks.corpora.tree import MISSING, NOT_A_FILE, OUTSIDE, FoundFile, Listing, is_media, reason_of
 from tasks.errors import ItemError, RequestError
@@ -104,7 +105,7 @@ class RemoteTree:
         return {
             name: FoundFile(name, f"{self._address}/{name}", info.get("size") or 0, _time_ns(info))
             for name, info in sorted(names.items())
-            if name and not name.endswith("/")
+            if name and not name.endswith("/") and not is_companion(name)
         }
 
 

@@ -3,26 +3,76 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import webvtt
 from webvtt.errors import MalformedCaptionError, MalformedFileError
 
-from tasks.corpora.entry import Entry
+from tasks.corpora.corpus import Corpus
+from tasks.corpora.cue_markup import cue_words
+from tasks.corpora.entry import Entry, seconds
 
 SUBTITLE_SUFFIXES = (".srt", ".vtt")
+SCRIPT_SUFFIXES = (".ass", ".ssa")
 MAX_SUBTITLE_BYTES = 8 * 2**20
+_ARROW = "-->"
 
 
-def add_cues(entry: Entry, name: str, text: str) -> None:
-    """Adds the cues of a .srt or .vtt to an entry; ValueError when it holds none."""
+class _Cue(NamedTuple):
+    start_s: float
+    end_s: float
+    text: str
+
+
+def add_cues(entry: Entry, corpus: Corpus, name: str, text: str) -> None:
+    """Adds the cues of a .srt, .vtt or .ass to an entry; ValueError when it holds none."""
     before = len(entry.captions)
+    cues = _script(text) if name.lower().endswith(SCRIPT_SUFFIXES) else _cues(text)
+    for cue in cues:
+        if cue.end_s > cue.start_s:  # a cue that is never shown speaks of nothing
+            words = cue_words(cue.text, corpus.sound_marks, corpus.speaker_names)
+            entry.add(words, cue.start_s, cue.end_s, name)
+    if len(entry.captions) == before and entry.doubt is None:
+        raise ValueError("holds no subtitles")
+
+
+def _cues(text: str) -> Iterator[_Cue]:
+    """Reads VTT where its header says so, else SRT, whatever the file is called."""
+    kind = "vtt" if text.lstrip().startswith("WEBVTT") else "srt"
+    content = text.lstrip() if kind == "vtt" else _numbered(text)
     try:
-        cues = webvtt.from_buffer(io.StringIO(text), format=name[-3:].lower())
+        found = webvtt.from_buffer(io.StringIO(content), format=kind).captions
     except (MalformedFileError, MalformedCaptionError) as error:
         raise ValueError(f"no subtitles can be read: {' '.join(str(error).split())[:200]}") from None
-    for cue in cues.captions:
-        start_s, end_s = cue.start_time.in_milliseconds() / 1000, cue.end_time.in_milliseconds() / 1000
-        if end_s > start_s:  # a cue that is never shown speaks of nothing
-            entry.add(cue.text, start_s, end_s, name)
-    if len(entry.captions) == before:
-        raise ValueError("holds no subtitles")
+    for cue in found:
+        times = (time.in_milliseconds() / 1000 for time in (cue.start_time, cue.end_time))
+        yield _Cue(*times, cue.raw_text)
+
+
+def _numbered(text: str) -> str:
+    """Gives SRT whose cues all have their number, without which they would be left out."""
+    lines: list[str] = []
+    for line in text.strip().splitlines():
+        if _ARROW in line and not (lines and lines[-1].strip().isdecimal()):
+            lines += ["", "1"]
+        lines.append(line)
+    return "\n".join(lines).strip()
+
+
+def _script(text: str) -> Iterator[_Cue]:
+    """Reads ASS and SSA: the lines `Dialogue:`, whose fields the line `Format:` before them names."""
+    fields: list[str] = []
+    events = False
+    for line in text.splitlines():
+        if line.startswith("["):
+            events = line.strip().lower() == "[events]"
+        key, _, rest = line.partition(":")
+        if events and key.strip().lower() == "format":
+            fields = [field.strip().lower() for field in rest.split(",")]
+        elif events and key.strip().lower() == "dialogue" and {"start", "end", "text"} <= set(fields):
+            # The text comes last and may have commas in it.
+            values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
+            times = (seconds(values.get(name), name) for name in ("start", "end"))
+            start_s, end_s = (time or 0.0 for time in times)
+            yield _Cue(start_s, end_s, values.get("text", ""))

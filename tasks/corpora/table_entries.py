@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from tasks.corpora.columns import PANDA_ID, WEBVID_ID, Columns
+from tasks.corpora.companions import is_companion
 from tasks.corpora.entry import Entry
 from tasks.corpora.list_cells import captions_in, spans_in, spread
 from tasks.corpora.tables import Row
@@ -21,7 +22,7 @@ def add_row(entries: dict[str, Entry], columns: Columns, row: Row, table: str) -
         entries[f"{table}:{row.line}"] = Entry(problem=row.problem, names_file=False)
         return
     uri, *candidates = places(columns.file, row.values)
-    if not uri:
+    if not uri or is_companion(uri):
         return
     entry = entries.setdefault(uri, Entry(candidates=tuple(candidates)))
     # Excel leaves empty cells at the end of a row out: what is not read is not missed.

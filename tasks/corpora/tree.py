@@ -35,7 +35,7 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of interest by their names, in their order, and the names of all other files."""
+    """The files of interest by their names, in their order, and the names of all other files but companions."""
 
     files: dict[str, FoundFile]
     others: frozenset[str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 import tarfile
@@ -10,16 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from tasks.corpora.companions import is_companion
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.encodings import decoded
 from tasks.corpora.entry import MAX_CAPTION_BYTES, Entry, record_of
+from tasks.corpora.json_fields import MAX_JSON_BYTES, add_fields, is_failed_download, read_fields
 from tasks.corpora.records import MediaPlace, SourceRecord
 from tasks.corpora.tree import OUTSIDE, FoundFile, Tree, is_media, media_suffixes, reason_of, uri_of
 from tasks.errors import ItemError, RequestError
 
 SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-MAX_JSON_BYTES = 16 * 2**20
+_WORDS_SUFFIXES = (".txt", ".caption")
+_FIELDS_SUFFIX = ".json"
+_TEXT_SUFFIXES = (*_WORDS_SUFFIXES, _FIELDS_SUFFIX)
 _BLOCK_BYTES = 512
 _MAX_HEADER_BYTES = 2**20
 # What stands before a member and says more of it, a long name, say.
@@ -42,11 +45,31 @@ class _Member(tarfile.TarInfo):
 
 
 @dataclass
-class _Contents:
-    """The members of a tar that matter, by their names; of two with one name the later counts, as in tar."""
+class _Sample:
+    """The members of one key by their names, several of one name in their order; `others` says whether there are more.
 
-    media: dict[str, tarfile.TarInfo] = field(default_factory=dict)
-    texts: dict[str, tarfile.TarInfo] = field(default_factory=dict)
+    Texts are known by their names with the suffix in lower case.
+    """
+
+    media: dict[str, list[tarfile.TarInfo]] = field(default_factory=dict)
+    texts: dict[str, list[tarfile.TarInfo]] = field(default_factory=dict)
+    others: bool = False
+
+    def is_doubled(self) -> bool:
+        """Tells whether its members are there unequally often, so that none can say which belong together."""
+        return len({len(members) for members in (*self.media.values(), *self.texts.values())}) > 1
+
+    def chosen(self, key: str) -> list[str]:
+        """Gives the names of its media; `a.seg.png` is no source where there is an `a.jpg`."""
+        plain = [name for name in self.media if posixpath.splitext(name)[0] == key]
+        return plain or list(self.media)
+
+
+@dataclass
+class _Contents:
+    """The samples of a tar by their keys, and what is wrong with it."""
+
+    samples: dict[str, _Sample] = field(default_factory=dict)
     problem: str | None = None
 
 
@@ -79,8 +102,12 @@ def _tar(corpus: Corpus, tree: Tree, found: FoundFile) -> Iterator[SourceRecord]
         if contents.problem is None:
             with tree.open(found.name) as file:
                 contents = _scan(file, media_suffixes(corpus.kind))
-                for name in _chosen(contents.media):
-                    yield _member(corpus, found, contents, name, file)
+                names = {name: key for key, sample in contents.samples.items() for name in sample.chosen(key)}
+                for name in sorted(names):
+                    yield from _members(corpus, found, contents.samples[names[name]], name, file)
+                for sample in contents.samples.values():
+                    if not sample.media and not sample.others:
+                        yield from _lonely_words(corpus, found, sample, file)
     except (OSError, ItemError) as error:
         contents.problem = f"cannot be read: {reason_of(error)}"
     if contents.problem is not None:
@@ -96,10 +123,8 @@ def _scan(file: BinaryIO, suffixes: tuple[str, ...]) -> _Contents:
             for member in tar:
                 if member.isreg() and not 0 <= member.size <= size_bytes - member.offset_data:
                     raise tarfile.ReadError("unexpected end of data")
-                if is_media(member.name, suffixes) and not member.isdir():
-                    contents.media[member.name] = member
-                elif member.isreg() and member.name.endswith((".txt", ".json")):
-                    contents.texts[member.name] = member
+                if not member.isdir() and not is_companion(member.name):
+                    _sort_in(contents.samples, member, suffixes)
             # Python's reader takes a damaged header for the end; a whole tar ends with a block of zeros.
             file.seek(tar.offset)
             if file.read(_BLOCK_BYTES) != bytes(_BLOCK_BYTES):
@@ -109,48 +134,88 @@ def _scan(file: BinaryIO, suffixes: tuple[str, ...]) -> _Contents:
     return contents
 
 
-def _chosen(media: dict[str, tarfile.TarInfo]) -> list[str]:
-    """Gives the media of each key; `a.seg.png` is no source where there is an `a.jpg`."""
-    plain = {_key(name) for name in media if posixpath.splitext(name)[0] == _key(name)}
-    return sorted(
-        name for name in media if _key(name) not in plain or posixpath.splitext(name)[0] == _key(name)
-    )
+def _sort_in(samples: dict[str, _Sample], member: tarfile.TarInfo, suffixes: tuple[str, ...]) -> None:
+    sample = samples.setdefault(_key(member.name), _Sample())
+    stem, suffix = posixpath.splitext(member.name)
+    if is_media(member.name, suffixes):
+        sample.media.setdefault(member.name, []).append(member)
+    elif member.isreg() and suffix.lower() in _TEXT_SUFFIXES:
+        sample.texts.setdefault(stem + suffix.lower(), []).append(member)
+    else:
+        sample.others = True
 
 
 def _key(name: str) -> str:
-    """Members of one sample share the name up to its first dot."""
+    """Members of one sample share the path up to the first dot of its last part, as in the library webdataset."""
     folder, base = posixpath.split(name)
     return posixpath.join(folder, base.split(".", 1)[0])
 
 
-def _member(corpus: Corpus, found: FoundFile, contents: _Contents, name: str, file: BinaryIO) -> SourceRecord:
-    member, entry = contents.media[name], Entry()
-    place = MediaPlace(found.url, offset=member.offset_data, size=member.size)
+def _members(
+    corpus: Corpus, found: FoundFile, sample: _Sample, name: str, file: BinaryIO
+) -> Iterator[SourceRecord]:
+    """Gives the source of a name: the last member of it, as tar has it; those before are named and not used."""
+    *earlier, member = sample.media[name]
+    entry = Entry()
     if name.startswith("/") or ".." in name.split("/"):
         entry.problem = OUTSIDE
     elif not member.isreg() or member.issparse():
         entry.problem = "is not a regular file in its tar"
+    elif sample.is_doubled():
+        entry.problem = (
+            "members of its key are in the tar several times, and which belong together is not to be told"
+        )
     else:
-        _add_caption(entry, contents, name, file, corpus.encoding)
+        _add_caption(entry, corpus, sample, name, file)
+    yield _record(corpus, found, entry, member, name)
+    for number, replaced in enumerate(earlier, start=1):
+        problem = f"is in its tar {len(earlier) + 1} times; the last one counts"
+        yield _record(corpus, found, Entry(problem=problem), replaced, f"{name} ({number})")
+
+
+def _record(
+    corpus: Corpus, found: FoundFile, entry: Entry, member: tarfile.TarInfo, name: str
+) -> SourceRecord:
+    place = MediaPlace(found.url, offset=member.offset_data, size=member.size)
     return record_of(corpus, found, entry, uri=uri_of(f"{found.name}/{name}"), place=place)
 
 
-def _add_caption(entry: Entry, contents: _Contents, name: str, file: BinaryIO, encoding: str | None) -> None:
-    """Gives the `.txt` of the member, else the field `caption` of its `.json`."""
-    stems = (posixpath.splitext(name)[0], _key(name))
-    text = next((contents.texts[stem + ".txt"] for stem in stems if stem + ".txt" in contents.texts), None)
-    if text is not None:
-        _add_text(entry, file, text, encoding)
-    fields = next(
-        (contents.texts[stem + ".json"] for stem in stems if stem + ".json" in contents.texts), None
-    )
-    if not entry.captions and fields is not None:
+def _lonely_words(
+    corpus: Corpus, found: FoundFile, sample: _Sample, file: BinaryIO
+) -> Iterator[SourceRecord]:
+    """Names words whose image or video is not there; what downloaders note of failures is no loss."""
+    name, (member, *_) = next(iter(sample.texts.items()))
+    problem = "words without an image or a video: no other member has their key"
+    if not any(text.endswith(_WORDS_SUFFIXES) for text in sample.texts):
+        said = Entry()
         try:
-            words = decoded(_read(file, fields, MAX_JSON_BYTES), encoding)
-            caption = json.loads(words).get("caption")
-            entry.add(caption if isinstance(caption, str) else "", where=uri_of(fields.name))
-        except (ValueError, AttributeError, RecursionError):
-            entry.problem = f"{uri_of(fields.name)}: not the fields of a sample as JSON"
+            fields = read_fields(decoded(_read(file, member, MAX_JSON_BYTES), corpus.encoding))
+            add_fields(said, corpus, fields, name)
+        except ValueError:
+            return
+        if not said.captions or is_failed_download(fields):
+            return
+    yield _record(corpus, found, Entry(problem=problem), member, member.name)
+
+
+def _add_caption(entry: Entry, corpus: Corpus, sample: _Sample, name: str, file: BinaryIO) -> None:
+    """Gives the `.txt` or `.caption` of the member or its key, else what its `.json` says."""
+    stems = dict.fromkeys((posixpath.splitext(name)[0], _key(name)))
+
+    def last(*suffixes: str) -> tarfile.TarInfo | None:
+        names = (stem + suffix for suffix in suffixes for stem in stems)
+        return next((sample.texts[name][-1] for name in names if name in sample.texts), None)
+
+    words, fields = last(*_WORDS_SUFFIXES), last(_FIELDS_SUFFIX)
+    if words is not None:
+        _add_text(entry, file, words, corpus.encoding)
+    if not entry.captions and fields is not None:
+        where = uri_of(fields.name)
+        try:
+            text = decoded(_read(file, fields, MAX_JSON_BYTES), corpus.encoding)
+            add_fields(entry, corpus, read_fields(text), where)
+        except ValueError as error:
+            entry.doubt = entry.doubt or f"{where}: {error}"
 
 
 def _add_text(entry: Entry, file: BinaryIO, member: tarfile.TarInfo, encoding: str | None) -> None:
