@@ -46,8 +46,8 @@ def _cues(text: str) -> Iterator[_Cue]:
     except (MalformedFileError, MalformedCaptionError) as error:
         raise ValueError(f"no subtitles can be read: {' '.join(str(error).split())[:200]}") from None
     for cue in found:
-        times = (time.in_milliseconds() / 1000 for time in (cue.start_time, cue.end_time))
-        yield _Cue(*times, cue.raw_text)
+        start_s, end_s = (time.in_milliseconds() / 1000 for time in (cue.start_time, cue.end_time))
+        yield _Cue(start_s, end_s, cue.raw_text)
 
 
 def _numbered(text: str) -> str:
