@@ -17,6 +17,8 @@ from tasks.errors import RequestError
 
 TEXT_SUFFIXES = (".txt", ".caption", ".json")
 FIELDS_SUFFIX = ".json"
+MAX_FIELDS_BYTES = 2**20
+_LIMITS = (MAX_CAPTION_BYTES, MAX_FIELDS_BYTES, MAX_SUBTITLE_BYTES)
 
 
 def read_folder(corpus: Corpus, tree: Tree, captions_needed: bool = True) -> Iterator[SourceRecord]:
@@ -82,12 +84,12 @@ def _with_side_cars(
         if uri in files:
             beside[uri] = _side_cars(corpus, listing, files[uri].name, entries.get(uri))
     names = [name for names in beside.values() for name in names]
-    texts = tree.heads([name for name in names if _is_text(name)], MAX_CAPTION_BYTES)
-    subtitles = tree.heads([name for name in names if not _is_text(name)], MAX_SUBTITLE_BYTES)
+    # Each kind of file in its own row, for each is read to another length.
+    heads = {limit: tree.heads([name for name in names if _limit(name) == limit], limit) for limit in _LIMITS}
     for uri in uris:
         entry = entries.get(uri) or Entry()
         for name in beside.get(uri, ()):
-            _add_side_car(entry, name, next(texts if _is_text(name) else subtitles), corpus)
+            _add_side_car(entry, name, next(heads[_limit(name)]), corpus)
         yield uri, entry
 
 
@@ -112,8 +114,11 @@ def _side_cars(corpus: Corpus, listing: Listing, name: str, entry: Entry | None)
     return (texts + there(SUBTITLE_SUFFIXES)) or ([] if captions else there(SCRIPT_SUFFIXES)[:1])
 
 
-def _is_text(name: str) -> bool:
-    return name.lower().endswith(TEXT_SUFFIXES)
+def _limit(name: str) -> int:
+    """Gives the bytes of a file that are read at most."""
+    if name.lower().endswith(FIELDS_SUFFIX):
+        return MAX_FIELDS_BYTES
+    return MAX_CAPTION_BYTES if name.lower().endswith(TEXT_SUFFIXES) else MAX_SUBTITLE_BYTES
 
 
 def _add_side_car(entry: Entry, name: str, content: bytes | None, corpus: Corpus) -> None:
@@ -122,11 +127,10 @@ def _add_side_car(entry: Entry, name: str, content: bytes | None, corpus: Corpus
     try:
         if content is None:
             raise ValueError("cannot be read")
-        limit = MAX_CAPTION_BYTES if _is_text(name) else MAX_SUBTITLE_BYTES
-        text = decoded(content, corpus.encoding, cut=len(content) == limit)
+        text = decoded(content, corpus.encoding, cut=len(content) == _limit(name))
         if name.lower().endswith(FIELDS_SUFFIX):
             add_fields(entry, corpus, read_fields(text), base)
-        elif _is_text(name):
+        elif name.lower().endswith(TEXT_SUFFIXES):
             entry.add(text, where=base)
         else:
             add_cues(entry, corpus, base, text)
