@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow gate mutants lint format bench lock
+.PHONY: help env demo test test-slow gate mutants fuzz lint format bench lock
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ gate: env ## those of the slow tests without which nothing lands: doors and kill
 
 mutants: env ## 200 small faults put into the code, and which of them no fast test notices
 	@$(BIN)/python -m tests.mutants
+
+fuzz: env ## 20,000 damaged inputs shown to every reader
+	@$(BIN)/python -m tests.fuzz
 
 lint: env ## style, types, declared packages, and the files under infra/
 	@$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Mutated inputs for every reader of what comes from outside: `make fuzz`."""
