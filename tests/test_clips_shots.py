@@ -226,6 +226,26 @@ def test_fades_and_flashes_get_into_no_shot_and_flashes_split_none(tmp_path: Pat
     assert len(shown) >= 0.8 * np.count_nonzero(labels >= 0)
 
 
+def test_times_that_stand_still_are_no_dissolve():
+    """A file may say of all frames of a half-mixed picture that they are shown at once."""
+    rng = np.random.default_rng(0)
+    before, after = (
+        np.kron(rng.integers(0, 256, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8)) for _ in "ab"
+    )
+    mixed = (before // 2 + after // 2).astype(np.uint8)
+    frames = [(0.0, before), *[(0.5, mixed)] * 9, (1.0, after)]
+    assert [shot.start_s for shot in shots_of(frames, ClipSettings())] == [0.0]
+
+
+def test_frames_that_change_their_size_are_compared_all_the_same():
+    """A stream may change its resolution: with the scene, which is a cut, or within it, which is none."""
+    first, second = cut_scenes([12, 12], seed=3)
+    larger = [cv2.resize(frame, (96, 80), interpolation=cv2.INTER_AREA) for frame in second]
+    film = [*first, *larger[:6], *second[6:]]
+    shots = shots_of(((number / 8, frame) for number, frame in enumerate(film)), ClipSettings())
+    assert [shot.first for shot in shots] == [0, 12]
+
+
 @pytest.mark.slow
 def test_the_network_finds_cuts_and_fades_in_a_stream_as_in_the_whole(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")

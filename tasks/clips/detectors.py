@@ -53,11 +53,15 @@ class AdaptiveCuts:
         )
         self._recent: deque[int] = deque(maxlen=self.WINDOW_FRAMES + 1)
         self._count = 0
+        self._size: tuple[int, int] | None = None
         self.known_until = 0
 
     def push(self, index: int, small_hwc: np.ndarray) -> list[Transition]:
-        """Cuts that are known with this frame."""
+        """Cuts that are known with this frame; one of another size than the first is compared at the first's."""
         self._recent.append(index)
+        self._size = self._size or (small_hwc.shape[1], small_hwc.shape[0])
+        if small_hwc.shape[1::-1] != self._size:
+            small_hwc = cv2.resize(small_hwc, self._size, interpolation=cv2.INTER_AREA)
         bgr = cv2.cvtColor(small_hwc, cv2.COLOR_RGB2BGR)
         cuts = self._detector.process_frame(FrameTimecode(self._count, NOMINAL_FPS), bgr)
         ordinals = {self._count - age: number for age, number in enumerate(reversed(self._recent))}

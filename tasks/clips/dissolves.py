@@ -98,6 +98,8 @@ def _dissolve(frames: list[_Luma], start: int) -> tuple[float, float] | None:
         shares.append((share, frame.time_s))
     # The ends may lie in the scenes before and after: the line through the shares says where it begins and ends.
     (early, early_s), (late, late_s) = min(shares), max(shares)
+    if late == early:  # of frames whose times stand still
+        return None
     whole_s = (late_s - early_s) / (late - early)
     return max(first.time_s, early_s - early * whole_s), min(last.time_s, late_s + (1 - late) * whole_s)
 
