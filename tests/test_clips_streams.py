@@ -8,6 +8,8 @@ import pytest
 
 from tasks.clips.from_params import frames_from_params
 from tasks.clips.reading import frame_times, probe
+from tasks.clips.video_io import encode
+from tasks.tiny.world.drawing import Scene, draw_clip
 from tests.field_media import VIDEO_KINDS, add_film, clips_in, mux
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 200, 20), (20, 20, 220)
@@ -91,3 +93,23 @@ def test_streams_from_the_field(shared_dir: Path, name: str, kind: str) -> None:
         assert (clip.source_width, clip.source_height) == (320, 180)
         red, green, blue = clip.frames_nhwc.astype(int).reshape(-1, 3).T
         assert (red > green + blue).mean() < 0.5  # never the red picture
+
+
+def test_a_broadcast_may_get_further_streams_on_its_way(tmp_path: Path) -> None:
+    """PyAV fails at the end of a file with streams that its beginning does not name."""
+    frames_nhwc = draw_clip(Scene("orange", "triangle", "left"), np.random.default_rng(5), 48)
+    encode(tmp_path / "alone.ts", frames_nhwc, 8.0, "libx264", "yuv420p", "mpegts", options={"g": "8"})
+    with (
+        av.open(str(tmp_path / "alone.ts")) as film,
+        av.open(str(tmp_path / "both.ts"), "w", "mpegts") as both,
+    ):
+        copies = [both.add_stream_from_template(film.streams.video[0]) for _ in range(6)]
+        for packet in film.demux(video=0):
+            if packet.dts is not None:
+                for copy in copies:
+                    packet.stream = copy
+                    both.mux_one(packet)
+    # libav looks for streams in the first five megabytes, and at the end of the file.
+    alone, both_at_once = (tmp_path / "alone.ts").read_bytes(), (tmp_path / "both.ts").read_bytes()
+    (tmp_path / "recording.ts").write_bytes(alone * 200 + both_at_once + alone * 100)
+    assert len(frame_times(tmp_path / "recording.ts")) == 301 * len(frames_nhwc)

@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 
 from tasks.clips.keyframes import seek_to_keyframe
 from tasks.clips.orientation import UPRIGHT, Orientation, orientation_of
-from tasks.clips.streams import films_of
+from tasks.clips.streams import films_of, packets_of
 from tasks.clips.transparency import over_white, transparent_decoder
 from tasks.clips.webp import is_webp, webp_frames
 from tasks.corpora.media import Media, media_name
@@ -102,7 +102,7 @@ def frame_times(source: Media | Path) -> list[float]:
         return [time_s for time_s, _ in webp_frames(source)]
     with open_video(source) as (container, stream):
         times_s = []
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             # AVI files carry decoding times only.
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None and packet.size > 0 and not packet.is_discard:
@@ -225,10 +225,11 @@ def _frames(container: InputContainer, stream: VideoStream, start: int | None) -
 def _decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     decoder = transparent_decoder(stream)
     if decoder is None:
-        yield from container.decode(stream)
+        for packet in packets_of(container, stream):
+            yield from packet.decode()
         return
     _bound(decoder)
-    for packet in container.demux(stream):
+    for packet in packets_of(container, stream):
         if packet.size > 0:
             yield from decoder.decode(packet)
     yield from decoder.decode(None)

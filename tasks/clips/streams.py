@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -30,7 +33,7 @@ def films_of(container: InputContainer) -> list[VideoStream]:
 def _moving(container: InputContainer, streams: list[VideoStream]) -> list[VideoStream]:
     """Those that have more than one picture; covers come as streams without any mark, too."""
     packets = {stream.index: 0 for stream in streams}
-    for looked_at, packet in enumerate(container.demux(streams)):
+    for looked_at, packet in enumerate(packets_of(container, *streams)):
         packets[packet.stream.index] += packet.size > 0
         if looked_at >= PACKETS_LOOKED_AT or min(packets.values()) > 1:
             break
@@ -41,3 +44,18 @@ def _rank(stream: VideoStream) -> tuple[bool, int, int]:
     context = stream.codec_context
     pixels = context.width * context.height if context else 0
     return not stream.disposition & Disposition.default, -pixels, stream.index
+
+
+def packets_of(container: InputContainer, *streams: VideoStream) -> Iterator[Packet]:
+    """Yields the packets of streams.
+
+    A recording of a broadcast may get further streams on its way: PyAV, which knows those of its beginning, asks for
+    them at its end, when all packets of the others have been given.
+    """
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, IndexError):
+            return
+        yield packet

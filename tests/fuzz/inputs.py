@@ -73,7 +73,7 @@ def _tables() -> Iterator[Input]:
     yield _input("manifest.tsv", media | {"manifest.tsv": tsv.encode()}, "manifest.tsv")
     yield _input("manifest.csv", media | {"manifest.csv": csv.encode("utf-8-sig")}, "manifest.csv")
     path = {"format": "csv", "path": "media/list.csv"}
-    yield _input("table.csv", media | {"list.csv": csv.encode("cp1252")}, "list.csv", **path)
+    yield _input("table.csv", media | {"list.csv": csv.encode("utf-16")}, "list.csv", **path)
     cells = {"image": [_picture("PNG"), _picture("JPEG")], "text": ["a red circle", "two squares"]}
     yield _input("bytes.parquet", {"a.parquet": _parquet(cells)}, "a.parquet", format="parquet")
     structs = {"image": [{"bytes": _picture("PNG"), "path": "x.png"}], "caption": ["a red circle"]}
