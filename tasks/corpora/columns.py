@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.corpora.corpus import Corpus
+from tasks.corpora.tables import Row
 from tasks.errors import RequestError
 
 WEBVID_ID = "videoid"
@@ -54,21 +55,49 @@ def find_columns(corpus: Corpus, where: str, names: Collection[str], captions_ne
     )
 
 
+def find_metadata_columns(corpus: Corpus, where: str, row: Row) -> Columns | None:
+    """Picks those of Hugging Face's metadata, `file_name` or `*_file_name`; None for a table that has none of these.
+
+    Without a column of captions by a usual name it is the only one with several words in its first row.
+    """
+    names = row.header
+    ours = [name for name in names if name.endswith("_file_name")]
+    file = stated_or(corpus.file_column, ("file_name",), names, where)
+    if file is None and len(ours) > 1:
+        raise RequestError(f"{where}: files in {listed_names(ours)}; file_column says which to take")
+    if file is None and not ours:
+        return None
+    file = file or ours[0]
+    columns = find_columns(
+        corpus.model_copy(update={"file_column": file}), where, names, captions_needed=False
+    )
+    return columns if columns.caption is not None else replace(columns, caption=_guessed(row, {file, *ours}))
+
+
+def _guessed(row: Row, others: Collection[str]) -> str | None:
+    words = [
+        name
+        for name, value in row.values.items()
+        if name not in others and isinstance(value, str) and len(value.split()) > 1
+    ]
+    return words[0] if len(words) == 1 else None
+
+
 def stated_or(stated: str | None, usual: Iterable[str], names: Collection[str], where: str) -> str | None:
     """Gives the stated column, else the first usual one that is there; RequestError where the stated one is not."""
     if stated is None:
         return next((name for name in usual if name in names), None)
     if stated not in names:
-        raise RequestError(f"{where}: has no column {stated!r} (found: {listed(names)})")
+        raise RequestError(f"{where}: has no column {stated!r} (found: {listed_names(names)})")
     return stated
 
 
-def listed(names: Iterable[str]) -> str:
+def listed_names(names: Iterable[str]) -> str:
     """Gives the names of columns, for messages."""
     return ", ".join(names)[:300] or "none"
 
 
 def _missing(usual: str, key: str, where: str, names: Collection[str]) -> RequestError:
     return RequestError(
-        f"{where}: has no column {usual!r} (found: {listed(names)}); {key} of the corpus names another"
+        f"{where}: has no column {usual!r} (found: {listed_names(names)}); {key} of the corpus names another"
     )

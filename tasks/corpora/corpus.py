@@ -12,7 +12,7 @@ from storage.local.addresses import without_secrets
 from storage.local.typed_paths import expanded
 from tasks.corpora.encodings import known_encoding
 
-Format = Literal["folder", "csv", "parquet", "class-folders", "webdataset"]
+Format = Literal["folder", "csv", "parquet", "class-folders", "webdataset", "jsonl"]
 
 
 class Corpus(BaseModel):

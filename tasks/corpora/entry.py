@@ -39,6 +39,8 @@ class Entry:
     problem: str | None = None
     doubt: str | None = None
     names_file: bool = True
+    is_metadata: bool = False
+    split: str | None = None
 
     def add(self, text: str, start: object = None, end: object = None, where: str = "the caption") -> None:
         """Adds a caption unless it is empty; ValueError when its times are none. Lost letters are a doubt."""

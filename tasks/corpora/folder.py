@@ -9,10 +9,12 @@ from tasks.corpora.corpus import Corpus
 from tasks.corpora.encodings import decoded
 from tasks.corpora.entry import MAX_CAPTION_BYTES, Entry, record_of
 from tasks.corpora.json_fields import add_fields, read_fields
+from tasks.corpora.listed_files import listed_files
 from tasks.corpora.manifest import MANIFEST_NAMES, read_manifest
+from tasks.corpora.metadata import read_metadata
 from tasks.corpora.records import SourceRecord
 from tasks.corpora.subtitles import MAX_SUBTITLE_BYTES, SCRIPT_SUFFIXES, SUBTITLE_SUFFIXES, add_cues
-from tasks.corpora.tree import MISSING, FoundFile, Listing, Tree, media_suffixes, uri_of
+from tasks.corpora.tree import FoundFile, Listing, Tree, media_suffixes, uri_of
 from tasks.errors import RequestError
 
 TEXT_SUFFIXES = (".txt", ".caption", ".json")
@@ -33,7 +35,7 @@ def read_folder(corpus: Corpus, tree: Tree, captions_needed: bool = True) -> Ite
     _take_candidates(files, entries)
     uris = sorted(files.keys() | entries.keys())
     for uri, entry in _with_side_cars(corpus, tree, listing, files, uris, entries):
-        yield record_of(corpus, files.get(uri) or tree.find(uri), entry, uri=uri)
+        yield record_of(corpus, files.get(uri) or tree.find(uri), entry, uri=uri, split=entry.split)
 
 
 def _take_candidates(files: dict[str, FoundFile], entries: Mapping[str, Entry]) -> None:
@@ -45,25 +47,16 @@ def _take_candidates(files: dict[str, FoundFile], entries: Mapping[str, Entry]) 
                 files[uri] = files.pop(place)
 
 
-def read_csv(corpus: Corpus, tree: Tree, name: str, captions_needed: bool = True) -> Iterator[SourceRecord]:
-    """Yields the files that a table names, relative to it."""
+def read_table(corpus: Corpus, tree: Tree, name: str, captions_needed: bool = True) -> Iterator[SourceRecord]:
+    """Yields the files that a table (CSV, TSV, JSON) names, relative to it."""
     entries = read_manifest(corpus, tree, name, captions_needed)
     yield from listed_files(corpus, tree, entries)
-
-
-def listed_files(corpus: Corpus, tree: Tree, entries: Mapping[str, Entry]) -> Iterator[SourceRecord]:
-    """Yields the files that a table names by their paths in the tree."""
-    for uri in sorted(entries):
-        entry = entries[uri]
-        places = [tree.find(candidate) for candidate in entry.candidates or (uri,)]
-        found = next((place for place in places if place.problem != MISSING), places[0])
-        yield record_of(corpus, found, entry, uri=uri)
 
 
 def _manifest_of(corpus: Corpus, tree: Tree, listing: Listing, captions_needed: bool) -> dict[str, Entry]:
     name = next((name for name in MANIFEST_NAMES if name in listing.others), None)
     if name is None:
-        return {}
+        return read_metadata(corpus, tree, listing)
     problem = tree.find(name).problem
     if problem is not None:
         raise RequestError(f"{tree.root}/{name}: {problem}")
@@ -100,9 +93,12 @@ def _side_cars(corpus: Corpus, listing: Listing, name: str, entry: Entry | None)
     """
     if entry is not None and entry.problem is not None:
         return []
+    stem = posixpath.splitext(name)[0]
+    if entry is not None and entry.is_metadata and stem + ".txt" in listing.others:
+        # It counted before metadata were read, and is as good.
+        entry.captions, entry.split = [], None
     captions = () if entry is None else entry.captions
     timed = any(caption.start_s is not None or caption.end_s is not None for caption in captions)
-    stem = posixpath.splitext(name)[0]
 
     def there(suffixes: Sequence[str]) -> list[str]:
         spelt = (stem + spelling for suffix in suffixes for spelling in (suffix, suffix.upper()))

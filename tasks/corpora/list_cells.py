@@ -11,11 +11,15 @@ MAX_LIST_CHARACTERS = 2**20
 
 
 def captions_in(value: object) -> list[object]:
-    """Gives the captions of a cell: those of a list of texts, else the cell itself."""
+    """Gives the captions of a cell: those of a list of texts, else the cell itself; ValueError for what is no text."""
     items = _list_in(value)
-    if items is None or not all(item is None or isinstance(item, (str, bytes)) for item in items):
-        return [value]
-    return items
+    if isinstance(value, dict) or (isinstance(value, (list, tuple)) and not _are_texts(value)):
+        raise ValueError("the caption is no text")
+    return items if items is not None and _are_texts(items) else [value]
+
+
+def _are_texts(items: Sequence[object]) -> bool:
+    return all(item is None or isinstance(item, str) for item in items)
 
 
 def spans_in(value: object) -> list[tuple[object, object]] | None:

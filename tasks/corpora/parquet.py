@@ -13,34 +13,40 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.corpora.columns import (
+    CAPTION_COLUMNS,
+    FILE_COLUMNS,
+    SPANS_COLUMN,
+    Columns,
+    listed_names,
+    stated_or,
+)
+from tasks.corpora.companions import is_companion
 from tasks.corpora.corpus import Corpus
-from tasks.corpora.encodings import decoded_utf8
 from tasks.corpora.entry import Entry, record_of
-from tasks.corpora.folder import listed_files
+from tasks.corpora.listed_files import listed_files
+from tasks.corpora.parquet_rows import decoded_values, is_light, is_text, light_values
 from tasks.corpora.records import MediaPlace, SourceRecord
-from tasks.corpora.table_entries import clean_path
+from tasks.corpora.table_entries import fill, places
 from tasks.corpora.tree import FoundFile, Tree, reason_of, uri_of
 from tasks.errors import ItemError, RequestError
 
 SUFFIX = ".parquet"
-CAPTION_COLUMNS = ("caption", "text")
 PATH_COLUMNS = ("path", "file")
-ROWS_PER_BATCH = 1024
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Which columns say what; `media` holds bytes (a path like `image.bytes` inside a struct) or file paths."""
+class ParquetColumns:
+    """Which column holds media, as bytes (`image.bytes` inside a struct) or as file paths, and which say what."""
 
     media: str
     holds_paths: bool
-    caption: str | None
-    others: tuple[str, ...]
+    said: Columns
 
     def light(self) -> list[str]:
         """Gives the columns that listing reads."""
-        captions = [] if self.caption is None else [self.caption]
-        return [*captions, *self.others, *([self.media] if self.holds_paths else [])]
+        names = (self.said.caption, self.said.start, self.said.end, self.said.spans, self.said.licence)
+        return [name for name in (*names, self.media if self.holds_paths else None) if name is not None]
 
 
 def read_parquet(
@@ -76,20 +82,13 @@ def _rows(
         with tree.open(found.name) as file:
             where = f"{tree.root}/{found.name}"
             schema = pq.ParquetFile(file).schema_arrow
-            columns = find_columns(corpus, where, schema, captions_needed)
-            # As a dictionary a text is in memory once, whatever number of rows a small file gives it. Of texts in
-            # lists Arrow makes none.
-            texts = [name for name in columns.light() if not pa.types.is_nested(schema.field(name).type)]
-            table = pq.ParquetFile(file, read_dictionary=texts)
-            for row, values in enumerate(_values(table, columns.light())):
+            columns = parquet_columns(corpus, where, schema, captions_needed)
+            for row, values in enumerate(light_values(file, schema, columns.light())):
                 if columns.holds_paths:
-                    path = clean_path(_path(values[columns.media]))
-                    if path:
-                        entry = listed.setdefault(posixpath.join(posixpath.dirname(uri), path), Entry())
-                        _fill(corpus, entry, f"{uri}#{row}", values, columns.caption)
+                    _list_paths(corpus, listed, columns, values, f"{uri}#{row}")
                 else:
                     entry = Entry()
-                    _fill(corpus, entry, f"{uri}#{row}", values, columns.caption)
+                    _fill(corpus, entry, columns, values, f"{uri}#{row}")
                     place = MediaPlace(found.url, row=row, column=columns.media)
                     yield record_of(corpus, found, entry, uri=f"{uri}#{row}", place=place)
     except (ItemError, RequestError):
@@ -98,60 +97,77 @@ def _rows(
         raise ItemError(reason_of(error), stage="read") from None
 
 
-def _fill(corpus: Corpus, entry: Entry, where: str, values: dict[str, Any], caption: str | None) -> None:
-    texts = None if caption is None else values[caption]
+def _list_paths(
+    corpus: Corpus, listed: dict[str, Entry], columns: ParquetColumns, values: dict[str, Any], where: str
+) -> None:
+    value = values[columns.media]
+    named = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    folder = posixpath.dirname(where)
+    names = places(columns.media, {columns.media: named})
+    path, *candidates = (posixpath.join(folder, name) for name in names)
+    if names[0] and not is_companion(path):
+        entry = listed.setdefault(path, Entry(candidates=tuple(candidates)))
+        _fill(corpus, entry, columns, values, where)
+
+
+def _fill(corpus: Corpus, entry: Entry, columns: ParquetColumns, values: dict[str, Any], where: str) -> None:
     try:
-        entry.licence = entry.licence or _text(values.get("licence"), corpus.encoding).strip()
-        words = [_text(text, corpus.encoding) for text in (texts if isinstance(texts, list) else [texts])]
+        words = decoded_values(values, corpus.encoding)
     except ValueError as error:
         entry.doubt = f"{where}: {error}"
         return
-    try:
-        for text in words:
-            entry.add(text, values.get("start_s"), values.get("end_s"), where)
-    except ValueError as error:
-        entry.problem = f"{where}: {error}"
+    fill(entry, columns.said, words, where)
 
 
-def find_columns(corpus: Corpus, where: str, schema: Any, captions_needed: bool = True) -> Columns:
+def parquet_columns(corpus: Corpus, where: str, schema: Any, captions_needed: bool = True) -> ParquetColumns:
     """Picks the columns of an Arrow schema; RequestError, naming the file, when one is missing or unclear."""
+    names = schema.names
     caption = _caption_column(corpus, where, schema, captions_needed)
-    found = _names(schema)
-    others = tuple(name for name in ("start_s", "end_s", "licence") if name in schema.names)
-    wanted = corpus.bytes_column
-    if wanted is not None and wanted not in schema.names:
-        raise RequestError(f"{where}: has no column {wanted!r} (found: {found})")
-    names = [wanted] if wanted else [name for name in schema.names if name != caption]
-    media = {name: path for name in names if (path := _bytes_path(name, schema.field(name).type))}
+    spans = SPANS_COLUMN if SPANS_COLUMN in names and is_light(schema.field(SPANS_COLUMN).type) else None
+    said = Columns(
+        "",
+        caption,
+        stated_or(corpus.start_column, ("start_s",), names, where),
+        stated_or(corpus.end_column, ("end_s",), names, where),
+        spans,
+        stated_or(corpus.licence_column, ("licence",), names, where),
+    )
+    wanted = stated_or(corpus.bytes_column or corpus.file_column, (), names, where)
+    among = [wanted] if wanted else [name for name in names if name != caption]
+    media = {name: path for name in among if (path := _bytes_path(name, schema.field(name).type))}
     if len(media) > 1:
         raise RequestError(f"{where}: bytes in {', '.join(media)}; bytes_column says which to take")
     if media:
-        return Columns(next(iter(media.values())), False, caption, others)
-    paths = [name for name in names if (wanted or name in PATH_COLUMNS) and _is_text(schema.field(name).type)]
-    if not paths:
+        return ParquetColumns(next(iter(media.values())), False, said)
+    texts = [name for name in among if is_text(schema.field(name).type)]
+    usual = [name for name in texts if name in PATH_COLUMNS] + [
+        name for name in FILE_COLUMNS if name in texts
+    ]
+    if not wanted and not usual:
         raise RequestError(
-            f"{where}: has no column of bytes and none called path or file (found: {found}); "
+            f"{where}: has no column of bytes and none called path or file (found: {listed_names(names)}); "
             "bytes_column names it"
         )
-    return Columns(paths[0], True, caption, others)
+    if wanted and not texts:
+        kind = schema.field(wanted).type
+        raise RequestError(f"{where}: column {wanted!r} holds {kind}, neither bytes nor paths")
+    return ParquetColumns(wanted or usual[0], True, said)
 
 
 def _caption_column(corpus: Corpus, where: str, schema: Any, needed: bool) -> str | None:
-    caption = corpus.caption_column or next((name for name in CAPTION_COLUMNS if name in schema.names), None)
+    usual = (name for name in CAPTION_COLUMNS if name in schema.names and is_text(schema.field(name).type))
+    # A column of that name with something else in it is refused below.
+    caption = corpus.caption_column or next(usual, "caption" if "caption" in schema.names else None)
     if caption is None and not needed:
         return None
     if caption is None or caption not in schema.names:
         missing = f"column {caption!r}" if caption else "column 'caption' or 'text'"
         raise RequestError(
-            f"{where}: has no {missing} (found: {_names(schema)}); caption_column names another"
+            f"{where}: has no {missing} (found: {listed_names(schema.names)}); caption_column names another"
         )
-    if not _is_text(schema.field(caption).type):
+    if not is_text(schema.field(caption).type):
         raise RequestError(f"{where}: column {caption!r} holds {schema.field(caption).type}, not text")
     return caption
-
-
-def _names(schema: Any) -> str:
-    return ", ".join(schema.names)[:300] or "none"
 
 
 def _bytes_path(name: str, kind: Any) -> str | None:
@@ -165,36 +181,3 @@ def _bytes_path(name: str, kind: Any) -> str | None:
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type):
         return f"{name}.bytes"
     return None
-
-
-def _is_text(kind: Any) -> bool:
-    if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        kind = kind.value_type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _values(table: Any, names: list[str]) -> Iterator[dict[str, Any]]:
-    """Gives the rows of some columns; texts as bytes, for files in the wild hold texts that are no UTF-8."""
-    for batch in table.iter_batches(ROWS_PER_BATCH, columns=names):
-        columns = [_texts_as_bytes(batch.column(name)) for name in names]
-        for index in range(batch.num_rows):
-            yield {name: column[index].as_py() for name, column in zip(names, columns, strict=True)}
-
-
-def _texts_as_bytes(column: Any) -> Any:
-    if pa.types.is_dictionary(column.type):
-        return pa.DictionaryArray.from_arrays(column.indices, _texts_as_bytes(column.dictionary))
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return column.cast(pa.large_binary())
-    return column.cast(pa.large_list(pa.large_binary())) if _is_text(column.type) else column
-
-
-def _text(value: Any, encoding: str | None) -> str:
-    """Gives the words of a cell, which are UTF-8 where a table was written as it should be."""
-    if not isinstance(value, bytes):
-        return "" if value is None else str(value)
-    return decoded_utf8(value, encoding)
-
-
-def _path(value: Any) -> str:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value or "")

@@ -10,8 +10,10 @@ from pathlib import Path
 from tasks.corpora.class_folders import read_class_folders
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.entry import NO_CAPTION
-from tasks.corpora.folder import read_csv, read_folder
+from tasks.corpora.folder import read_folder, read_table
+from tasks.corpora.json_tables import LINES_SUFFIXES
 from tasks.corpora.local_tree import LocalTree
+from tasks.corpora.manifest import JSON_SUFFIXES
 from tasks.corpora.parquet import read_parquet
 from tasks.corpora.records import CaptionSpan, SourceRecord
 from tasks.corpora.remote_tree import RemoteTree, is_there, parent_of
@@ -39,7 +41,12 @@ def _read(corpus: Corpus, captions_needed: bool) -> Iterator[SourceRecord]:
     if corpus.format == "csv":
         if name is None:
             raise RequestError(f"path: {corpus.path} is not a file; format csv needs the .csv itself")
-        yield from read_csv(corpus, tree, name, captions_needed)
+        yield from read_table(corpus, tree, name, captions_needed)
+    elif corpus.format == "jsonl":
+        _check_suffix(corpus, name, *JSON_SUFFIXES)
+        names = [name] if name else tree.listing(LINES_SUFFIXES).files
+        for table in names:
+            yield from read_table(corpus, tree, table, captions_needed)
     elif corpus.format == "parquet":
         _check_suffix(corpus, name, ".parquet")
         yield from read_parquet(corpus, tree, name, captions_needed)
@@ -56,10 +63,10 @@ def _read(corpus: Corpus, captions_needed: bool) -> Iterator[SourceRecord]:
         yield from read_class_folders(corpus, tree)
 
 
-def _check_suffix(corpus: Corpus, name: str | None, suffix: str) -> None:
-    if name is not None and not name.lower().endswith(suffix):
+def _check_suffix(corpus: Corpus, name: str | None, *suffixes: str) -> None:
+    if name is not None and not name.lower().endswith(suffixes):
         raise RequestError(
-            f"path: {corpus.path} is no {suffix} file and no folder of them, as format {corpus.format} needs"
+            f"path: {corpus.path} is no {suffixes[0]} file and no folder of them, as format {corpus.format} needs"
         )
 
 

@@ -13,16 +13,23 @@ from tasks.corpora.list_cells import captions_in, spans_in, spread
 from tasks.corpora.tables import Row
 
 _VIDEO_FOLDERS = ("videos", "video")
+_USUAL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".mp4")
 _PANDA_SUFFIXES = (".mp4", ".webm", ".mkv")
 
 
-def add_row(entries: dict[str, Entry], columns: Columns, row: Row, table: str) -> None:
-    """Adds what a row says to the entry of its file; a row too short to name one gets an entry of its own."""
+def add_row(entries: dict[str, Entry], columns: Columns, row: Row, table: str, root: str) -> None:
+    """Adds what a row says to the entry of its file; one that names none, for want of fields, gets its own entry.
+
+    `table` is the table's path in the corpus, which lies at `root`.
+    """
+    base = posixpath.basename(table)
     if columns.file not in row.values:
-        entries[f"{table}:{row.line}"] = Entry(problem=row.problem, names_file=False)
+        problem = row.problem or f"{base}: line {row.line}: names no file"
+        entries[f"{table}:{row.line}"] = Entry(problem=problem, names_file=False)
         return
-    uri, *candidates = places(columns.file, row.values)
-    if not uri or is_companion(uri):
+    named = places(columns.file, row.values, root)
+    uri, *candidates = (posixpath.join(posixpath.dirname(table), place) for place in named)
+    if not named[0] or is_companion(uri):
         return
     entry = entries.setdefault(uri, Entry(candidates=tuple(candidates)))
     # Excel leaves empty cells at the end of a row out: what is not read is not missed.
@@ -30,7 +37,7 @@ def add_row(entries: dict[str, Entry], columns: Columns, row: Row, table: str) -
     if row.problem is not None and not (is_short and (columns.caption or columns.file) in row.values):
         entry.problem = entry.problem or row.problem
         return
-    fill(entry, columns, row.values, f"{table}: line {row.line}")
+    fill(entry, columns, row.values, f"{base}: line {row.line}")
 
 
 def fill(entry: Entry, columns: Columns, values: Mapping[str, object], where: str) -> None:
@@ -55,7 +62,7 @@ def fill(entry: Entry, columns: Columns, values: Mapping[str, object], where: st
         entry.problem = f"{where}: {error}"
 
 
-def places(column: str, values: Mapping[str, object]) -> tuple[str, ...]:
+def places(column: str, values: Mapping[str, object], root: str = "") -> tuple[str, ...]:
     """Gives the path that names the file of a row, then all places where it may lie; an empty path for none."""
     named = text_of(values[column]).strip()
     if not named:
@@ -69,9 +76,23 @@ def places(column: str, values: Mapping[str, object]) -> tuple[str, ...]:
         names = [f"{named}{suffix}" for suffix in _PANDA_SUFFIXES]
         return names[0], *names, *(f"{folder}/{name}" for folder in _VIDEO_FOLDERS for name in names)
     path = clean_path(named)
-    if column == "file" or path.startswith("/"):
+    if column == "file" or path.startswith(".."):
         return (path,)
-    return path, path, *(posixpath.join(folder, path) for folder in _VIDEO_FOLDERS)
+    inside = _inside(path, root)
+    if path.startswith("/") and inside:
+        return (*inside, *inside, path)
+    # kohya's metadata may name a file without its suffix.
+    bare = [path + suffix for suffix in _USUAL_SUFFIXES] if "." not in posixpath.basename(path) else []
+    return path, *inside, path, *bare, *(posixpath.join(folder, path) for folder in _VIDEO_FOLDERS)
+
+
+def _inside(path: str, root: str) -> tuple[str, ...]:
+    """Gives the path behind the corpus's own folder: trainers take paths from where they are started, or from `/`."""
+    parts, home = path.split("/"), posixpath.basename(root)
+    if not home or home not in parts[:-1]:
+        return ()
+    last = len(parts) - 1 - parts[::-1].index(home)
+    return () if ".." in parts[last:] else ("/".join(parts[last + 1 :]),)
 
 
 def clean_path(text: str) -> str:
