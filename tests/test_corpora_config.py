@@ -89,3 +89,9 @@ def test_a_table_without_captions_is_refused_before_any_work(folder: Path) -> No
     assert len(_load(folder, TABLE + 'caption_column = "title"\n')) == 1
     (folder / "corpora.toml").write_text(TABLE)
     assert len(load_corpora(folder / "corpora.toml", captions_needed=False)) == 1
+
+
+def test_lists_without_end_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "corpora.toml").write_text("corpus = " + "[" * 5000)
+    with pytest.raises(RequestError, match=r"corpora\.toml: not a corpora file"):
+        load_corpora(tmp_path / "corpora.toml")

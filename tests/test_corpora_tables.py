@@ -1,7 +1,10 @@
 """CSV and TSV as Excel, pandas, Spark and the makers of datasets write them: each file has its own words."""
 
+import codecs
 import csv
 import io
+import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -242,3 +245,24 @@ def test_what_python_and_pandas_write_is_read_back(
             continue  # it might as well be two rows
         for (_, caption), words in zip(rows, _words(rows, suffix, content, folder), strict=True):
             assert " ".join(words.split()) == " ".join(caption.split())
+
+
+@pytest.mark.parametrize("layout", ["folder", "csv", "jsonl"])
+def test_names_that_are_no_text_are_names_all_the_same(tmp_path: Path, layout: str) -> None:
+    """A file's name may be any bytes, and half a character may stand in JSON."""
+    name = b"caf\xe9\xff.png"
+    os.rename(write_image(tmp_path / "whole.png"), os.fsencode(tmp_path) + b"/" + name)
+    write_image(tmp_path / "other.png")
+    if layout == "jsonl":
+        rows = [{"file": "half\ud800.png", "caption": "a"}, {"file": "other.png", "caption": "two"}]
+        (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        expected = {"half\\ud800.png": "cannot be read", "other.png": None}
+    else:
+        table = codecs.BOM_UTF8 + b"file,caption\n" + name + b",one \xe2\x80\x99\nother.png,two\n"
+        (tmp_path / ("list.csv" if layout == "csv" else "manifest.csv")).write_bytes(table)
+        expected = {r"caf\xe9\xff.png": None, "other.png": None}
+    path = tmp_path if layout == "folder" else tmp_path / f"list.{layout}"
+    found = problems(read_records(path, "images", layout))
+    assert found.keys() == expected.keys()
+    for uri, problem in expected.items():
+        assert (found[uri] is None) if problem is None else problem in str(found[uri])

@@ -57,6 +57,8 @@ def _read_tables(path: Path) -> list[Any]:
         raise RequestError(f"{path}: the corpora file cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise RequestError(f"{path}: not a corpora file: lists stand in lists without end") from None
     unknown = sorted(set(document) - {"corpus"})
     if unknown:
         raise RequestError(f"{path}: unknown key {unknown[0]!r} at the top; corpora are [[corpus]] tables")

@@ -11,6 +11,7 @@ from tasks.corpora.companions import is_companion
 from tasks.corpora.entry import Entry
 from tasks.corpora.list_cells import captions_in, spans_in, spread
 from tasks.corpora.tables import Row
+from tasks.corpora.tree import uri_of
 
 _VIDEO_FOLDERS = ("videos", "video")
 _USUAL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".mp4")
@@ -28,9 +29,12 @@ def add_row(entries: dict[str, Entry], columns: Columns, row: Row, table: str, r
         entries[f"{table}:{row.line}"] = Entry(problem=problem, names_file=False)
         return
     named = places(columns.file, row.values, root)
-    uri, *candidates = (posixpath.join(posixpath.dirname(table), place) for place in named)
-    if not named[0] or is_companion(uri):
+    name, *candidates = (posixpath.join(posixpath.dirname(table), place) for place in named)
+    if not named[0] or is_companion(name):
         return
+    uri = uri_of(name)
+    if uri != name and not candidates:
+        candidates = [name]
     entry = entries.setdefault(uri, Entry(candidates=tuple(candidates)))
     # Excel leaves empty cells at the end of a row out: what is not read is not missed.
     is_short = len(row.values) < len(row.header)

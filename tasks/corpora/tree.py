@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
@@ -14,6 +15,8 @@ VIDEO_SUFFIXES = (
 )
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # fmt: on
+# Of UTF-16, as JSON may hold them alone; the others stand for bytes of names that are no UTF-8.
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 OUTSIDE = "lies outside its corpus"
 MISSING = "no such file"
 NOT_A_FILE = "is not a regular file"
@@ -76,8 +79,9 @@ def media_suffixes(kind: str) -> tuple[str, ...]:
 
 
 def uri_of(name: str) -> str:
-    r"""A name as text that can be stored; bytes that are no UTF-8 are written as \xNN."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""A name as text that can be stored; bytes that are no UTF-8 are written as \xNN, half a character as \uNNNN."""
+    whole = _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", name)
+    return whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def reason_of(error: BaseException) -> str:

@@ -74,6 +74,20 @@ def _tables() -> Iterator[Input]:
     yield _input("manifest.csv", media | {"manifest.csv": csv.encode("utf-8-sig")}, "manifest.csv")
     path = {"format": "csv", "path": "media/list.csv"}
     yield _input("table.csv", media | {"list.csv": csv.encode("utf-16")}, "list.csv", **path)
+    rows = [{"path": "a.png", "text": "a red circle"}, {"path": "b c.png", "text": ["two", "squares"]}]
+    lines = "\n".join(json.dumps(row) for row in rows).encode()
+    yield _input(
+        "table.jsonl", media | {"list.jsonl": lines}, "list.jsonl", format="jsonl", path="media/list.jsonl"
+    )
+    metadata = (
+        b'{"file_name": "a.png", "text": "a red circle"}\n{"file_name": "b c.png", "text": "two squares"}\n'
+    )
+    yield _input("metadata.jsonl", media | {"metadata.jsonl": metadata}, "metadata.jsonl")
+    captions = json.dumps({"a.png": "a red circle", "b c.png": ["two squares"]}).encode()
+    yield _input("captions.json", media | {"captions.json": captions}, "captions.json")
+    spans = "video,caption,timestamp\na.mp4,\"['a red circle', 'moving']\",\"[['0:00:00.0', '0:00:01.5'], [1.5, 3]]\"\n"
+    panda = {"a.mp4": _video("libx264", "mp4"), "list.csv": spans.encode()}
+    yield _input("lists in cells", panda, "list.csv", "long-videos", **path)
     cells = {"image": [_picture("PNG"), _picture("JPEG")], "text": ["a red circle", "two squares"]}
     yield _input("bytes.parquet", {"a.parquet": _parquet(cells)}, "a.parquet", format="parquet")
     structs = {"image": [{"bytes": _picture("PNG"), "path": "x.png"}], "caption": ["a red circle"]}
@@ -99,6 +113,9 @@ def _side_cars() -> Iterator[Input]:
     for encoding in ("utf-8", "utf-16", "cp1252"):
         files = {"a.png": picture, "a.txt": words.encode(encoding)}
         yield _input(f"{encoding} .txt", files, "a.txt")
+    yield _input(".caption", {"a.png": picture, "a.caption": words.encode()}, "a.caption")
+    fields = json.dumps({"caption": words, "width": _SIZE, "tags": ["a", "b"]}).encode()
+    yield _input(".json", {"a.png": picture, "a.json": fields}, "a.json")
     srt = (
         "1\r\n00:00:00,000 --> 00:00:01,500\r\n{\\an8}<i>a red circle</i>\r\n\r\n"
         "2\r\n00:00:01,500 --> 00:00:03,000\r\nmoving right\r\n"
@@ -107,7 +124,12 @@ def _side_cars() -> Iterator[Input]:
         "WEBVTT\n\nSTYLE\n::cue { color: lime }\n\nNOTE said\n\nc1\n00:00.000 --> 00:03.000 align:start\n"
         "<v Ann>a red &amp; blue <00:00:01.000><c>circle</c>\n"
     )
-    for suffix, text in ((".srt", srt), (".vtt", vtt)):
+    ass = (
+        "[Script Info]\nScriptType: v4.00+\n\n[Events]\n"
+        "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+        "Dialogue: 0,0:00:00.00,0:00:03.00,Default,,0,0,0,,{\\an8}a red circle\\Nmoving\n"
+    )
+    for suffix, text in ((".srt", srt), (".vtt", vtt), (".ass", ass)):
         files = {"a.mp4": film, "a" + suffix: text.encode()}
         yield _input(suffix, files, "a" + suffix, "long-videos")
 

@@ -35,12 +35,12 @@ class Reader:
         self._start()
 
     def _start(self) -> None:
-        # Its threads are one each: two workers share the processors.
+        # One thread each, as two workers share the processors; one arena, as each would count as 128 MB of memory.
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.fuzz.worker"],
                 cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
