@@ -206,6 +206,7 @@ INSIDE = {
     "tasks/captions/cut_captions.py": "lines about counts are for commands too; tokenizers are for who counts",
     "tasks/clips/detectors.py": "torch is for the detector that is a network",
     "tasks/clips/transnet.py": "an optional package",
+    "tasks/corpora/hf.py": "an optional package",
     "tasks/ingest/pool.py": "the driver of a build loads no model",
     "tasks/ingest/run.py": "a build with nothing to do starts no Ray and imports none",
     "tasks/ingest/scoring.py": "most builds write no captions of their own, and need no transformers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 import tomllib
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks.corpora.corpus import Corpus
+from tasks.corpora.hf import HUB
 from tasks.corpora.readers import read_sources
 from tasks.errors import RequestError
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,10 @@ def _corpus(path: Path, number: int, table: Any) -> Corpus:
         raise RequestError(f"{where}: {_first_complaint(error)}") from None
     if isinstance(corpus.path, str):
         return corpus
-    return corpus.model_copy(update={"path": (path.parent / corpus.path).absolute()})
+    place = (path.parent / corpus.path).absolute()
+    if corpus.format == "hf" and not place.exists() and _HUB_ID.fullmatch(corpus.path.as_posix()):
+        return corpus.model_copy(update={"path": HUB + corpus.path.as_posix()})
+    return corpus.model_copy(update={"path": place})
 
 
 def _first_complaint(error: ValidationError) -> str:

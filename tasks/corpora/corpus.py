@@ -12,7 +12,7 @@ from storage.local.addresses import without_secrets
 from storage.local.typed_paths import expanded
 from tasks.corpora.encodings import known_encoding
 
-Format = Literal["folder", "csv", "parquet", "class-folders", "webdataset", "jsonl"]
+Format = Literal["folder", "csv", "parquet", "class-folders", "webdataset", "jsonl", "hf"]
 
 
 class Corpus(BaseModel):
@@ -37,6 +37,7 @@ class Corpus(BaseModel):
         ("{label}",), min_length=1, description="class-folders: the caption or captions, with {label} in them"
     )
     split_fold: Literal[1, 2, 3] | None = Field(None, description="class-folders: which of UCF-101's lists")
+    subset: str | None = Field(None, description="hf: which of a dataset's configurations")
     encoding: str | None = Field(
         None, description="of the files that hold words; none: told from their bytes by a fixed rule"
     )

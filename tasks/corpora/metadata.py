@@ -13,7 +13,7 @@ from tasks.errors import RequestError
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 CAPTIONS_NAME = "captions.json"
 # fmt: off
-_SPLITS = {
+SPLITS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
@@ -43,4 +43,4 @@ def read_metadata(corpus: Corpus, tree: Tree, listing: Listing) -> dict[str, Ent
 
 def split_of_path(uri: str) -> str | None:
     """Gives the split that the outermost folder of such a name says."""
-    return next((_SPLITS[part] for part in uri.lower().split("/")[:-1] if part in _SPLITS), None)
+    return next((SPLITS[part] for part in uri.lower().split("/")[:-1] if part in SPLITS), None)

@@ -6,7 +6,7 @@ Listing reads the light columns only, a batch of rows at a time; the bytes are r
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,29 +72,39 @@ def read_parquet(
 def _rows(
     corpus: Corpus, tree: Tree, found: FoundFile, captions_needed: bool, listed: dict[str, Entry]
 ) -> Iterator[SourceRecord]:
-    """Gives the rows of one file with bytes in them; those with paths are added to what is `listed`."""
     if found.problem is not None:
         yield record_of(corpus, found, Entry())
         return
-
-    uri = uri_of(found.name)
     try:
         with tree.open(found.name) as file:
-            where = f"{tree.root}/{found.name}"
             schema = pq.ParquetFile(file).schema_arrow
-            columns = parquet_columns(corpus, where, schema, captions_needed)
-            for row, values in enumerate(light_values(file, schema, columns.light())):
-                if columns.holds_paths:
-                    _list_paths(corpus, listed, columns, values, f"{uri}#{row}")
-                else:
-                    entry = Entry()
-                    _fill(corpus, entry, columns, values, f"{uri}#{row}")
-                    place = MediaPlace(found.url, row=row, column=columns.media)
-                    yield record_of(corpus, found, entry, uri=f"{uri}#{row}", place=place)
+            columns = parquet_columns(corpus, f"{tree.root}/{found.name}", schema, captions_needed)
+            rows = light_values(file, schema, columns.light())
+            yield from records_of_rows(corpus, found, columns, rows, listed)
     except (ItemError, RequestError):
         raise
     except Exception as error:  # damaged files make Arrow raise nearly anything
         raise ItemError(reason_of(error), stage="read") from None
+
+
+def records_of_rows(
+    corpus: Corpus,
+    found: FoundFile,
+    columns: ParquetColumns,
+    rows: Iterable[dict[str, Any]],
+    listed: dict[str, Entry],
+    split: str | None = None,
+) -> Iterator[SourceRecord]:
+    """Gives the rows of one file with bytes in them; those with paths are added to what is `listed`."""
+    uri = uri_of(found.name)
+    for row, values in enumerate(rows):
+        if columns.holds_paths:
+            _list_paths(corpus, listed, columns, values, f"{uri}#{row}")
+        else:
+            entry = Entry()
+            _fill(corpus, entry, columns, values, f"{uri}#{row}")
+            place = MediaPlace(found.url, row=row, column=columns.media)
+            yield record_of(corpus, found, entry, uri=f"{uri}#{row}", place=place, split=split)
 
 
 def _list_paths(
@@ -158,6 +168,11 @@ def _caption_column(corpus: Corpus, where: str, schema: Any, needed: bool) -> st
     usual = (name for name in CAPTION_COLUMNS if name in schema.names and is_text(schema.field(name).type))
     # A column of that name with something else in it is refused below.
     caption = corpus.caption_column or next(usual, "caption" if "caption" in schema.names else None)
+    if caption is None and corpus.format == "hf":
+        texts = [
+            name for name in schema.names if is_text(schema.field(name).type) and name not in FILE_COLUMNS
+        ]
+        caption = texts[0] if len(texts) == 1 else None
     if caption is None and not needed:
         return None
     if caption is None or caption not in schema.names:

@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.corpora.arrow_cell import SUFFIX as ARROW_SUFFIX
+from tasks.corpora.arrow_cell import read_arrow_cell
 from tasks.corpora.records import MediaPlace
 from tasks.corpora.tree import reason_of
 from tasks.errors import ItemError
@@ -25,6 +27,8 @@ def read_cell(file: BinaryIO, place: MediaPlace, identity: tuple[object, ...]) -
     `identity` names the file's content: a cell of the same content may come from the chunk read last.
     """
     assert place.row is not None and place.column is not None
+    if place.url.endswith(ARROW_SUFFIX):
+        return read_arrow_cell(place)
     try:
         with pq.ParquetFile(file) as table:
             group, row = _row_group(table.metadata, place.row)

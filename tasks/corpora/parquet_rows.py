@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -34,7 +34,12 @@ def light_values(file: Any, schema: Any, names: list[str]) -> Iterator[dict[str,
     # Arrow makes none.
     texts = [name for name in names if not pa.types.is_nested(schema.field(name).type)]
     table = pq.ParquetFile(file, read_dictionary=texts)
-    for batch in table.iter_batches(ROWS_PER_BATCH, columns=names):
+    return batch_values(table.iter_batches(ROWS_PER_BATCH, columns=names), names)
+
+
+def batch_values(batches: Iterable[Any], names: list[str]) -> Iterator[dict[str, Any]]:
+    """Gives the rows of some columns of record batches, texts as bytes."""
+    for batch in batches:
         columns = [_texts_as_bytes(batch.column(name)) for name in names]
         for index in range(batch.num_rows):
             yield {name: column[index].as_py() for name, column in zip(names, columns, strict=True)}

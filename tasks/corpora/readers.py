@@ -11,6 +11,7 @@ from tasks.corpora.class_folders import read_class_folders
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.entry import NO_CAPTION
 from tasks.corpora.folder import read_folder, read_table
+from tasks.corpora.hf import HUB, read_hf
 from tasks.corpora.json_tables import LINES_SUFFIXES
 from tasks.corpora.local_tree import LocalTree
 from tasks.corpora.manifest import JSON_SUFFIXES
@@ -57,6 +58,8 @@ def _read(corpus: Corpus, captions_needed: bool) -> Iterator[SourceRecord]:
         yield from read_webdataset(corpus, tree, name)
     elif name is not None:
         raise RequestError(f"path: {corpus.path} is not a folder")
+    elif corpus.format == "hf":
+        yield from read_hf(corpus, tree, captions_needed)
     elif corpus.format == "folder":
         yield from read_folder(corpus, tree, captions_needed)
     else:
@@ -80,7 +83,8 @@ def _locate(corpus: Corpus) -> tuple[Tree, str | None]:
         return LocalTree(corpus.path.parent, corpus.path.name), corpus.path.name
     there = is_there(corpus.path)
     if there is None:
-        raise RequestError(f"path: {corpus.path} does not exist")
+        here = ", and there is no such folder here" if corpus.path.startswith(HUB) else ""
+        raise RequestError(f"path: {corpus.path} does not exist{here}")
     parent = parent_of(corpus.path)
     if there == "directory" or parent is None:
         return RemoteTree(corpus.path), None

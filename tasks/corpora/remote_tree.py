@@ -173,7 +173,7 @@ def _time_ns(info: Mapping[str, Any]) -> int:
             return round(value.timestamp() * 1000) * 10**6
         if isinstance(value, int | float):
             return round(value * 1000) * 10**6
-    tag = info.get("ETag") or info.get("etag")
+    tag = info.get("ETag") or info.get("etag") or info.get("blob_id")
     if tag:
         return int.from_bytes(hashlib.blake2b(str(tag).encode(), digest_size=8).digest(), "big") >> 1
     return 0
