@@ -13,8 +13,21 @@ from PIL import Image
 MAX_BYTES = 600_000_000
 """What one image may take, beyond what the process has before."""
 
-BYTES_PER_PIXEL = {"BMP": 8, "GIF": 8, "JPEG": 8, "PNG": 8, "TIFF": 8, "WEBP": 16}
-"""The picture twice, 4 bytes a pixel: once more as it is turned or its mode is changed. WebP's decoder has more."""
+BYTES_PER_PIXEL = {
+    "AVIF": 16,
+    "BMP": 8,
+    "GIF": 8,
+    "HEIF": 16,
+    "JPEG": 8,
+    "JPEG2000": 8,
+    "PNG": 8,
+    "TIFF": 8,
+    "WEBP": 16,
+}
+"""The picture twice, 4 bytes a pixel: once more as it is turned or its mode is changed. Some decoders have more."""
+
+JPEG2000_SAMPLE_BYTES = 6
+"""OpenJPEG's integers and its tiles, for every sample of a picture."""
 
 FORMATS = tuple(BYTES_PER_PIXEL)
 DIVISORS = (1, 2, 4, 8)  # what libjpeg can divide the sides by while it decodes
@@ -35,6 +48,9 @@ def size_problem(image: Any, kept_bytes_per_pixel: int = 0) -> str | None:
         cost = _jpeg_bytes(image, DIVISORS[-1])
     elif image.format == "TIFF":
         cost = _tiff_bytes(image)
+    elif image.format == "JPEG2000":
+        per_pixel = BYTES_PER_PIXEL["JPEG2000"] + JPEG2000_SAMPLE_BYTES * len(image.getbands())
+        cost = per_pixel * image.width * image.height
     else:
         cost = BYTES_PER_PIXEL[image.format] * image.width * image.height
     cost += kept_bytes_per_pixel * image.width * image.height + _OTHER_BYTES

@@ -8,13 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pi_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from tasks.clips.deep_images import eight_bits, is_deep, settle_transparency
+from tasks.clips.icc_profiles import to_srgb
 from tasks.clips.image_cost import FORMATS, reduce, size_problem
-from tasks.corpora.media import Media, media_name
+from tasks.corpora.media import Media, first_bytes, media_name
 from tasks.errors import ItemError
 
+pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+
 STRIP_ROWS = 256  # of a picture whose mode is changed: the whole would stand in memory a third time
+JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+"""What it begins with; its decoder for Pillow is under the GPL."""
+
 SIDES_SWAPPED = (5, 6, 7, 8)  # EXIF orientations that lay the picture on its side
 
 
@@ -28,7 +36,7 @@ class StillImage:
 
 
 def read_image(media: Media | Path) -> StillImage:
-    """Reads an image upright (EXIF orientation), transparency over white; of an animation the first frame.
+    """Reads an image upright (EXIF orientation), in sRGB, transparency over white; of an animation the first frame.
 
     A large JPEG is decoded at a half, a quarter or an eighth of its size (`image_cost.reduce`). Raises ItemError for
     what Pillow cannot read and for what would take more than `image_cost.MAX_BYTES` of memory.
@@ -36,6 +44,7 @@ def read_image(media: Media | Path) -> StillImage:
     with opened_image(media) as image:
         width, height = image.size
         reduce(image)
+        settle_transparency(image)
         image.load()
         if image.getexif().get(ExifTags.Base.Orientation) in SIDES_SWAPPED:
             width, height = height, width
@@ -44,18 +53,33 @@ def read_image(media: Media | Path) -> StillImage:
 
 
 def rgb_over_white(image: Image.Image) -> Image.Image:
-    """Gives the image in RGB, what is transparent over white; the image itself where it is so already."""
-    if image.mode == "RGB" and not image.has_transparency_data:
+    """Gives the image in sRGB, what is transparent over white; the image itself where it is so already."""
+    if is_deep(image):
+        profile = image.info.get("icc_profile")
+        image = eight_bits(image)
+        image.info["icc_profile"] = profile
+    if image.mode == "RGB" and not image.has_transparency_data and to_srgb(image) is None:
         return image
     picture = Image.new("RGB", image.size, "white")
     for top in range(0, image.height, STRIP_ROWS):
         strip = image.crop((0, top, image.width, min(top + STRIP_ROWS, image.height)))
-        if strip.has_transparency_data:
-            strip = strip.convert("RGBA")
-            picture.paste(strip, (0, top), strip.getchannel("A"))
-        else:
-            picture.paste(strip.convert("RGB"), (0, top))
+        picture.paste(*_shown_strip(strip, top))
     return picture
+
+
+def _shown_strip(strip: Image.Image, top: int) -> tuple[Image.Image, tuple[int, int], Image.Image | None]:
+    """Gives a strip in RGB, where it goes, and what of it is seen."""
+    profile, alpha = strip.info.get("icc_profile"), None
+    if strip.has_transparency_data:
+        # Grey stays grey beside its alpha: its profile speaks of grey.
+        strip = strip.convert("LA" if strip.mode in ("L", "LA", "La") else "RGBA")
+        alpha = strip.getchannel("A")
+        strip = strip.getchannel("L") if strip.mode == "LA" else strip.convert("RGB")
+    elif strip.mode in ("P", "1"):
+        strip = strip.convert("RGB" if strip.mode == "P" else "L")
+    strip.info["icc_profile"] = profile
+    transform = to_srgb(strip)
+    return strip.convert("RGB") if transform is None else transform.apply(strip), (0, top), alpha
 
 
 @contextmanager
@@ -78,10 +102,10 @@ def opened_image(media: Media | Path, kept_bytes_per_pixel: int = 0) -> Iterator
     except (ItemError, GeneratorExit):
         raise
     except UnidentifiedImageError:
-        raise ItemError(
-            f"{name}: cannot be decoded: its content is no image of a kind that is read ({', '.join(FORMATS)})",
-            stage="decode",
-        ) from None
+        problem = f"its content is no image of a kind that is read ({', '.join(FORMATS)})"
+        if first_bytes(media, 12).startswith(JPEG_XL):
+            problem = "it is JPEG XL, which is not read; make it a JPEG or PNG (djxl does)"
+        raise ItemError(f"{name}: cannot be decoded: {problem}", stage="decode") from None
     except Exception as error:  # broken files make Pillow's plugins raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ItemError(f"{name}: cannot be decoded: {reason}", stage="decode") from error

@@ -20,11 +20,11 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from tasks.clips.animations import animation_frames, animation_kind
 from tasks.clips.keyframes import seek_to_keyframe
 from tasks.clips.orientation import UPRIGHT, Orientation, orientation_of
 from tasks.clips.streams import films_of, packets_of
 from tasks.clips.transparency import over_white, transparent_decoder
-from tasks.clips.webp import is_webp, webp_frames
 from tasks.corpora.media import Media, media_name
 from tasks.errors import ItemError
 
@@ -78,13 +78,14 @@ class Decoded:
 
 def probe(source: Media | Path) -> VideoInfo:
     """Reads the headers of a video without decoding it; ItemError when there is no readable video."""
-    if is_webp(source):
+    kind = animation_kind(source)
+    if kind is not None:
         times_s, size = [], (0, 0)
-        for time_s, frame in webp_frames(source):  # one in memory at a time
+        for time_s, frame in animation_frames(source):  # one in memory at a time
             times_s.append(time_s)
             size = size if len(times_s) > 1 else (frame.width, frame.height)
         fps = (len(times_s) - 1) / (times_s[-1] - times_s[0]) if times_s[-1] > times_s[0] else 25.0
-        return VideoInfo(*size, fps, times_s[-1] + 1 / fps, "webp")
+        return VideoInfo(*size, fps, times_s[-1] + 1 / fps, kind)
     with open_video(source) as (container, stream):
         duration_s = None
         if stream.duration is not None and stream.time_base is not None:
@@ -98,8 +99,8 @@ def probe(source: Media | Path) -> VideoInfo:
 
 def frame_times(source: Media | Path) -> list[float]:
     """Times in seconds of all frames, ascending, from the packets alone: nothing is decoded."""
-    if is_webp(source):
-        return [time_s for time_s, _ in webp_frames(source)]
+    if animation_kind(source) is not None:
+        return [time_s for time_s, _ in animation_frames(source)]
     with open_video(source) as (container, stream):
         times_s = []
         for packet in packets_of(container, stream):
@@ -116,8 +117,8 @@ def iter_decoded(source: Media | Path, from_s: float | None = None) -> Iterator[
     With `from_s` the first frames may be left out: where the container allows it, decoding starts at a keyframe
     at or before that time, and every frame from there on is the one that decoding from the start gives.
     """
-    if is_webp(source):
-        for time_s, frame in webp_frames(source):
+    if animation_kind(source) is not None:
+        for time_s, frame in animation_frames(source):
             yield Decoded(time_s, frame, 1.0)
         return
     damaged_at = None

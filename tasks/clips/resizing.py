@@ -8,6 +8,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from tasks.clips.hdr import hdr_format, is_hdr, tone_mapped
 from tasks.clips.reading import MAX_PIXELS, Decoded
 from tasks.errors import ItemError
 
@@ -44,9 +45,18 @@ class Resizer:
             raise ItemError(
                 f"{self._name}: a frame of {sizes}, more than {MAX_PIXELS} pixels", stage="decode"
             )
-        scaled = self._planar(self._reformatter, decoded.frame, scaled_width, scaled_height, BICUBIC)
+        hdr = is_hdr(decoded.frame)
+        scaled = self._planar(
+            self._reformatter,
+            decoded.frame,
+            scaled_width,
+            scaled_height,
+            BICUBIC,
+            hdr_format(decoded.frame) if hdr else "gbrp",
+        )
         left, top = (scaled_width - crop_width) // 2, (scaled_height - crop_height) // 2
-        cropped = _rgb(scaled, slice(top, top + crop_height), slice(left, left + crop_width))
+        part = slice(top, top + crop_height), slice(left, left + crop_width)
+        cropped = tone_mapped(_planes(scaled, *part), decoded.frame) if hdr else _rgb(scaled, *part)
         return decoded.orientation.upright(cropped)
 
     def small(self, decoded: Decoded) -> np.ndarray:
@@ -69,11 +79,12 @@ class Resizer:
         width: int,
         height: int,
         interpolation: Interpolation,
+        pixel_format: str = "gbrp",
     ) -> VideoFrame:
         try:
             # Planar output: libswscale has fast code for it, and none for packed RGB of a scaled frame.
             return reformatter.reformat(
-                frame, width, height, format="gbrp", interpolation=interpolation, threads=1
+                frame, width, height, format=pixel_format, interpolation=interpolation, threads=1
             )
         except (av.FFmpegError, ValueError, MemoryError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -91,10 +102,15 @@ def _shown_size(decoded: Decoded) -> tuple[int, int]:
 
 
 def _rgb(frame: VideoFrame, rows: slice, columns: slice) -> np.ndarray:
-    green, blue, red = (
-        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
+    green, blue, red = _planes(frame, rows, columns)
+    return cv2.merge((red, green, blue))
+
+
+def _planes(frame: VideoFrame, rows: slice, columns: slice) -> list[np.ndarray]:
+    sample = np.dtype("<u2" if frame.format.name.endswith("16le") else np.uint8)
+    return [
+        np.frombuffer(memoryview(plane), sample).reshape(-1, plane.line_size // sample.itemsize)[
             : plane.height, : plane.width
         ][rows, columns]
         for plane in frame.planes
-    )
-    return cv2.merge((red, green, blue))
+    ]

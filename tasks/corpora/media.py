@@ -35,6 +35,18 @@ def media_name(media: Media | Path) -> str:
     return os.path.basename(str(getattr(media, "name", "") or "file in memory"))
 
 
+def first_bytes(media: Media | Path, size: int) -> bytes:
+    """Gives the first bytes of a file, fewer where it is shorter, none where it cannot be read at all."""
+    try:
+        if isinstance(media, str | Path):
+            with open(media, "rb") as file:
+                return file.read(size)
+        media.seek(0)
+        return media.read(size)
+    except OSError:
+        return b""
+
+
 @contextmanager
 def open_media(place: MediaPlace) -> Iterator[Media]:
     """Gives a local path for a whole local file, a seekable binary file for anything else.

@@ -1,0 +1,53 @@
+"""HEIC files for tests, written box by box around a picture that libav codes: no encoder of them is installed."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import av
+import numpy as np
+
+
+def heic(picture_hwc: np.ndarray, turns: int = 0) -> bytes:
+    """An HEIC of an RGB picture (h, w, 3) of even sides, to be shown turned so many quarters to the left."""
+    height, width = picture_hwc.shape[:2]
+    configuration, data = _coded(picture_hwc)
+    size = _box(b"ispe", struct.pack(">III", 0, width, height))
+    turn = _box(b"irot", bytes([turns]))
+    properties = _box(b"ipco", _box(b"hvcC", configuration) + size + turn)
+    associations = _box(b"ipma", struct.pack(">IIHBBBB", 0, 1, 1, 3, 0x81, 0x02, 0x83))
+    handler = _box(b"hdlr", bytes(8) + b"pict" + bytes(13))
+    primary = _box(b"pitm", struct.pack(">IH", 0, 1))
+    entry = _box(b"infe", struct.pack(">IHH", 2 << 24, 1, 0) + b"hvc1" + b"\0")
+    items = _box(b"iinf", struct.pack(">IH", 0, 1) + entry)
+
+    def meta(offset: int) -> bytes:
+        location = struct.pack(">IBBHHHHII", 0, 0x44, 0, 1, 1, 0, 1, offset, len(data))
+        parts = handler + primary + _box(b"iloc", location) + items + _box(b"iprp", properties + associations)
+        return _box(b"meta", bytes(4) + parts)
+
+    start = _box(b"ftyp", b"heic" + bytes(4) + b"mif1heic")
+    return start + meta(len(start) + len(meta(0)) + 8) + _box(b"mdat", data)
+
+
+def _coded(picture_hwc: np.ndarray) -> tuple[bytes, bytes]:
+    """The configuration record and the one picture of an HEVC stream."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream: Any = container.add_stream(
+            "libx265", rate=1, options={"crf": "8", "x265-params": "log-level=none"}
+        )
+        stream.height, stream.width = picture_hwc.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture_hwc, format="rgb24")))
+        container.mux(stream.encode())
+    buffer.seek(0)
+    with av.open(buffer) as container:
+        video = container.streams.video[0]
+        return bytes(video.codec_context.extradata), bytes(next(iter(container.demux(video))))
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(body)) + kind + body
