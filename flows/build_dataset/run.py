@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from flows.runs.progress import stage_progress
 from storage.dataset.clip_dataset import ClipDataset
 from tasks import markdown
 from tasks.corpora.config import read_corpora
+from tasks.corpora.look import Look
 from tasks.errors import RequestError
 from tasks.ingest.run import build, refilter
 from tasks.ingest.summary import BuildSummary
@@ -61,7 +63,15 @@ def _build(request: BuildDatasetRequest) -> BuildSummary:
             prune=params.prune,
             retry_quarantine=params.action == "retry-quarantine",
             on_progress=on_progress,
+            on_looked=_say_what_was_found,
         )
+
+
+def _say_what_was_found(looks: Sequence[Look]) -> None:
+    """Tells before the work what lies in each corpus, and by which words its captions were found."""
+    for look in looks:
+        for line in look.as_lines():
+            log_line(line)
 
 
 def _why_nothing_was_kept(summary: BuildSummary, dataset_dir: Path) -> str:

@@ -215,10 +215,14 @@ def plan(
     cpu_price: Annotated[float | None, typer.Option(help="Of a core for an hour.")] = None,
     gpu_price: Annotated[float | None, typer.Option(help="Of a GPU for an hour.")] = None,
     profile: Annotated[str, typer.Option(metavar="tiny|sd21", help="Models, sizes and thresholds.")] = "tiny",
+    look: Annotated[
+        bool, typer.Option("--look", help="Only say what lies in the corpora; no media is opened.")
+    ] = False,
 ) -> None:
     """What a larger corpus would take: hours, machines, storage, money.
 
-    Runs the build's stages on a few sources and extrapolates; every assumption is in the answer.
+    Runs the build's stages on a few sources and extrapolates; every assumption is in the answer. With --look it says
+    what was found in each corpus, with the first files and their captions, and what would be left out.
 
     \b
     Example: vidrd dataset plan --corpora corpora.toml --sources 10000000 --cpus 64 --gpus 8 --gpu-speedup 400
@@ -226,6 +230,14 @@ def plan(
     from flows.own_footage import print_note_on_own_footage
 
     print_note_on_own_footage(corpora, profile)
+    if look:
+        from flows.dataset.look import as_dict, look_into
+
+        found = look_into(corpora, profile)
+        for corpus in found:
+            tell("\n".join(corpus.as_lines()))
+        print_json(as_dict(found))
+        return
     from flows.dataset.request import PlanParams, read_request
     from flows.environment import prepare
     from tasks.planning.markdown import as_markdown

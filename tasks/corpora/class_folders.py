@@ -43,7 +43,7 @@ def _add_label(corpus: Corpus, entry: Entry, folder: str) -> None:
         entry.problem = f"the folder's name: {error}"
         return
     for template in corpus.prompt_template:
-        entry.add(template.replace("{label}", words))
+        entry.add(template.replace("{label}", words), origin="name of its folder")
 
 
 def label_words(label: str) -> str:

@@ -35,9 +35,9 @@ def read_corpora(path: Path, captions_needed: bool = True) -> Corpora:
 def load_corpora(path: Path | str, captions_needed: bool = True) -> list[Corpus]:
     """Reads a corpora file and looks into every corpus it names, as `read_sources` does.
 
-    Raises RequestError, one line that names the file and the table: no such file, broken TOML, an
-    unknown key, kind or format, a path that does not exist or an address that cannot be reached, a corpus
-    without any media.
+    What is wrong with several corpora is said at once. Raises RequestError, one line that names the file and the
+    table: no such file, broken TOML, an unknown key, kind or format, a path that does not exist or an address that
+    cannot be reached, a corpus without any media.
     """
     path = Path(path)
     tables = _read_tables(path)
@@ -46,8 +46,9 @@ def load_corpora(path: Path | str, captions_needed: bool = True) -> list[Corpus]
     for name in names:
         if names.count(name) > 1:
             raise RequestError(f"{path}: two corpora are called {name!r}; give every corpus its own name")
-    for corpus in corpora:
-        _look_inside(path, corpus, captions_needed)
+    wrong = [said for corpus in corpora if (said := _what_is_wrong(corpus, captions_needed))]
+    if wrong:
+        raise RequestError(f"{path}: {'; '.join(wrong)}")
     return corpora
 
 
@@ -99,12 +100,12 @@ def _first_complaint(error: ValidationError) -> str:
     return f"{field}: {complaint['msg']} (got {reprlib.repr(complaint['input'])})"
 
 
-def _look_inside(path: Path, corpus: Corpus, captions_needed: bool) -> None:
+def _what_is_wrong(corpus: Corpus, captions_needed: bool) -> str | None:
+    """Looks whether the corpus is there, its table can be read and something is in it."""
     try:
         first = next(read_sources(corpus, captions_needed), None)
     except RequestError as error:
-        raise RequestError(f"{path}: [[corpus]] {corpus.name!r}: {error}") from None
+        return f"[[corpus]] {corpus.name!r}: {error}"
     if first is None:
-        raise RequestError(
-            f"{path}: [[corpus]] {corpus.name!r}: no {corpus.kind} in {corpus.path} (format {corpus.format})"
-        )
+        return f"[[corpus]] {corpus.name!r}: no {corpus.kind} in {corpus.path} (format {corpus.format})"
+    return None

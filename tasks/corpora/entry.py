@@ -40,16 +40,28 @@ class Entry:
     doubt: str | None = None
     names_file: bool = True
     is_metadata: bool = False
+    origins: dict[str, None] = field(default_factory=dict)
     split: str | None = None
 
-    def add(self, text: str, start: object = None, end: object = None, where: str = "the caption") -> None:
-        """Adds a caption unless it is empty; ValueError when its times are none. Lost letters are a doubt."""
+    def add(
+        self,
+        text: str,
+        start: object = None,
+        end: object = None,
+        where: str = "the caption",
+        origin: str = "",
+    ) -> None:
+        """Adds a caption unless it is empty; ValueError when its times are none. Lost letters are a doubt.
+
+        `where` is for messages, `origin` says of what kind its place is.
+        """
         if LOST in text or is_damaged(text):
             self.doubt = self.doubt or f"{where}: letters were lost in it (U+FFFD, or bytes of no character)"
             return
         caption = caption_span(text, seconds(start, "start_s"), seconds(end, "end_s"))
         if caption is not None:
             self.captions.append(caption)
+            self.origins[origin] = None
 
     def what_is_wrong(self) -> str | None:
         """Tells why the source cannot be used, as far as the corpus says it."""
@@ -79,6 +91,7 @@ def record_of(
         size_bytes=found.size_bytes,
         mtime_ns=found.mtime_ns,
         split=split,
+        caption_from=" and ".join(entry.origins),
         problem=(found.problem if entry.names_file else None) or entry.what_is_wrong(),
     )
 

@@ -11,7 +11,7 @@ from tasks.corpora.entry import MAX_CAPTION_BYTES, Entry, record_of
 from tasks.corpora.json_fields import add_fields, read_fields
 from tasks.corpora.listed_files import listed_files
 from tasks.corpora.manifest import MANIFEST_NAMES, read_manifest
-from tasks.corpora.metadata import read_metadata
+from tasks.corpora.metadata import CAPTIONS_NAME, METADATA_NAMES, read_metadata
 from tasks.corpora.records import SourceRecord
 from tasks.corpora.subtitles import MAX_SUBTITLE_BYTES, SCRIPT_SUFFIXES, SUBTITLE_SUFFIXES, add_cues
 from tasks.corpora.tree import FoundFile, Listing, Tree, media_suffixes, uri_of
@@ -36,6 +36,22 @@ def read_folder(corpus: Corpus, tree: Tree, captions_needed: bool = True) -> Ite
     uris = sorted(files.keys() | entries.keys())
     for uri, entry in _with_side_cars(corpus, tree, listing, files, uris, entries):
         yield record_of(corpus, files.get(uri) or tree.find(uri), entry, uri=uri, split=entry.split)
+
+
+def passed_by_in(corpus: Corpus, tree: Tree) -> list[str]:
+    """Gives the files of a folder that say nothing and hold nothing for this corpus."""
+    listing = tree.listing(media_suffixes(corpus.kind))
+    stems = {posixpath.splitext(name)[0] for name in listing.files}
+    suffixes = TEXT_SUFFIXES + (
+        (*SUBTITLE_SUFFIXES, *SCRIPT_SUFFIXES) if corpus.kind == "long-videos" else ()
+    )
+    tables = (*MANIFEST_NAMES, *METADATA_NAMES, CAPTIONS_NAME)
+
+    def says_something(name: str) -> bool:
+        stem, suffix = posixpath.splitext(name)
+        return posixpath.basename(name) in tables or (stem in stems and suffix.lower() in suffixes)
+
+    return sorted(name for name in listing.others if not says_something(name))
 
 
 def _take_candidates(files: dict[str, FoundFile], entries: Mapping[str, Entry]) -> None:
@@ -127,7 +143,8 @@ def _add_side_car(entry: Entry, name: str, content: bytes | None, corpus: Corpus
         if name.lower().endswith(FIELDS_SUFFIX):
             add_fields(entry, corpus, read_fields(text), base)
         elif name.lower().endswith(TEXT_SUFFIXES):
-            entry.add(text, where=base)
+            suffix = posixpath.splitext(name)[1].lower()
+            entry.add(text, where=base, origin=f"{suffix} beside it")
         else:
             add_cues(entry, corpus, base, text)
     except ValueError as error:

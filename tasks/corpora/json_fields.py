@@ -29,7 +29,7 @@ def add_fields(entry: Entry, corpus: Corpus, fields: Mapping[str, object], where
     for name in (corpus.caption_column,) if corpus.caption_column else CAPTION_COLUMNS:
         for caption in captions_in(fields.get(name)):
             if isinstance(caption, str):
-                entry.add(caption, where=where)
+                entry.add(caption, where=where, origin=f"field {name} of its .json")
         if entry.captions:
             return
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tasks.corpora.class_folders import read_class_folders
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.entry import NO_CAPTION
-from tasks.corpora.folder import read_folder, read_table
+from tasks.corpora.folder import passed_by_in, read_folder, read_table
 from tasks.corpora.hf import HUB, read_hf
 from tasks.corpora.json_tables import LINES_SUFFIXES
 from tasks.corpora.local_tree import LocalTree
@@ -64,6 +64,14 @@ def _read(corpus: Corpus, captions_needed: bool) -> Iterator[SourceRecord]:
         yield from read_folder(corpus, tree, captions_needed)
     else:
         yield from read_class_folders(corpus, tree)
+
+
+def passed_by(corpus: Corpus) -> list[str]:
+    """Gives the names of the files in a corpus of folders that nobody looks at; of other layouts none."""
+    tree, _ = _locate(corpus)
+    if corpus.format not in ("folder", "class-folders"):
+        return []
+    return passed_by_in(corpus, tree)
 
 
 def _check_suffix(corpus: Corpus, name: str | None, *suffixes: str) -> None:

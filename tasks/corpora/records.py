@@ -41,8 +41,8 @@ class SourceRecord:
     """One image or video of a corpus.
 
     `uri` is the path inside the corpus, `place` where its bytes lie now, `split` the corpus's own split of it
-    where it has one, `problem` why the source cannot be used (it has vanished, it has no caption): the build
-    quarantines it and goes on.
+    where it has one, `caption_from` the kind of place that its captions come from (for people), `problem` why the
+    source cannot be used (it has vanished, it has no caption): the build quarantines it and goes on.
     """
 
     source_id: str
@@ -57,6 +57,7 @@ class SourceRecord:
     mtime_ns: int
     split: str | None = None
     problem: str | None = None
+    caption_from: str = ""
 
 
 def source_id(corpus: str, uri: str) -> str:

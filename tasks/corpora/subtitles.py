@@ -32,7 +32,7 @@ def add_cues(entry: Entry, corpus: Corpus, name: str, text: str) -> None:
     for cue in cues:
         if cue.end_s > cue.start_s:  # a cue that is never shown speaks of nothing
             words = cue_words(cue.text, corpus.sound_marks, corpus.speaker_names)
-            entry.add(words, cue.start_s, cue.end_s, name)
+            entry.add(words, cue.start_s, cue.end_s, name, f"{name[-4:].lower()} beside it")
     if len(entry.captions) == before and entry.doubt is None:
         raise ValueError("holds no subtitles")
 

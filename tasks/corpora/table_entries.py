@@ -61,7 +61,7 @@ def fill(entry: Entry, columns: Columns, values: Mapping[str, object], where: st
         else:
             raise ValueError(f"{len(spans)} spans of time for {len(captions)} captions")
         for text, start, end in zip(captions, starts, ends, strict=True):
-            entry.add(text_of(text), start, end, where)
+            entry.add(text_of(text), start, end, where, f"column {columns.caption}")
     except ValueError as error:
         entry.problem = f"{where}: {error}"
 

@@ -222,7 +222,11 @@ def _add_text(entry: Entry, file: BinaryIO, member: tarfile.TarInfo, encoding: s
     name = uri_of(member.name)
     try:
         content = _read(file, member, MAX_CAPTION_BYTES)
-        entry.add(decoded(content, encoding, cut=len(content) == MAX_CAPTION_BYTES), where=name)
+        entry.add(
+            decoded(content, encoding, cut=len(content) == MAX_CAPTION_BYTES),
+            where=name,
+            origin="words of its key",
+        )
     except ValueError as error:
         entry.doubt = f"{name}: {error}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -55,11 +55,13 @@ class Pending:
                 seen.add(source.source_id)
                 yield source, signature
 
-    def count(self) -> Counts:
-        """Looks through the corpora once without doing anything."""
+    def count(self, on_source: Callable[[SourceRecord], None] | None = None) -> Counts:
+        """Looks through the corpora once without doing anything; `on_source` is told of each source."""
         read, pending, there = 0, set[str](), set[str]()
         for source, signature in self._all():
             read += 1
+            if on_source is not None:
+                on_source(source)
             if self._needs_work(source, signature):
                 pending.add(source.source_id)
             if source.problem != MISSING:

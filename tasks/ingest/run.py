@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from storage.dataset.table_reader import ROW
 from storage.dataset.tables import RowRef
 from storage.dataset.writer import DatasetWriter, check_latent_shape
 from tasks.corpora.config import Corpora
+from tasks.corpora.look import Look
 from tasks.errors import RequestError
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.items import add_seconds, timed
@@ -55,13 +56,15 @@ def build(
     retry_quarantine: bool = False,
     workers: Workers | None = None,
     on_progress: OnProgress | None = None,
+    on_looked: Callable[[Sequence[Look]], None] | None = None,
 ) -> BuildSummary:
     """Brings a dataset up to date with its corpora and tags it; sources already done are not touched.
 
     The recipe's thresholds are those of the profile: what was `asked` now, or set on the dataset before, comes first.
     `profile`, its name, and `profile_source`, the name or file to read it from, are recorded for later commands;
     `prune` drops what came of sources that are no longer in the corpora; with `retry_quarantine` the quarantined
-    sources are tried again and no others; `workers` of an earlier build with the same models spare the start of new
+    sources are tried again and no others; `on_looked` is told what lies in each corpus before the work begins;
+    `workers` of an earlier build with the same models spare the start of new
     ones. Items that cannot be used are quarantined and counted, never raised. RequestError or StorageError: the request
     is wrong, another build holds the folder, the models cannot be loaded, or no clip would be left where there were
     some, unless `allow_empty`.
@@ -82,7 +85,10 @@ def build(
         pending = Pending(corpora.corpora, writer, recipe, again=retry_quarantine)
         # Counted first, so that a build with nothing to do starts no worker and loads no model.
         with timed(summary.seconds, "read"):
-            counts = pending.count()
+            looks = {corpus.name: Look(corpus) for corpus in corpora.corpora}
+            counts = pending.count(lambda source: looks[source.corpus].add(source))
+        if on_looked is not None and counts.pending:
+            on_looked(list(looks.values()))
         summary.read, summary.skipped = counts.read, counts.read - counts.pending
         summary.vanished = len(counts.vanished)
         leaving = counts.vanished if prune else []
