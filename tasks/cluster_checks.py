@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from contextlib import suppress
 
 from tasks.errors import RequestError
@@ -14,6 +15,12 @@ _ANSWER_S = 5.0
 def joins_cluster() -> bool:
     """Whether `$RAY_ADDRESS` names a cluster, so that no session is started here."""
     return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
+
+
+def has_joined_ray() -> bool:
+    """Whether this process is connected to Ray already; Ray is not imported for it."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def check_cluster() -> None:

@@ -13,10 +13,12 @@ from storage.dataset.writer import DatasetWriter, SourceGroup
 from tasks.corpora.config import read_corpora
 from tasks.filters.settings import FilterSettings
 from tasks.ingest import run as ingest
+from tasks.ingest.executor import Executor
 from tasks.ingest.recipe import Digests, Recipe
 from tasks.ingest.run import check_target
 from tasks.ingest.settings import BuildSettings
 from tasks.ingest.summary import BuildSummary
+from tasks.ingest.workers import Workers
 from tasks.model_files import latent_shape
 from tasks.tiny.world.corpora import write_tiny_world
 from tests.dataset_rows import clip_row, source_row
@@ -53,6 +55,15 @@ def build(corpora_path: Path, dataset_dir: Path, recipe: Recipe, **options: Any)
 def refilter(dataset_dir: Path, recipe: Recipe, **options: Any) -> BuildSummary:
     """The same for new thresholds alone."""
     return ingest.refilter(check_target(dataset_dir, recipe, is_there=True), recipe, **options)
+
+
+class LocalWorkers(Workers):
+    """Workers that stay in this process, though it has joined Ray for other tests."""
+
+    def executor(self, items: int) -> Executor:
+        if self._executor is None:
+            self._executor = self._start_local(items)
+        return self._executor
 
 
 def all_rows(ref: str | Path) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The CLIP scorer: features bring the score back bit for bit, and neighbours in a batch change nothing."""
+"""The CLIP scorer: features bring the score back bit for bit."""
 
 from pathlib import Path
 
@@ -54,20 +54,6 @@ def test_kept_features_give_the_same_score_without_frames(
         kept = np.frombuffer(score.frame_features.tobytes(), np.float16).reshape(score.frame_features.shape)
         again = other.score_features(kept, CAPTIONS)
         assert (again.caption, again.mean, again.minimum) == (score.caption, score.mean, score.minimum)
-
-
-def test_what_else_is_in_a_batch_changes_nothing(tiny_profile: Profile) -> None:
-    scorer = CaptionScorer(tiny_profile.clip, batch_clips=3)
-    clips = [(clip_of("cyan", "circle", "up", seed), CAPTIONS) for seed in range(4)]
-    others = [(clip_of("red", "square", "left", seed), CAPTIONS) for seed in range(7)]
-    alone = [scorer.score(*clip) for clip in clips]
-    for batch in (clips, [clips[0], *others, *clips[1:]], [*others, *clips]):
-        scores = dict(zip([id(frames) for frames, _ in batch], scorer.score_batch(batch), strict=True))
-        for (frames_nhwc, _), wanted in zip(clips, alone, strict=True):
-            score = scores[id(frames_nhwc)]
-            assert not isinstance(score, ItemError)
-            assert score.frame_features.tobytes() == wanted.frame_features.tobytes()
-            assert (score.caption, score.mean, score.minimum) == (wanted.caption, wanted.mean, wanted.minimum)
 
 
 def test_features_that_are_no_numbers_are_an_item_error(scorer: CaptionScorer) -> None:

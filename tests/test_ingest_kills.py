@@ -16,8 +16,8 @@ from storage.dataset.clip_dataset import ClipDataset
 from tests.build_world import BROKEN, all_rows, build, keep_all, small_world
 
 PROJECT = Path(__file__).parents[1]
-KILLS = 12
-WORKERS = ("ray::decode_source", "ray::ScoringActor", "ray::WritingActor")
+KILLS, KILLS_HERE = 12, 8
+WORKERS = ("ray::decode_source", "ray::ScoringActor", "ray::WritingActor", "tasks.ingest.decoder_process")
 
 pytestmark = pytest.mark.slow
 
@@ -91,10 +91,25 @@ def _check(dataset: Path, undisturbed: Path) -> None:
 def test_kills_at_random_moments_change_nothing(folder, corpora, undisturbed):
     import ray
 
-    rng, killed = random.Random(7), {"driver": 0, "worker": 0}
     environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
-    command = [sys.executable, "-c", BUILD, str(PROJECT), str(corpora), str(folder / "killed")]
-    while sum(killed.values()) < KILLS:
+    _kill_and_finish(folder / "killed", corpora, environment, KILLS)
+    _check(folder / "killed", undisturbed)
+
+
+def test_kills_of_a_build_in_the_commands_own_process_change_nothing(folder, tiny_profile, ray_session):
+    corpora = small_world(folder / "few", images=20, short_videos=16, class_videos=8, long_videos=2)
+    build(corpora, folder / "few-undisturbed", keep_all(tiny_profile))
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    _kill_and_finish(folder / "few-killed", corpora, environment, KILLS_HERE)
+    _check(folder / "few-killed", folder / "few-undisturbed")
+
+
+def _kill_and_finish(dataset: Path, corpora: Path, environment: dict[str, str], kills: int) -> None:
+    """Builds until so many processes were killed, from the start again where a build got to its end, and then whole."""
+    rng, killed = random.Random(7), {"driver": 0, "worker": 0}
+    command = [sys.executable, "-c", BUILD, str(PROJECT), str(corpora), str(dataset)]
+    first: Path | None = None
+    while sum(killed.values()) < kills:
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         victim = rng.choice(list(killed))
         if victim == "worker":
@@ -107,14 +122,14 @@ def test_kills_at_random_moments_change_nothing(folder, corpora, undisturbed):
         elif process.returncode:
             raise AssertionError(process.stderr.read())
         process.wait()
-        if process.returncode == 0 and sum(killed.values()) < KILLS:
+        if process.returncode == 0 and sum(killed.values()) < kills:
             # It got to its end: from the start again, with other moments.
-            _check(folder / "killed", undisturbed)
-            (folder / "killed").rename(folder / f"finished-{sum(killed.values())}")
+            first, before = dataset.with_name(f"{dataset.name}-{sum(killed.values())}"), first
+            dataset.rename(first)
+            assert before is None or all_rows(first) == all_rows(before)
     print(f"killed: {killed}")
     assert all(killed.values())
     subprocess.run(command, env=environment, check=True)
-    _check(folder / "killed", undisturbed)
 
 
 def _wait(process: subprocess.Popen, seconds: float) -> None:
@@ -139,7 +154,7 @@ def _kill_worker(rng: random.Random, build: subprocess.Popen) -> int:
 
 
 def _is_at_work(command: list[str] | None) -> bool:
-    return bool(command) and command[0].startswith(WORKERS)
+    return bool(command) and any(part.startswith(WORKERS) for part in command)
 
 
 def test_a_machine_that_goes_mid_run_changes_nothing(folder, corpora, undisturbed):

@@ -134,7 +134,7 @@ def test_rows_of_other_models_are_made_anew_though_their_actor_is_killed(
 
     def kill_before_it_encodes(done: int, total: int | None, note: str) -> None:
         if note.endswith("are encoded"):
-            (actor,) = others.pool(1).scoring
+            (actor,) = others.executor(1).scoring
             ray.kill(actor, no_restart=False)
             killed.append(note)
 

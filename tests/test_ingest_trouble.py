@@ -14,12 +14,23 @@ import pytest
 from storage.dataset.clip_dataset import ClipDataset
 from storage.errors import StorageError
 from tasks.clips.video_io import encode
-from tasks.ingest.recipe import Recipe
+from tasks.ingest.recipe import Digests, Recipe
 from tasks.tiny.world.drawing import Scene, draw_clip
 from tasks.tiny.world.media import write_image
-from tests.build_world import all_rows, build, keep_all, small_world
+from tests.build_world import LocalWorkers, all_rows, build, keep_all, small_world
 
 FILM_S = 240
+
+
+@pytest.fixture(scope="module", params=["on Ray", "in this process"])
+def workers(request, tiny_profile):
+    """Those of the whole session, and those of a small build: both are attacked alike."""
+    if request.param == "on Ray":
+        yield request.getfixturevalue("workers_on_ray")
+        return
+    recipe = tiny_profile.recipe()
+    with LocalWorkers(recipe, Digests.of(recipe)) as local:
+        yield local
 
 
 @pytest.fixture(scope="module")

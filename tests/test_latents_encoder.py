@@ -1,4 +1,4 @@
-"""Latents of a clip are its posterior's, scaled, and the same whatever else is encoded beside it."""
+"""Latents of a clip are its posterior's, scaled."""
 
 import numpy as np
 import pytest
@@ -32,11 +32,3 @@ def test_mean_and_deviation_are_the_posteriors(clips, tiny_profile):
         np.testing.assert_allclose(got, wanted.numpy() * vae.config.scaling_factor, rtol=2e-3, atol=2e-3)
     (without,) = _latents(LatentEncoder(tiny_profile.model).encode(clips[:1]))
     assert without.std_nchw is None
-
-
-def test_a_clip_does_not_see_its_batch(clips, tiny_profile):
-    encoder = LatentEncoder(tiny_profile.model, batch_clips=3)
-    together = _latents(encoder.encode(clips))
-    for index in (4, 0, 2):
-        (alone,) = _latents(encoder.encode([clips[index]]))
-        np.testing.assert_array_equal(alone.mean_nchw, together[index].mean_nchw)

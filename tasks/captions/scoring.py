@@ -12,10 +12,12 @@ import numpy as np
 import torch
 
 from tasks.errors import ItemError
+from tasks.passes import FrameCount, Passes, one_thread
 from vidrd_model.clip import ClipModel
 
 _DISTINCT_CAPTIONS = 4096  # text features kept, 4 MB at most for the largest models
-_BATCH_CLIPS_ON_A_GPU = 16
+PASS_FRAMES_ON_A_GPU = 64
+"""Frames of one pass on a GPU: fewer leave it waiting for its orders."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,19 @@ class ClipScore:
 class CaptionScorer:
     """An open_clip model, loaded once, that scores clips against the candidates for their captions.
 
-    It always sees `batch_clips` clips (1 on a CPU), padded with copies when there are fewer, so a score depends
-    neither on the order of the work nor on what else is in flight.
+    Frames go through it in passes of one shape (`tasks.passes`), so a score depends neither on the order of the work
+    nor on what else is in flight. `pass_frames` is that shape, by default `PASS_FRAMES_ON_A_GPU` or a clip; `threads`
+    clips go at once on a CPU.
     """
 
-    def __init__(self, clip_model: str | Path, batch_clips: int | None = None) -> None:
+    def __init__(self, clip_model: str | Path, threads: int = 1, pass_frames: int | None = None) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = ClipModel.from_folder(clip_model, device=device)
         self._text_features = lru_cache(maxsize=_DISTINCT_CAPTIONS)(self._one_text)
-        self.batch_clips = batch_clips or (_BATCH_CLIPS_ON_A_GPU if device == "cuda" else 1)
+        if pass_frames is None and device == "cuda":
+            pass_frames = PASS_FRAMES_ON_A_GPU
+        self.frame_count = FrameCount()
+        self._passes = Passes(pass_frames, threads, self.frame_count)
 
     @property
     def feature_width(self) -> int:
@@ -52,23 +58,12 @@ class CaptionScorer:
 
     def score(self, frames_nhwc: np.ndarray, captions: Sequence[str]) -> ClipScore:
         """Scores uint8 frames against the captions, at least one; ItemError when a cosine is not a number."""
-        (score,) = self.score_batch([(frames_nhwc, captions)])
-        if isinstance(score, ItemError):
-            raise score
-        return score
+        (features_nd,) = self.frame_features([frames_nhwc])
+        return self.score_features(features_nd, captions)
 
-    def score_batch(self, clips: Sequence[tuple[np.ndarray, Sequence[str]]]) -> list[ClipScore | ItemError]:
-        """Scores clips of one shape; for a clip whose cosines are no numbers, its error stands in its place."""
-        scores: list[ClipScore | ItemError] = []
-        for start in range(0, len(clips), self.batch_clips):
-            batch = clips[start : start + self.batch_clips]
-            features_bnd = self._frame_features([frames_nhwc for frames_nhwc, _ in batch])
-            for features_nd, (_, captions) in zip(features_bnd, batch, strict=True):
-                try:
-                    scores.append(self.score_features(features_nd, captions))
-                except ItemError as error:
-                    scores.append(error)
-        return scores
+    def frame_features(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Gives the features of the frames of each clip, float16 (n, d) of unit norm."""
+        return self._passes.run(clips, self._one_pass)
 
     def score_features(self, frame_features: np.ndarray, captions: Sequence[str]) -> ClipScore:
         """Scores frames by their kept features, to the last bit as `score` did; ItemError as there.
@@ -85,11 +80,10 @@ class CaptionScorer:
             raise ItemError(f"the CLIP score of {captions[best]!r} is not finite", stage="score")
         return ClipScore(frame_features, best, mean, minimum)
 
-    def _frame_features(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """float16 features (n, d) of up to `batch_clips` clips, from one pass over exactly so many."""
-        padded = [*clips, *[clips[-1]] * (self.batch_clips - len(clips))]
-        features_md = self._model.image_features(np.concatenate(padded)).astype(np.float16)
-        return np.split(features_md, self.batch_clips)[: len(clips)]
+    def _one_pass(self, frames_nhwc: np.ndarray) -> np.ndarray:
+        return self._model.image_features(frames_nhwc).astype(np.float16)
 
     def _one_text(self, caption: str) -> np.ndarray:
-        return self._model.text_features([caption])[0]
+        with one_thread():
+            features_d: np.ndarray = self._model.text_features([caption])[0]
+        return features_d

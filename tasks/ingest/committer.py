@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import ray
-from ray.exceptions import RayError, RayTaskError
-
 from storage.dataset.writer import DatasetWriter, SourceGroup
 from storage.errors import StorageError
+from tasks.ingest.executor import Executor, WorkLost
 from tasks.ingest.items import Seconds, add_seconds, timed
 from tasks.ingest.pipeline import FinishedSource
-from tasks.ingest.pool import Pool
 from tasks.ingest.rows import quarantine_row, source_row
 
 ROWS_PER_WRITE = 256
@@ -26,8 +23,8 @@ class Committer:
     The time it takes is added to `seconds`; `lost` are sources whose rows went down with a machine.
     """
 
-    def __init__(self, pool: Pool, writer: DatasetWriter, seconds: Seconds, group_rows: int) -> None:
-        self._pool = pool
+    def __init__(self, executor: Executor, writer: DatasetWriter, seconds: Seconds, group_rows: int) -> None:
+        self._executor = executor
         self._writer = writer
         self._seconds = seconds
         self._group_rows = group_rows
@@ -56,7 +53,7 @@ class Committer:
         self._commit_written()
         rows = [row for done in self._collected for row in (*done.kept, *done.rejected)]
         writes = [
-            self._pool.write(self._writer.dataset_dir, rows[start : start + ROWS_PER_WRITE])
+            self._executor.write(self._writer.dataset_dir, rows[start : start + ROWS_PER_WRITE])
             for start in range(0, len(rows), ROWS_PER_WRITE)
         ]
         self._written = (self._collected, writes)
@@ -69,14 +66,15 @@ class Committer:
         self._written = None
         group = SourceGroup()
         try:
-            for clips, rejected, seconds in ray.get(writes):
-                group.clips += clips
+            for kept, rejected, seconds in map(self._executor.written, writes):
+                group.clips += kept
                 group.rejected += rejected
                 add_seconds(self._seconds, seconds)
-        except RayError as error:
-            self._raise_unless_lost(error)
+        except WorkLost:
             self.lost += sources
             return
+        except (OSError, StorageError) as error:
+            raise StorageError(f"{self._writer.dataset_dir}: cannot be written: {error}") from error
         for done in sources:
             clips = len(done.kept) + len(done.rejected)
             group.sources.append(source_row(done.source, done.signature, done.digest, clips, done.failure))
@@ -85,10 +83,3 @@ class Committer:
                 group.quarantine.append(quarantine_row(done.source, done.failure, before))
         with timed(self._seconds, "commit"):
             self._writer.commit(group)
-
-    def _raise_unless_lost(self, error: RayError) -> None:
-        """A disk that is full or an error of ours ends the build; rows that a lost machine held are made again."""
-        if isinstance(error, RayTaskError) and not isinstance(error.cause, RayError):
-            if isinstance(error.cause, OSError | StorageError):
-                raise StorageError(f"{self._writer.dataset_dir}: cannot be written: {error.cause}") from error
-            raise error

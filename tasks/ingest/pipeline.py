@@ -1,10 +1,10 @@
-"""The stages of a build overlapped on Ray, with a bound on everything that is under way.
+"""The stages of a build overlapped, with a bound on everything that is under way.
 
-    sources -> decode tasks (one per source, streaming clips) -> scoring actors (CLIP and VAE) -> finished sources
+    sources -> decoders (one per source, streaming clips) -> scoring workers (CLIP and VAE) -> finished sources
 
-A decoder that is far enough ahead is paused by Ray; the driver takes no further clip while every actor
-has its share; and it starts no further decoder than there are CPUs. So what is in memory at once is a
-few dozen clips, whatever the corpora hold. Frames never pass through the driver.
+Whether that is Ray's processes or this one is the executor's business. A decoder that is far enough ahead is paused by
+it; the driver takes no further clip while every worker has its share; and it starts no further decoder than there are
+CPUs. So what is in memory at once is a few dozen clips, whatever the corpora hold.
 """
 
 from __future__ import annotations
@@ -15,23 +15,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import ray
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, WorkerCrashedError
-
 from storage.dataset.tables import RowRef
 from storage.dataset.writer import Signature
 from tasks.corpora.records import SourceRecord
-from tasks.errors import RequestError
-from tasks.ingest.items import ClipOutcome, DecodeStep, Failure, ScoredBatch, Seconds, add_seconds
-from tasks.ingest.pool import CALLS_PER_ACTOR, DECODE_RETRIES, Pool
+from tasks.ingest.executor import CALLS_PER_WORKER, DecoderDied, Executor, WorkLost
+from tasks.ingest.items import ClipOutcome, DecodeStep, Failure, Seconds, add_seconds
 from tasks.ingest.recipe import Recipe
-
-BATCH_CLIPS = 8
 
 
 @dataclass
 class FinishedSource:
-    """A source whose clips have all been scored, or that failed (then without rows); rows are Ray refs."""
+    """A source whose clips have all been scored, or that failed (then without rows); rows are handles."""
 
     source: SourceRecord
     signature: Signature
@@ -44,16 +38,17 @@ class FinishedSource:
 
 
 class Pipeline:
-    """Sources through a pool of workers; `lost` counts those that went down with a machine, to be done again.
+    """Sources through an executor; `lost` counts those that went down with a machine, to be done again.
 
     `known` maps clips of earlier builds to the rows that may have their latents. A source that gives no clip for
     `source_timeout_s` is stopped and quarantined.
     """
 
-    def __init__(self, pool: Pool, recipe: Recipe, known: Mapping[str, RowRef]) -> None:
-        self._pool = pool
+    def __init__(self, executor: Executor, recipe: Recipe, known: Mapping[str, RowRef]) -> None:
+        self._executor = executor
         self._recipe = recipe
         self._known = known
+        self._batch_clips = recipe.build.batch_clips
         self._timeout_s = recipe.build.source_timeout_s
         self._decoding: dict[Any, _OpenSource] = {}
         self._batch: list[tuple[_OpenSource, str, Any]] = []
@@ -65,52 +60,49 @@ class Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for generator in self._decoding:
-            ray.cancel(generator, force=True)
+        for decoding in self._decoding:
+            self._executor.stop(decoding)
 
     def run(self, pending: Iterator[tuple[SourceRecord, Signature]]) -> Iterator[FinishedSource]:
         """Works through the pending sources and yield each when it is finished, in no particular order."""
         exhausted = False
         while True:
-            while not exhausted and len(self._decoding) <= self._pool.num_decoders:
+            while not exhausted and len(self._decoding) <= self._executor.num_decoders:
                 source, signature = next(pending, (None, None))
                 if source is None or signature is None:
                     exhausted = True
                 elif source.problem is not None:
                     yield FinishedSource(source, signature, Failure("read", source.problem))
                 else:
-                    generator = self._pool.decode(source, self._recipe)
-                    self._decoding[generator] = _OpenSource(FinishedSource(source, signature))
+                    decoding = self._executor.decode(source, self._recipe)
+                    self._decoding[decoding] = _OpenSource(FinishedSource(source, signature))
             self._submit_batch()
             if not self._decoding and not self._scoring:
                 return
             yield from self._next_event()
 
     def _submit_batch(self) -> None:
-        """Gives the collected clips to the actor with the least to do: a full batch, or any to an idle one."""
-        load = Counter({index: 0 for index in range(len(self._pool.scoring))})
-        load.update(batch.actor for batch in self._scoring.values())
-        actor, waiting = min(load.items(), key=lambda item: item[1])
-        full = len(self._batch) >= BATCH_CLIPS
-        if not self._batch or waiting >= CALLS_PER_ACTOR or (waiting > 0 and not full):
+        """Gives the collected clips to the worker with the least to do: a full batch, or any to an idle one."""
+        load = Counter({index: 0 for index in range(self._executor.num_scoring)})
+        load.update(batch.worker for batch in self._scoring.values())
+        worker, waiting = min(load.items(), key=lambda item: item[1])
+        full = len(self._batch) >= self._batch_clips
+        if not self._batch or waiting >= CALLS_PER_WORKER or (waiting > 0 and not full):
             return
         reuse = [self._known.get(clip_id) for _, clip_id, _ in self._batch]
         clips = [clip for _, _, clip in self._batch]
-        method = self._pool.scoring[actor].score_clips.options(num_returns=1 + len(clips))
-        scored, *rows = method.remote(self._recipe.filter, reuse, *clips)
-        self._scoring[scored] = _Batch(actor, [source for source, _, _ in self._batch], rows)
+        scored, rows = self._executor.score(worker, self._recipe.filter, reuse, clips)
+        self._scoring[scored] = _Batch(worker, [source for source, _, _ in self._batch], rows)
         self._batch = []
 
     def _next_event(self) -> list[FinishedSource]:
         """Waits until a batch is scored or, while there is room for its clip, a decoder has gone on."""
-        room = len(self._batch) < BATCH_CLIPS
+        room = len(self._batch) < self._batch_clips
         waiting_for = [*self._scoring, *(self._decoding if room else ())]
-        ready, _ = ray.wait(waiting_for, num_returns=1, timeout=self._patience_s(), fetch_local=False)
-        if not ready:
+        ready = self._executor.wait(waiting_for, self._patience_s())
+        if ready is None:
             return self._stop_hanging()
-        if ready[0] in self._scoring:
-            return self._take_outcomes(ready[0])
-        return self._take_step(ready[0])
+        return self._take_outcomes(ready) if ready in self._scoring else self._take_step(ready)
 
     def _patience_s(self) -> float:
         begun = [source.since_s for source in self._decoding.values() if source.since_s is not None]
@@ -120,49 +112,44 @@ class Pipeline:
     def _stop_hanging(self) -> list[FinishedSource]:
         """Ends decoders that have been at one clip for too long; one that has a clip ready only waits for us."""
         finished = []
-        for generator, source in list(self._decoding.items()):
+        for decoding, source in list(self._decoding.items()):
             if source.since_s is None or time.monotonic() - source.since_s < self._timeout_s:
                 continue
-            if ray.wait([generator], timeout=0, fetch_local=False)[0]:
+            if self._executor.wait([decoding], 0) is not None:
                 continue
-            ray.cancel(generator, force=True)
-            del self._decoding[generator]
+            self._executor.stop(decoding)
+            del self._decoding[decoding]
             error = f"{source.result.source.uri}: gave no clip within {self._timeout_s:g} s"
             finished += source.end(DecodeStep(ended=True, failure=Failure("decode", error)))
         return finished
 
-    def _take_step(self, generator: Any) -> list[FinishedSource]:
-        source = self._decoding[generator]
+    def _take_step(self, decoding: Any) -> list[FinishedSource]:
+        source = self._decoding[decoding]
+        clip = None
         try:
-            step: DecodeStep = ray.get(next(generator))
-        except (WorkerCrashedError, OutOfMemoryError) as error:
-            attempts = DECODE_RETRIES + 1
-            reason = f"its worker died {attempts} times ({type(error).__name__})"
-            step = DecodeStep(ended=True, failure=Failure("decode", reason, attempts))
-        except RayError:
-            return self._lose(generator, source)
+            step, clip = self._executor.take_step(decoding)
+        except DecoderDied as error:
+            reason = f"its worker died {error.attempts} times ({error})"
+            step = DecodeStep(ended=True, failure=Failure("decode", reason, error.attempts))
+        except WorkLost:
+            return self._lose(decoding, source)
         source.since_s = time.monotonic()
         add_seconds(self.seconds, step.seconds)
         # A decoder that was started again tells its first clips twice.
-        if step.clip_id is not None:
-            clip = next(generator)
-            if step.clip_id not in source.clip_ids:
-                source.clip_ids.add(step.clip_id)
-                source.unscored += 1
-                self._batch.append((source, step.clip_id, clip))
+        if step.clip_id is not None and step.clip_id not in source.clip_ids:
+            source.clip_ids.add(step.clip_id)
+            source.unscored += 1
+            self._batch.append((source, step.clip_id, clip))
         if step.ended:
-            del self._decoding[generator]
+            del self._decoding[decoding]
             return source.end(step)
         return []
 
-    def _take_outcomes(self, scored_ref: Any) -> list[FinishedSource]:
-        batch = self._scoring.pop(scored_ref)
+    def _take_outcomes(self, scoring: Any) -> list[FinishedSource]:
+        batch = self._scoring.pop(scoring)
         try:
-            scored: ScoredBatch = ray.get(scored_ref)
-        except ActorDiedError as error:
-            last_line = str(error).strip().splitlines()[-1].strip()
-            raise RequestError(f"model, clip: the worker that holds the models died: {last_line}") from error
-        except RayError:
+            scored = self._executor.scored(scoring)
+        except WorkLost:
             for source in batch.sources:
                 self._lose(None, source)
             return []
@@ -172,9 +159,9 @@ class Pipeline:
             finished += source.take(outcome, row)
         return finished
 
-    def _lose(self, generator: Any, source: _OpenSource) -> list[FinishedSource]:
+    def _lose(self, decoding: Any, source: _OpenSource) -> list[FinishedSource]:
         """Drops what a lost machine held: the source stays pending and is done again later."""
-        self._decoding.pop(generator, None)
+        self._decoding.pop(decoding, None)
         self.lost += not source.lost
         source.lost = True
         return []
@@ -182,9 +169,9 @@ class Pipeline:
 
 @dataclass
 class _Batch:
-    """Clips that an actor is at work on: its index, the source of each clip and the reference of its row."""
+    """Clips that a worker is at: its index, the source of each clip and the handle of its row."""
 
-    actor: int
+    worker: int
     sources: list[_OpenSource]
     rows: list[Any]
 

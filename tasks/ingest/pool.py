@@ -5,13 +5,14 @@ An actor holds its models in a process of its own: the driver imports none of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 from ray.util import ActorPool
 
 from storage.dataset.tables import Fragments, RowRef
@@ -22,16 +23,21 @@ from tasks.errors import ItemError, RequestError
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.cut_captions import count_cut_captions
 from tasks.ingest.decoding import decode_source
-from tasks.ingest.items import DecodedClip, Seconds
+from tasks.ingest.executor import (
+    CALLS_PER_WORKER,
+    DECODE_RETRIES,
+    ITEMS_PER_WORKER,
+    DecoderDied,
+    EncodeTexts,
+    WorkLost,
+)
+from tasks.ingest.items import DecodedClip, DecodeStep, ScoredBatch, Seconds
 from tasks.ingest.recipe import Digests, Recipe
 from tasks.ingest.rewriting import Rewrite, Rewritten, rewrite_rows
 from tasks.ingest.rows import write_clip_rows
 
-ITEMS_PER_ACTOR = 64
 ACTORS_PER_WRITER = 8
-CALLS_PER_ACTOR = 2  # one in work, one waiting
 OBJECTS_AHEAD = 8  # a step and a clip each: four clips that a decoder may be ahead
-DECODE_RETRIES = 2  # of a worker that dies; an error in the file itself is final
 
 
 @contextmanager
@@ -39,27 +45,28 @@ def errors_of_ours() -> Iterator[None]:
     """Raises an error of ours as a worker raised it, one line, without the worker's traceback in it."""
     try:
         yield
-    except ray.exceptions.RayTaskError as error:
+    except RayTaskError as error:
         if isinstance(error.cause, ItemError | RequestError | StorageError):
             raise error.cause from None
         raise
 
 
-class Pool:
-    """Scoring actors, which hold the models, and a way to start decoders; to be closed.
+class RayPool:
+    """An `Executor` on the cluster: scoring actors, which hold the models, and a task for each source.
 
     Without a GPU the actors reserve no CPU: decoders and actors share the processors as the system sees fit, so that
     neither waits while the other has work. With GPUs an actor has one to itself, or the part that the settings say.
     `items` is how many sources or rows there are to do.
     """
 
+    is_local = False
+
     def __init__(self, recipe: Recipe, digests: Digests, items: int) -> None:
         resources = ray.cluster_resources()
         cpus, gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
         build = recipe.build
         actors = build.judges or (max(1, room_for({"GPU": build.judge_gpus})) if gpus else cpus)
-        # An actor takes a quarter of a minute to start: for little work one is sooner done than several.
-        actors = min(actors, -(-items // ITEMS_PER_ACTOR))
+        actors = min(actors, -(-items // ITEMS_PER_WORKER))
         if gpus:
             check_room("build.judge_gpus", actors, {"GPU": build.judge_gpus})
         threads = None if gpus else max(1, cpus // actors)
@@ -67,8 +74,9 @@ class Pool:
         options = {"max_restarts": -1, "max_task_retries": 3, "num_cpus": 0, "scheduling_strategy": "SPREAD"}
         scoring_class = ray.remote(**options, num_gpus=build.judge_gpus if gpus else 0)(ScoringActor)
         self.scoring: list[Any] = [scoring_class.remote(recipe, digests, threads) for _ in range(actors)]
+        self.num_scoring = actors
         self._writing = self.scoring
-        if items > ITEMS_PER_ACTOR:
+        if items > ITEMS_PER_WORKER:
             # No CPU reserved: writing must not queue behind a decoder that may take an hour over its film.
             writing_class = ray.remote(**options)(WritingActor)
             self._writing = [writing_class.remote() for _ in range(-(-actors // ACTORS_PER_WRITER))]
@@ -84,14 +92,66 @@ class Pool:
             ray.kill(actor)
 
     def decode(self, source: SourceRecord, recipe: Recipe) -> Any:
-        """Starts to decode a source; gives the generator of its steps and clips."""
+        """Starts a task; its generator is the handle."""
         return self._decode.remote(source, recipe.clips, recipe.build.videos)
 
+    def take_step(self, decoding: Any) -> tuple[DecodeStep, Any | None]:
+        """Gives a step, and the ref of the clip that follows it: the frames do not pass through the driver."""
+        try:
+            step: DecodeStep = ray.get(next(decoding))
+        except (WorkerCrashedError, OutOfMemoryError) as error:
+            raise DecoderDied(type(error).__name__) from error
+        except RayError as error:
+            raise WorkLost from error
+        return step, next(decoding) if step.clip_id is not None else None
+
+    def stop(self, decoding: Any) -> None:
+        """Kills the task's worker."""
+        ray.cancel(decoding, force=True)
+
+    def score(
+        self, worker: int, settings: FilterSettings, reuse: Sequence[RowRef | None], clips: Sequence[Any]
+    ) -> tuple[Any, list[Any]]:
+        """Calls an actor; gives the refs of the outcomes and of each row."""
+        method = self.scoring[worker].score_clips.options(num_returns=1 + len(clips))
+        scored, *rows = method.remote(settings, reuse, *clips)
+        return scored, rows
+
+    def scored(self, scoring: Any) -> ScoredBatch:
+        """Gives the outcomes; an actor that cannot be started again is told as the request's fault."""
+        try:
+            batch: ScoredBatch = ray.get(scoring)
+        except ActorDiedError as error:
+            last_line = str(error).strip().splitlines()[-1].strip()
+            raise RequestError(f"model, clip: the worker that holds the models died: {last_line}") from error
+        except RayError as error:
+            raise WorkLost from error
+        return batch
+
+    def wait(self, handles: Collection[Any], timeout_s: float) -> Any | None:
+        """Waits for a generator or an actor."""
+        ready, _ = ray.wait(list(handles), num_returns=1, timeout=timeout_s, fetch_local=False)
+        return ready[0] if ready else None
+
     def write(self, dataset_dir: Path, rows: Sequence[Any]) -> Any:
-        """Starts to write rows, given as Ray refs, into fragments; gives the ref of `write_clip_rows`'s answer."""
+        """Calls a writing actor; gives the ref of `write_clip_rows`'s answer."""
         writer = self._writing[self._writes % len(self._writing)]
         self._writes += 1
         return writer.write.remote(dataset_dir, *rows)
+
+    def written(self, writing: Any) -> tuple[Fragments, Fragments, Seconds]:
+        """Gives that answer; what `write_clip_rows` itself raised is raised as it was."""
+        try:
+            fragments: tuple[Fragments, Fragments, Seconds] = ray.get(writing)
+        except RayTaskError as error:
+            if isinstance(error.cause, RayError):
+                raise WorkLost from error
+            if isinstance(error.cause, OSError | StorageError):
+                raise error.cause from error
+            raise
+        except RayError as error:
+            raise WorkLost from error
+        return fragments
 
     def count_cut_captions(self, dataset_dir: Path, model: str, clip_model: str) -> dict[str, Any]:
         """Counts the captions that a model cuts, on an actor: it has loaded what takes the driver seconds."""
@@ -100,7 +160,7 @@ class Pool:
 
     def rewrite(self, chunks: Iterable[list[Rewrite]]) -> Iterator[Rewritten]:
         """Shares the chunks of rows out among the scoring actors, and gives what each becomes."""
-        actors = ActorPool(self.scoring * CALLS_PER_ACTOR)
+        actors = ActorPool(self.scoring * CALLS_PER_WORKER)
         with errors_of_ours():
             yield from actors.map_unordered(lambda actor, chunk: actor.rewrite.remote(chunk), chunks)
 
@@ -109,9 +169,13 @@ class ScoringActor:
     """Scores, decides and encodes with the models of a build; see `ScoringModels`."""
 
     def __init__(self, recipe: Recipe, digests: Digests, threads: int | None = None) -> None:
-        from tasks.ingest.scoring import ScoringModels  # it imports torch, which the driver does without
+        import torch  # and so do these models; the driver does without
 
-        self._models = ScoringModels(recipe, digests, threads)
+        from tasks.ingest.scoring import ScoringModels
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._models = ScoringModels(recipe, digests, threads or 1)
 
     def score_clips(
         self, settings: FilterSettings, reuse: Sequence[RowRef | None], *batch: DecodedClip
@@ -151,3 +215,15 @@ class TextActor:
     def encode(self, captions: list[str]) -> np.ndarray:
         """See `TextEncoder.encode`."""
         return self._encoder.encode(captions)
+
+
+@contextmanager
+def text_encoder_on_ray(model: str) -> Iterator[EncodeTexts]:
+    """Gives what makes captions' states, on an actor: text is a small part of the work, and one does."""
+    # Where the scoring actors hold every GPU it shares one of theirs.
+    gpus = min(1, int(ray.available_resources().get("GPU", 0)))
+    actor_class = ray.remote(num_cpus=0, num_gpus=gpus, max_restarts=-1, max_task_retries=3)(TextActor)
+    encoder = actor_class.remote(model)
+    with errors_of_ours():
+        yield lambda captions: ray.get(encoder.encode.remote(captions))
+    ray.kill(encoder)

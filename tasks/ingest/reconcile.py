@@ -122,7 +122,7 @@ def _apply(
     writer.complete_columns()
     on_workers = any(job.score or job.encode for job in jobs)
     results = (
-        workers.pool(len(jobs)).rewrite(_chunks(jobs)) if on_workers else map(rewrite_rows, _chunks(jobs))
+        workers.executor(len(jobs)).rewrite(_chunks(jobs)) if on_workers else map(rewrite_rows, _chunks(jobs))
     )
     group, written = RowGroup(), set[str]()
     for result in results:

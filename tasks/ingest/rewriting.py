@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from storage.dataset.columns import CLIP_ID, REASON, SOURCE_DIGEST
+from storage.dataset.columns import CLIP_ID, REASON
 from storage.dataset.tables import RowRef, read_table
 from storage.dataset.writer import RowGroup
-from tasks.clips.from_params import frames_from_params
-from tasks.clips.video_io import decode_bytes
-from tasks.corpora.media import content_digest, open_media
-from tasks.corpora.records import MediaPlace
-from tasks.errors import ItemError
+from tasks.ingest.frames import frames_of
 from tasks.ingest.rows import write_clip_rows
 
 if TYPE_CHECKING:
@@ -47,12 +42,16 @@ class Rewritten:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def rewrite_rows(jobs: Sequence[Rewrite], models: ScoringModels | None = None) -> Rewritten:
+def rewrite_rows(
+    jobs: Sequence[Rewrite],
+    models: ScoringModels | None = None,
+    frames_of: Callable[[dict[str, Any], str | None], np.ndarray] = frames_of,
+) -> Rewritten:
     """Writes the rows of these jobs into fragments; models are needed where something is scored or encoded."""
     done, rows = Rewritten(), []
     for job, row in zip(jobs, _read(jobs), strict=True):
         try:
-            rows.append(_rewrite(job, row, models))
+            rows.append(_rewrite(job, row, models, frames_of))
         except Exception as error:  # one row's missing source must not keep the others from being written
             done.failures[job.clip_id] = " ".join(str(error).split()) or type(error).__name__
     if rows:
@@ -73,26 +72,18 @@ def _read(jobs: Sequence[Rewrite]) -> list[dict[str, Any]]:
     return [found[job.ref] for job in jobs]
 
 
-def _rewrite(job: Rewrite, row: dict[str, Any], models: ScoringModels | None) -> dict[str, Any]:
+def _rewrite(
+    job: Rewrite,
+    row: dict[str, Any],
+    models: ScoringModels | None,
+    frames_of: Callable[[dict[str, Any], str | None], np.ndarray],
+) -> dict[str, Any]:
     if models is not None and (job.score or job.encode):
         # Another aesthetic head reads the same features: for that alone no frame is needed.
         by_features = job.score and not job.encode and models.has_features_of(row)
-        frames_nhwc = None if by_features else _frames(row, job.place)
+        frames_nhwc = None if by_features else frames_of(row, job.place)
         if job.score:
             row |= models.score_again(row, frames_nhwc)
         if job.encode and frames_nhwc is not None:
             row |= models.encode_again(frames_nhwc)
     return row | job.changes
-
-
-def _frames(row: dict[str, Any], place: str | None) -> np.ndarray:
-    """Gives the frames of a stored clip: of its mp4, else made again from its source, which has to be the same."""
-    if row["video"] is not None:
-        return decode_bytes(row["video"])[0]
-    if place is None:
-        raise ItemError(f"{row['source_uri']}: the ledger does not know where it lies", stage="read")
-    media_place = MediaPlace(**json.loads(place))
-    if content_digest(media_place) != row[SOURCE_DIGEST]:
-        raise ItemError(f"{row['source_uri']}: is no longer the file that the clip was made of", stage="read")
-    with open_media(media_place) as media:
-        return frames_from_params(media, row["params"])

@@ -20,11 +20,14 @@ from tasks.corpora.config import Corpora
 from tasks.corpora.look import Look
 from tasks.errors import RequestError
 from tasks.filters.settings import FilterSettings
+from tasks.ingest.committer import Committer
 from tasks.ingest.items import add_seconds, timed
 from tasks.ingest.pending import Pending
+from tasks.ingest.pipeline import Pipeline
 from tasks.ingest.recipe import Digests, Recipe
 from tasks.ingest.reconcile import reconcile
 from tasks.ingest.summary import BuildSummary
+from tasks.ingest.texts import write_text_states
 from tasks.ingest.thresholds import Asked, Thresholds, thresholds_in_force
 from tasks.ingest.workers import Workers
 from tasks.model_files import latent_shape, scorer_files, text_encoder_digest
@@ -182,14 +185,9 @@ class _Run:
 
     def _pass(self, pending: Pending, total: int, known: dict[str, RowRef]) -> int:
         """One round over what is pending; how many sources were lost with a machine."""
-        pool = self.workers.pool(total)
-        # These import Ray, which a build with nothing to do does without.
-        from tasks.ingest.committer import Committer
-        from tasks.ingest.pipeline import Pipeline
-
-        summary = self.summary
-        with Pipeline(pool, self.recipe, known) as pipeline:
-            committer = Committer(pool, self.writer, summary.seconds, self.recipe.build.commit_rows)
+        executor, summary = self.workers.executor(total), self.summary
+        with Pipeline(executor, self.recipe, known) as pipeline:
+            committer = Committer(executor, self.writer, summary.seconds, self.recipe.build.commit_rows)
             for finished in pipeline.run(iter(pending)):
                 pending.tried(finished.source.source_id)
                 committer.add(finished)
@@ -234,16 +232,11 @@ class _Run:
 
     def _write_text_states(self) -> int:
         """Brings the table of text states up to date with the captions of `clips`; how many were made."""
-        model = self.recipe.model
-        digest = text_encoder_digest(model)
+        digest = text_encoder_digest(self.recipe.model)
         captions = self.writer.captions_without_states(digest)
         if captions:
-            from tasks.cluster import ensure_ray
-            from tasks.ingest.texts import write_text_states  # they import Ray, as above
-
-            ensure_ray()
-
-            write_text_states(self.writer, captions, model, digest, self.note)
+            with self.workers.text_encoder() as encode:
+                write_text_states(self.writer, captions, encode, digest, self.note)
         return len(captions)
 
     def note(self, text: str, done: int = 0, total: int | None = None) -> None:

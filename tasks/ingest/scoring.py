@@ -40,16 +40,17 @@ if TYPE_CHECKING:
 
 
 class ScoringModels:
-    """CLIP, the VAE and the optional models, loaded once; each clip is scored by itself, whatever its batch."""
+    """CLIP, the VAE and the optional models, loaded once; what a clip gets hangs on nothing else of its batch.
 
-    def __init__(self, recipe: Recipe, digests: Digests, threads: int | None = None) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
+    On a CPU `threads` clips of a batch go through CLIP and the VAE at once.
+    """
+
+    def __init__(self, recipe: Recipe, digests: Digests, threads: int = 1) -> None:
         self._digests = digests
         self._on_gpu = torch.cuda.is_available()
         build = recipe.build
-        self._scorer = CaptionScorer(recipe.clip_model, build.batch_clips)
-        self._encoder = LatentEncoder(recipe.model, build.batch_clips, build.latents_std)
+        self._scorer = CaptionScorer(recipe.clip_model, threads)
+        self._encoder = LatentEncoder(recipe.model, build.latents_std, threads)
         head = recipe.aesthetic.head
         self._head = None if head is None else AestheticHead(head, self._scorer.feature_width)
         self._captioner = _captioner(recipe.captioner)
@@ -63,7 +64,7 @@ class ScoringModels:
         its latents already.
         """
         seconds: Seconds = {}
-        scored = [self._score(decoded, settings, seconds) for decoded in batch]
+        scored = self._score(batch, settings, seconds)
         rows = [row for row in scored if isinstance(row, dict)]
         reused = self._reuse(dict(zip((d.clip.clip_id for d in batch), reuse, strict=True)), rows)
         to_encode = [row for row in rows if REASON not in row and row[CLIP_ID] not in reused]
@@ -103,26 +104,42 @@ class ScoringModels:
         return latent_columns(latents, self._digests.encoder)
 
     def _score(
-        self, decoded: DecodedClip, settings: FilterSettings, seconds: Seconds
+        self, batch: Sequence[DecodedClip], settings: FilterSettings, seconds: Seconds
+    ) -> list[dict[str, Any] | Failure]:
+        """Gives each clip's row, with its `reason` when it is not kept, and without latents; or why there is none."""
+        captioned = [self._with_captions(decoded, seconds) for decoded in batch]
+        frames = [decoded.clip.frames_nhwc for decoded in captioned if isinstance(decoded, DecodedClip)]
+        with timed(seconds, "score", self._on_gpu):
+            try:
+                features = iter(self._scorer.frame_features(frames))
+            except Exception as error:
+                return [Failure.of(error, stage="score")] * len(batch)
+            return [
+                decoded if isinstance(decoded, Failure) else self._row(decoded, next(features), settings)
+                for decoded in captioned
+            ]
+
+    def _row(
+        self, decoded: DecodedClip, features_nd: np.ndarray, settings: FilterSettings
     ) -> dict[str, Any] | Failure:
-        """Gives the clip's row, with its `reason` when it is not kept, and without latents."""
         try:
-            decoded = self._with_captions(decoded, seconds)
-            with timed(seconds, "score", self._on_gpu):
-                captions = [caption.text for caption in decoded.clip.captions]
-                score = self._scorer.score(decoded.clip.frames_nhwc, captions)
-                row = clip_row(decoded, score, self._aesthetic(score), self._digests.scorer)
+            captions = [caption.text for caption in decoded.clip.captions]
+            score = self._scorer.score_features(features_nd, captions)
+            row = clip_row(decoded, score, self._aesthetic(score), self._digests.scorer)
         except Exception as error:
             return Failure.of(error, stage="score")
         reason = settings.reject_reason(filter_view(row))
         return row if reason is None else row | {REASON: reason}
 
-    def _with_captions(self, decoded: DecodedClip, seconds: Seconds) -> DecodedClip:
-        """Gives a clip that came without a caption gets candidates from the captioning model."""
+    def _with_captions(self, decoded: DecodedClip, seconds: Seconds) -> DecodedClip | Failure:
+        """Gives a clip that came without a caption candidates from the captioning model."""
         if decoded.clip.captions or self._captioner is None:
             return decoded
-        with timed(seconds, "caption", self._on_gpu):
-            texts = self._captioner.captions(decoded.clip.frames_nhwc, decoded.clip.clip_id)
+        try:
+            with timed(seconds, "caption", self._on_gpu):
+                texts = self._captioner.captions(decoded.clip.frames_nhwc, decoded.clip.clip_id)
+        except Exception as error:
+            return Failure.of(error, stage="score")
         decoded.clip.captions = tuple(CaptionSpan(normalise_caption(text), given=text) for text in texts)
         decoded.clip.caption_origin = "model"
         return decoded

@@ -20,7 +20,9 @@ class BuildSettings(BaseModel):
     )
     judge_gpus: float = Field(1.0, gt=0, description="GPUs of one scoring actor, where there are any")
     batch_clips: int = Field(
-        1, ge=1, description="clips in one forward pass of CLIP and the VAE; smaller batches are padded to it"
+        8,
+        ge=1,
+        description="clips given to the models at once, at most; what they give does not depend on it",
     )
     source_timeout_s: float = Field(
         600.0, gt=0, description="a source that gives no further clip for so long is quarantined"

@@ -9,7 +9,11 @@ import torch
 
 from tasks.errors import ItemError
 from tasks.model_files import vae_config, vae_folder
+from tasks.passes import FrameCount, Passes
 from vidrd_model import TemporalVAE
+
+PASS_PIXELS_ON_A_GPU = 16 * 256 * 256
+"""Pixels of one pass on a GPU, as whole frames: two clips of 8 frames of 256x256 fill it."""
 
 
 @dataclass(frozen=True)
@@ -23,41 +27,47 @@ class Latents:
 class LatentEncoder:
     """The VAE of a model folder, loaded once, that encodes clips of one shape.
 
-    It always sees `batch_clips` clips, padded with copies when there are fewer, so latents depend neither on the
-    order of the work nor on what else is in flight.
+    Frames go through it in passes of one shape (`tasks.passes`), so latents depend neither on the order of the work nor
+    on what else is in flight. `pass_frames` is that shape, by default what `PASS_PIXELS_ON_A_GPU` hold or a clip;
+    `threads` clips go at once on a CPU.
     """
 
-    def __init__(self, model: str | Path, batch_clips: int = 1, with_std: bool = False) -> None:
+    def __init__(
+        self, model: str | Path, with_std: bool = False, threads: int = 1, pass_frames: int | None = None
+    ) -> None:
         folder = vae_folder(model)
         is_image_vae = vae_config(folder).get("_class_name") == "AutoencoderKL"
         load = TemporalVAE.from_image_vae if is_image_vae else TemporalVAE.from_pretrained
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._vae = load(folder).to(self._device, torch.float32).eval()
-        self._batch_clips, self._with_std = batch_clips, with_std
+        self._with_std, self._threads, self._pass_frames = with_std, threads, pass_frames
+        self.frame_count = FrameCount()
 
     def encode(self, clips_bnhwc: Sequence[np.ndarray]) -> list[Latents | ItemError]:
         """Encodes uint8 RGB clips (n, h, w, 3); in the place of one that gives no finite latents stands its error."""
-        encoded: list[Latents | ItemError] = []
-        for start in range(0, len(clips_bnhwc), self._batch_clips):
-            batch = clips_bnhwc[start : start + self._batch_clips]
-            encoded += self._encode_padded(batch)[: len(batch)]
-        return encoded
+        if not clips_bnhwc:
+            return []
+        passes = Passes(self._frames_of_a_pass(clips_bnhwc[0]), self._threads, self.frame_count)
+        return [_latents(moments_nkchw) for moments_nkchw in passes.run(clips_bnhwc, self._moments)]
 
-    def _encode_padded(self, clips: Sequence[np.ndarray]) -> list[Latents | ItemError]:
-        padded = [*clips, *[clips[-1]] * (self._batch_clips - len(clips))]
-        pixels_nchw = torch.from_numpy(np.concatenate(padded)).permute(0, 3, 1, 2)
+    def _frames_of_a_pass(self, clip_nhwc: np.ndarray) -> int | None:
+        if self._pass_frames is None and self._device == "cuda":
+            return max(1, PASS_PIXELS_ON_A_GPU // (clip_nhwc.shape[1] * clip_nhwc.shape[2]))
+        return self._pass_frames
+
+    def _moments(self, frames_nhwc: np.ndarray) -> np.ndarray:
+        """Gives the scaled means, and after them the deviations if they are asked for: float16 (n, 1 or 2, c, h, w)."""
+        pixels_nchw = torch.from_numpy(frames_nhwc).permute(0, 3, 1, 2)
         with torch.inference_mode():
             pixels_nchw = pixels_nchw.to(self._device).float() / 127.5 - 1
             posterior, scale = self._vae.encode(pixels_nchw).latent_dist, self._vae.config.scaling_factor
-            means = (posterior.mean * scale).half().cpu().numpy()
-            stds = (posterior.std * scale).half().cpu().numpy() if self._with_std else None
-        shape = len(padded), len(clips[0]), *means.shape[1:]
-        means_bnchw = means.reshape(shape)
-        stds_bnchw = [None] * len(padded) if stds is None else stds.reshape(shape)
-        return [_finite(mean, std) for mean, std in zip(means_bnchw, stds_bnchw, strict=True)]
+            moments = [posterior.mean, posterior.std] if self._with_std else [posterior.mean]
+            moments_nkchw = torch.stack([moment * scale for moment in moments], dim=1).half()
+        return moments_nkchw.cpu().numpy()
 
 
-def _finite(mean_nchw: np.ndarray, std_nchw: np.ndarray | None) -> Latents | ItemError:
-    if not np.isfinite(mean_nchw).all() or (std_nchw is not None and not np.isfinite(std_nchw).all()):
+def _latents(moments_nkchw: np.ndarray) -> Latents | ItemError:
+    if not np.isfinite(moments_nkchw).all():
         return ItemError("the latents are not finite in float16", stage="encode")
-    return Latents(mean_nchw, std_nchw)
+    mean_nchw, *std_nchw = np.ascontiguousarray(moments_nkchw.swapaxes(0, 1))
+    return Latents(mean_nchw, *std_nchw)
