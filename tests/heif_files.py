@@ -9,6 +9,9 @@ from typing import Any
 import av
 import numpy as np
 
+# With its notes in the stream, or its parameters beside it, the muxer at times finds none of them.
+X265 = "log-level=none:info=0:pools=none:frame-threads=1:repeat-headers=1"
+
 
 def heic(picture_hwc: np.ndarray, turns: int = 0) -> bytes:
     """An HEIC of an RGB picture (h, w, 3) of even sides, to be shown turned so many quarters to the left."""
@@ -36,12 +39,12 @@ def _coded(picture_hwc: np.ndarray) -> tuple[bytes, bytes]:
     """The configuration record and the one picture of an HEVC stream."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
-        stream: Any = container.add_stream(
-            "libx265", rate=1, options={"crf": "8", "x265-params": "log-level=none"}
-        )
+        stream: Any = container.add_stream("libx265", rate=1, options={"crf": "8", "x265-params": X265})
         stream.height, stream.width = picture_hwc.shape[:2]
         stream.pix_fmt = "yuv420p"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture_hwc, format="rgb24")))
+        frame = av.VideoFrame.from_ndarray(picture_hwc, format="rgb24")
+        frame.pts = 0
+        container.mux(stream.encode(frame))
         container.mux(stream.encode())
     buffer.seek(0)
     with av.open(buffer) as container:

@@ -15,6 +15,7 @@ from flows.profile import Profile
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.tables import open_table
 from storage.errors import StorageError
+from tasks.corpora.config import read_corpora
 from tasks.errors import RequestError
 from tasks.ingest.summary import BuildSummary
 from tasks.ingest.workers import Workers
@@ -54,7 +55,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def corpora(folder):
-    return small_world(folder / "world")
+    path = small_world(folder / "world")
+    folders = [corpus.path for corpus in read_corpora(path).corpora if corpus.format == "folder"]
+    (folders[0] / "notes.docx").write_text("of nobody's interest")
+    return path
 
 
 def run(corpora, dataset, profile: Profile, workers: Workers, threshold: float = -1.0) -> BuildSummary:
@@ -77,6 +81,7 @@ def test_every_source_is_accounted_for(first, folder):
     dataset = ClipDataset.open(folder / "dataset")
     info = dataset.info()
     assert (summary.read, summary.skipped, summary.quarantined) == (22, 0, 5)
+    assert summary.as_dict()["unread"][".docx"] == 1
     assert summary.kept == summary.clips == summary.encoded == summary.dataset_clips == len(dataset)
     assert info["clips_by"]["kind"] == {"images": 6, "short-videos": 10, "long-videos": 6}
     assert info["sources"] == 22 and info["rejected"] == 0

@@ -108,6 +108,12 @@ def _show(result: dict[str, Any], dataset_dir: Path) -> None:
         f"clips kept, {sum(result['rejected'].values())} rejected, {result['quarantined']} sources quarantined; "
         f"{result['dataset_clips']} clips in all"
     )
+    if result["unread"]:
+        most_first = sorted(result["unread"].items(), key=lambda item: (-item[1], item[0]))
+        log_line(
+            "files of the corpora that are not read: "
+            + ", ".join(f"{n} {suffix}" for suffix, n in most_first)
+        )
     say_what_is_cut("build-dataset", result["cut_captions"])
     show_markdown(as_markdown(result), key="build-dataset", description=f"build {result['tag']}")
     quarantine = ClipDataset.open(dataset_dir).quarantine

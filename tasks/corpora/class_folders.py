@@ -10,9 +10,10 @@ from storage.dataset.columns import SPLITS
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.encodings import decoded_utf8
 from tasks.corpora.entry import Entry, record_of
+from tasks.corpora.recognised import media_listing
 from tasks.corpora.records import SourceRecord
 from tasks.corpora.split_lists import read_ucf_splits
-from tasks.corpora.tree import Tree, media_suffixes
+from tasks.corpora.tree import Tree
 
 
 def read_class_folders(corpus: Corpus, tree: Tree) -> Iterator[SourceRecord]:
@@ -22,7 +23,7 @@ def read_class_folders(corpus: Corpus, tree: Tree) -> Iterator[SourceRecord]:
     class folders.
     """
     splits = read_ucf_splits(tree, corpus.split_fold)
-    for name, found in tree.listing(media_suffixes(corpus.kind)).files.items():
+    for name, found in media_listing(tree, corpus).files.items():
         folders = name.split("/")[:-1]
         entry = Entry()
         split = splits.get(posixpath.splitext("/".join(name.split("/")[-2:]))[0])

@@ -12,9 +12,10 @@ from tasks.corpora.json_fields import add_fields, read_fields
 from tasks.corpora.listed_files import listed_files
 from tasks.corpora.manifest import MANIFEST_NAMES, read_manifest
 from tasks.corpora.metadata import CAPTIONS_NAME, METADATA_NAMES, read_metadata
+from tasks.corpora.recognised import media_listing
 from tasks.corpora.records import SourceRecord
 from tasks.corpora.subtitles import MAX_SUBTITLE_BYTES, SCRIPT_SUFFIXES, SUBTITLE_SUFFIXES, add_cues
-from tasks.corpora.tree import FoundFile, Listing, Tree, media_suffixes, uri_of
+from tasks.corpora.tree import FoundFile, Listing, Tree, uri_of
 from tasks.errors import RequestError
 
 TEXT_SUFFIXES = (".txt", ".caption", ".json")
@@ -29,7 +30,7 @@ def read_folder(corpus: Corpus, tree: Tree, captions_needed: bool = True) -> Ite
     The manifest's captions count before the `.txt` beside a file; subtitles beside a long video are added
     unless the manifest has captions with times.
     """
-    listing = tree.listing(media_suffixes(corpus.kind))
+    listing = media_listing(tree, corpus)
     entries = _manifest_of(corpus, tree, listing, captions_needed)
     files = {uri_of(name): file for name, file in listing.files.items()}
     _take_candidates(files, entries)
@@ -40,7 +41,7 @@ def read_folder(corpus: Corpus, tree: Tree, captions_needed: bool = True) -> Ite
 
 def passed_by_in(corpus: Corpus, tree: Tree) -> list[str]:
     """Gives the files of a folder that say nothing and hold nothing for this corpus."""
-    listing = tree.listing(media_suffixes(corpus.kind))
+    listing = media_listing(tree, corpus)
     stems = {posixpath.splitext(name)[0] for name in listing.files}
     suffixes = TEXT_SUFFIXES + (
         (*SUBTITLE_SUFFIXES, *SCRIPT_SUFFIXES) if corpus.kind == "long-videos" else ()

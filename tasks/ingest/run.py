@@ -17,7 +17,8 @@ from storage.dataset.table_reader import ROW
 from storage.dataset.tables import RowRef
 from storage.dataset.writer import DatasetWriter, check_latent_shape
 from tasks.corpora.config import Corpora
-from tasks.corpora.look import Look
+from tasks.corpora.look import Look, suffix_of
+from tasks.corpora.readers import passed_by
 from tasks.errors import RequestError
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.committer import Committer
@@ -90,6 +91,8 @@ def build(
         with timed(summary.seconds, "read"):
             looks = {corpus.name: Look(corpus) for corpus in corpora.corpora}
             counts = pending.count(lambda source: looks[source.corpus].add(source))
+            for corpus in corpora.corpora:
+                summary.unread.update(suffix_of(name) for name in passed_by(corpus))
         if on_looked is not None and counts.pending:
             on_looked(list(looks.values()))
         summary.read, summary.skipped = counts.read, counts.read - counts.pending

@@ -38,6 +38,7 @@ class BuildSummary:
     vanished: int = 0
     pruned: int = 0
     lost: int = 0
+    unread: Counter[str] = field(default_factory=Counter)
     corpora: str | None = None
     profile: str | None = None
     profile_source: str | None = None
