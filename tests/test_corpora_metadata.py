@@ -97,6 +97,18 @@ def test_tables_of_that_name_which_are_something_else(folder: Path) -> None:
     assert _words(folder, caption_column="b") == {"train/0.png": ("and two more", "train")}
 
 
+def test_a_folder_of_images_and_videos_has_one_table_for_both(folder: Path) -> None:
+    (folder / "train/film.mp4").touch()
+    (folder / "metadata.jsonl").write_text(
+        '{"file_name": "train/0.png", "text": "a photo"}\n{"file_name": "train/film.mp4", "text": "a film"}\n'
+    )
+    assert _words(folder) == {"train/0.png": ("a photo", "train")}
+    records = read_records(folder, "short-videos")
+    assert [(uri, record.captions[0].text) for uri, record in records.items()] == [
+        ("train/film.mp4", "a film")
+    ]
+
+
 def test_a_link_out_of_the_corpus_is_refused(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     secret = tmp_path_factory.mktemp("far") / "metadata.jsonl"
     secret.write_text('{"file_name": "train/0.png", "text": "x y"}\n')

@@ -9,6 +9,8 @@ from lance.blob import blob_array, blob_field
 
 from storage.dataset.columns import (
     CAPTION,
+    CAPTION_CHOICE,
+    CAPTIONS,
     CLIP_FEATURES,
     CLIP_ID,
     CLIP_SCORE,
@@ -53,6 +55,8 @@ _CLIP_FIELDS = [
     (CAPTION, pa.string()),
     ("caption_given", pa.string()),  # as the corpus has it, before it was normalised
     ("caption_origin", pa.string()),
+    (CAPTIONS, pa.list_(pa.string())),  # all that it could have been, as they are used
+    (CAPTION_CHOICE, pa.string()),  # how it was chosen of several: "best" by CLIP, or "drawn"
     ("params", pa.string()),  # JSON: what was drawn to cut the clip from its source
     (CLIP_SCORE, pa.float32()),  # mean over the frames
     ("clip_score_min", pa.float32()),
@@ -73,7 +77,9 @@ _CLIP_FIELDS = [
     (ENCODER, pa.string()),  # digest of the VAE behind latents
 ]
 
-LATER_COLUMNS = frozenset({TEXT_AREA, HELD_TEXT_AREA, TEXT_FINDER, NUDITY, NUDITY_MODEL})
+LATER_COLUMNS = frozenset(
+    {CAPTIONS, CAPTION_CHOICE, TEXT_AREA, HELD_TEXT_AREA, TEXT_FINDER, NUDITY, NUDITY_MODEL}
+)
 """Columns of `clips` and `rejected` that tables of earlier versions lack: they read as null, and `complete_columns`
 adds them before the first row is written there. A row need not name them."""
 

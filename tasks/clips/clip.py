@@ -16,7 +16,8 @@ from tasks.corpora.records import CaptionSpan, SourceRecord
 class Clip:
     """One clip of a source; `frames_nhwc` is uint8 RGB (n, h, w, 3), `params_json` reproduces it.
 
-    `captions` are the candidates for its caption, at least one; the size and duration of the source are those of
+    `captions` are the candidates for its caption, at least one; where one was drawn of several it is the only one, and
+    `drawn_from` are all. The size and duration of the source are those of
     its upright frames, the duration None for images.
     """
 
@@ -31,6 +32,7 @@ class Clip:
     source_width: int
     source_height: int
     source_duration_s: float | None = None
+    drawn_from: tuple[CaptionSpan, ...] = ()
 
 
 def parameters_json(parameters: Mapping[str, object]) -> str:
@@ -41,6 +43,11 @@ def parameters_json(parameters: Mapping[str, object]) -> str:
 def clip_id(source_id: str, params_json: str) -> str:
     """Gives the clip's name: blake2b-128 over its source and all that was chosen for it, span included."""
     return hashlib.blake2b(f"{source_id}\0{params_json}".encode(), digest_size=16).hexdigest()
+
+
+def drawn_index(clip_id: str, count: int) -> int:
+    """Gives one of so many captions, the same for this clip on any machine and in any order of work."""
+    return int(hashlib.blake2b(f"{clip_id}\0caption".encode(), digest_size=16).hexdigest(), 16) % count
 
 
 def seed_of(source_id: str, params_json: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tasks.clips.clip import Clip, clip_id, parameters_json, seed_of
+from tasks.clips.clip import Clip, clip_id, drawn_index, parameters_json, seed_of
 from tasks.clips.collecting import frames_at
 from tasks.clips.images import read_image
 from tasks.clips.instants import grid_refinement, sample_instants_s, shot_instants_s
@@ -126,8 +126,12 @@ def _clip(
     duration_s: float | None = None,
 ) -> Clip:
     params_json = parameters_json(parameters)
+    name = clip_id(source.source_id, params_json)
+    drawn_from: tuple[CaptionSpan, ...] = ()
+    if source.caption_choice == "drawn" and len(captions) > 1:
+        drawn_from, captions = captions, (captions[drawn_index(name, len(captions))],)
     return Clip(
-        clip_id=clip_id(source.source_id, params_json),
+        clip_id=name,
         source=source,
         start_s=start_s,
         fps=settings.clip_fps,
@@ -138,4 +142,5 @@ def _clip(
         source_width=size[0],
         source_height=size[1],
         source_duration_s=duration_s,
+        drawn_from=drawn_from,
     )

@@ -42,6 +42,10 @@ class Corpus(BaseModel):
         None, description="of the files that hold words; none: told from their bytes by a fixed rule"
     )
 
+    caption_choice: Literal["best", "drawn"] = Field(
+        "best",
+        description="of several captions of a clip: the one that CLIP likes best, or one drawn by its seed",
+    )
     sound_marks: bool = Field(True, description="subtitles: keep [music] and the like among the words")
     speaker_names: bool = Field(True, description="subtitles: keep names before a colon among the words")
 

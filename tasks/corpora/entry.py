@@ -91,6 +91,7 @@ def record_of(
         size_bytes=found.size_bytes,
         mtime_ns=found.mtime_ns,
         split=split,
+        caption_choice=corpus.caption_choice,
         caption_from=" and ".join(entry.origins),
         problem=(found.problem if entry.names_file else None) or entry.what_is_wrong(),
     )

@@ -36,6 +36,8 @@ def read_metadata(corpus: Corpus, tree: Tree, listing: Listing) -> dict[str, Ent
         if problem is not None:
             raise RequestError(f"{tree.root}/{name}: {problem}")
         for uri, entry in read_manifest(corpus, tree, name, is_metadata=base in METADATA_NAMES).items():
+            if uri in listing.others:
+                continue  # of another kind: a folder of images and videos has one table for both
             entry.is_metadata, entry.split = True, split_of_path(uri)
             entries.setdefault(uri, entry)
     return entries

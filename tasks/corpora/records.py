@@ -41,8 +41,9 @@ class SourceRecord:
     """One image or video of a corpus.
 
     `uri` is the path inside the corpus, `place` where its bytes lie now, `split` the corpus's own split of it
-    where it has one, `caption_from` the kind of place that its captions come from (for people), `problem` why the
-    source cannot be used (it has vanished, it has no caption): the build quarantines it and goes on.
+    where it has one, `caption_from` the kind of place that its captions come from (for people), `caption_choice`
+    how a clip gets one of several (`best`, `drawn`), `problem` why the source cannot be used (it has vanished, it
+    has no caption): the build quarantines it and goes on.
     """
 
     source_id: str
@@ -58,6 +59,7 @@ class SourceRecord:
     split: str | None = None
     problem: str | None = None
     caption_from: str = ""
+    caption_choice: str = "best"
 
 
 def source_id(corpus: str, uri: str) -> str:

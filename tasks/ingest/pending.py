@@ -91,6 +91,8 @@ class Pending:
         labels = [spans, source.caption_origin, source.kind, source.licence, source.split, source.problem]
         if not source.captions:
             labels.append(self._captioner)
+        if source.caption_choice != "best" and len(source.captions) > 1:
+            labels.append(source.caption_choice)
         return Signature(source.size_bytes, source.mtime_ns, _digest(labels), self._settings)
 
 

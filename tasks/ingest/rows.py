@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from storage.dataset.columns import (
     CAPTION,
+    CAPTION_CHOICE,
+    CAPTIONS,
     CLIP_FEATURES,
     CLIP_ID,
     CLIP_SCORE,
@@ -57,6 +59,8 @@ def clip_row(decoded: DecodedClip, score: ClipScore, aesthetic: float | None, sc
         CAPTION: caption.text,
         "caption_given": caption.text if caption.given is None else caption.given,
         "caption_origin": clip.caption_origin,
+        CAPTIONS: [given.text for given in clip.drawn_from or clip.captions],
+        CAPTION_CHOICE: "drawn" if clip.drawn_from else "best" if len(clip.captions) > 1 else None,
         "params": clip.params_json,
         **score_columns(score, aesthetic, scorer),
         "motion": signals.motion,
