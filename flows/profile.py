@@ -16,7 +16,7 @@ from tasks.captions.settings import AestheticSettings, CaptionerSettings
 from tasks.clips.settings import ClipSettings
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
-from tasks.filters.settings import FilterSettings
+from tasks.filters.settings import FilterSettings, NuditySettings
 from tasks.generation.settings import SamplingSettings
 from tasks.ingest.recipe import Recipe
 from tasks.ingest.settings import BuildSettings
@@ -48,6 +48,7 @@ class Profile(BaseModel):
     captioner: CaptionerSettings = CaptionerSettings()
     aesthetic: AestheticSettings = AestheticSettings()
     build: BuildSettings = BuildSettings()
+    nudity: NuditySettings = NuditySettings()
     temporal: TemporalSettings
     decoder: DecoderSettings
     sampling: SamplingSettings
@@ -62,7 +63,14 @@ class Profile(BaseModel):
     def recipe(self) -> Recipe:
         """What a build of datasets needs of the profile."""
         return Recipe(
-            self.model, self.clip, self.clips, self.filter, self.captioner, self.aesthetic, self.build
+            self.model,
+            self.clip,
+            self.clips,
+            self.filter,
+            self.captioner,
+            self.aesthetic,
+            self.build,
+            self.nudity,
         )
 
 
@@ -119,7 +127,8 @@ def profile_of(summary: dict[str, Any]) -> Profile:
 
 def _place_beside(path: Path, values: dict[str, Any]) -> None:
     """Makes models that begin with `./` absolute: they lie beside the profile's file."""
-    for table, key in ((values, "model"), (values, "clip"), ("captioner", "model"), ("aesthetic", "head")):
+    beside = (("captioner", "model"), ("aesthetic", "head"), ("nudity", "model"))
+    for table, key in ((values, "model"), (values, "clip"), *beside):
         table = values.get(table, {}) if isinstance(table, str) else table
         if isinstance(table, dict) and str(table.get(key, "")).startswith("./"):
             table[key] = as_typed((path.parent / expanded(table[key])).resolve())

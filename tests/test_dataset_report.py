@@ -22,6 +22,7 @@ from tasks.clips.video_io import encode_lossless_ish
 from tasks.errors import RequestError
 from tasks.pages.charts import stacked_histogram
 from tasks.pages.dataset_counts import SAMPLES, count_dataset, error_kind
+from tasks.pages.dataset_thresholds import near_thresholds, show_thresholds
 from tasks.pages.histogram import MAX_BINS, Histogram
 from tests.chart_shapes import assert_sound, hints
 from tests.dataset_rows import SHAPE, clip_row, commit, quarantine_row, source_row
@@ -144,12 +145,45 @@ def test_the_page_carries_everything_and_says_what_was_counted(folder: Path, tmp
     # A few clips of each corpus with pixels, of the reasons those that are no images, and both pairs.
     assert page.count("no pixels kept") >= SAMPLES
     assert page.count("data:image/webp") >= 2 * SAMPLES + 4
-    for shown in ("clip_threshold", "max_motion", "CC-BY-4.0", "Not measured in this build: aesthetic"):
+    for shown in (
+        "clip_threshold",
+        "max_motion",
+        "CC-BY-4.0",
+        "Not measured in this build: text, text that stays, nudity, aesthetic",
+    ):
         assert shown in page
     assert page.count('class="threshold"') == 2
     # 50 clips in 10 s of decoding, 30 encoded in 5 s, 50 in 12.5 s altogether.
     for shown in ('<td class="n">5</td>', '<td class="n">6</td>', "4.0 clips/s"):
         assert shown in page
+
+
+def test_clips_on_either_side_of_a_threshold_are_shown_nearest_first(folder: Path, tmp_path: Path) -> None:
+    dataset = ClipDataset.open(folder)
+    rows = [*_clips()[0], *_clips()[1]]
+    motion = {row["clip_id"]: np.float32(row["motion"]) for row in rows if row["kind"] != "images"}
+    score = {row["clip_id"]: np.float32(row["clip_score"]) for row in rows}
+    for batch_rows in (7, 8192):
+        low, high = near = near_thresholds({"clip_threshold": 0.25, "max_motion": 4.0, "min_motion": None})
+        count_dataset(
+            dataset, batch_rows, lambda table, batch, near=near: [n.take(table, batch) for n in near]
+        )
+        for found, values in (
+            (low.passing, sorted((v - 0.25, name) for name, v in score.items() if v >= 0.25)),
+            (low.failing, sorted((0.25 - v, name) for name, v in score.items() if v < 0.25)),
+            (high.passing, sorted((4 - v, name) for name, v in motion.items() if v <= 4)),
+            (high.failing, sorted((v - 4, name) for name, v in motion.items() if v > 4)),
+        ):
+            assert [name for _, name, *_ in found] == [name for _, name in values][:5]
+    shown = show_thresholds(dataset, near)
+    notes = [float(thumbnail.note.split()[0]) for thumbnail in shown[1].above]
+    assert notes == sorted(notes) and all(4 < value < 9 for value in notes)
+    page = Path(report(str(folder), tmp_path / "r.html", {"max_motion": 4.0})["report"]).read_text("utf-8")
+    assert "<code>max_motion</code> 4" in page and "tried here, not applied" in page
+    assert page.index("just below: are rejected") < page.index("just above: pass")  # of clip_threshold
+    assert "just below: pass" in page and "just above: are rejected" in page
+    with pytest.raises(RequestError, match=r"filter: max_motion: .*255"):
+        report(str(folder), tmp_path / "r.html", {"max_motion": 400})
 
 
 def test_an_older_tag_and_a_dataset_with_next_to_nothing_have_reports(tmp_path: Path) -> None:

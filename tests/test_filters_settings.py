@@ -17,6 +17,9 @@ GOOD: dict[str, Any] = {
     "frozen": 0.0,
     "motion": 3.0,
     "jump": 1.5,
+    "text_area": 0.01,
+    "held_text_area": 0.0,
+    "nudity": 0.1,
     "clip_score": 0.3,
     "clip_score_min": 0.28,
     "aesthetic": 5.0,
@@ -29,6 +32,9 @@ STRICT = FilterSettings(
     max_jump=6,
     min_brightness=24,
     max_frozen=0.5,
+    max_text_area=0.1,
+    max_held_text_area=0.02,
+    max_nudity=0.4,
     min_source_side_px=128,
     min_source_duration_s=1,
     min_aesthetic=4.5,
@@ -40,6 +46,9 @@ BAD: dict[str, list[Any]] = {
     "frozen": [0.51],
     "motion": [0.49, 20.1],
     "jump": [6.1],
+    "text_area": [0.11],
+    "held_text_area": [0.021],
+    "nudity": [0.41],
     "clip_score": [0.249, float("nan")],
     "clip_score_min": [0.199],
     "aesthetic": [4.4],
@@ -68,6 +77,7 @@ def test_the_first_failure_known_is_the_reason(bad: set[str], unknown: set[str])
 
 def test_motion_of_an_image_is_ours_and_rejects_nothing() -> None:
     drawn = GOOD | {"kind": "images", "motion": 0.0, "frozen": 1.0, "jump": 99.0, "source_duration": None}
+    drawn |= {"held_text_area": 0.5}
     assert STRICT.reject_reason(drawn) is None
     assert STRICT.reject_reason(drawn | {"brightness": 3.0}) == "brightness"
 

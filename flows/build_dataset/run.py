@@ -114,6 +114,8 @@ def _show(result: dict[str, Any], dataset_dir: Path) -> None:
             "files of the corpora that are not read: "
             + ", ".join(f"{n} {suffix}" for suffix, n in most_first)
         )
+    if result["nudity"] is not None:
+        log_line(f"nudity is judged by {result['nudity']['model']}, licence {result['nudity']['licence']}")
     say_what_is_cut("build-dataset", result["cut_captions"])
     show_markdown(as_markdown(result), key="build-dataset", description=f"build {result['tag']}")
     quarantine = ClipDataset.open(dataset_dir).quarantine
@@ -136,6 +138,7 @@ def as_markdown(result: dict[str, Any]) -> str:
         **{f"sources quarantined: {stage}": n for stage, n in result["quarantined_by_stage"].items()},
         "clips encoded": result["encoded"],
         "clips scored anew": result["rescored"],
+        "clips measured": result["measured"],
         "clips moved between kept and rejected": result["moved"],
         "sources vanished": result["vanished"],
         "clips in the dataset": result["dataset_clips"],

@@ -138,26 +138,30 @@ def refilter(
     reset: Annotated[
         bool, typer.Option("--reset", help="First forget what was set before: back to the profile's.")
     ] = False,
+    only_try: Annotated[
+        bool, typer.Option("--try", help="Only say what it would do: clips that stay, leave and come.")
+    ] = False,
     allow_empty: AllowEmptyOption = False,
     profile: LastProfileOption = None,
 ) -> None:
     """Sets thresholds of a dataset and applies them as it stands.
 
-    Rows move between kept and rejected; only what was never encoded is decoded. The result is a new build, and later
-    builds of the dataset keep to these thresholds.
+    Rows move between kept and rejected; only what was never encoded or measured is decoded. The result is a new build,
+    and later builds of the dataset keep to these thresholds.
 
     \b
     Example: vidrd dataset refilter runs/datasets/mine --clip-threshold 0.27 --set min_motion=1.5
     """
-    _build_flow(
-        "refilter",
-        dataset,
-        profile,
-        clip_threshold=clip_threshold,
-        filter=dict(map(_assignment, setting or ())),
-        reset=reset,
-        allow_empty=allow_empty,
-    )
+    values = {"clip_threshold": clip_threshold, "filter": _assignments(setting), "reset": reset}
+    if only_try:
+        from flows.build_dataset.request import BuildDatasetParams
+        from flows.dataset.trial import try_refilter
+
+        print_json(
+            try_refilter(BuildDatasetParams(action="refilter", dataset=dataset, profile=profile, **values))
+        )
+        return
+    _build_flow("refilter", dataset, profile, allow_empty=allow_empty, **values)
 
 
 @dataset_app.command("retry-quarantine")
@@ -187,17 +191,21 @@ def report(
     out: Annotated[
         Path, typer.Option(parser=typed_path, metavar="HTML", help="The page, one file without scripts.")
     ],
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A threshold to look at, not to apply; may repeat."),
+    ] = None,
 ) -> None:
     """Writes a page about a dataset, made from its tables alone.
 
-    What became of sources and clips, scores, samples, times, storage.
+    What became of sources and clips, scores, clips at the thresholds, samples, times, storage.
 
     \b
-    Example: vidrd dataset report runs/datasets/tiny --out report.html
+    Example: vidrd dataset report runs/datasets/tiny --out report.html --set min_motion=1.5
     """
     from flows.dataset.report import report as write_report
 
-    print_json(write_report(dataset, out))
+    print_json(write_report(dataset, out, _assignments(setting)))
 
 
 @dataset_app.command("plan")
@@ -269,6 +277,10 @@ def _build_flow(action: str, dataset: Path, profile: str | None, **values: Any) 
         profile=profile,
         **values,
     )
+
+
+def _assignments(settings: list[str] | None) -> dict[str, Any]:
+    return dict(map(_assignment, settings or ()))
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -13,14 +13,19 @@ from tasks.ingest.thresholds import describe_thresholds
 
 
 def dataset_info(dataset: ClipDataset) -> dict[str, Any]:
-    """Gives the dataset's own counts, where its thresholds come from, and how many of its captions are cut.
+    """Gives the dataset's own counts, its thresholds and whose they are, what judges nudity, how many captions are cut.
 
     Captions are counted by builds; what a takedown has changed since, the next one counts.
     """
     builds = builds_until(dataset.folder, dataset.tag)
     counted = last_with(builds, "cut_captions")
     cut = None if counted is None else counted.summary["cut_captions"] | {"counted_in": counted.tag}
-    return dataset.info() | {"thresholds": _thresholds(builds), "cut_captions": cut}
+    filtered = last_with(builds, "filter")
+    return dataset.info() | {
+        "thresholds": _thresholds(builds),
+        "nudity": None if filtered is None else filtered.summary.get("nudity"),
+        "cut_captions": cut,
+    }
 
 
 def _thresholds(builds: list[Build]) -> dict[str, dict[str, Any]]:

@@ -5,20 +5,26 @@ vidrd dataset report runs/datasets/tiny --out report.html
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from storage.dataset.clip_dataset import ClipDataset
+from tasks.ingest.thresholds import checked_thresholds
 from tasks.output_folders import check_output_file
 from tasks.pages.dataset_report import write_dataset_report
 
 
-def report(dataset_ref: str, out: Path) -> dict[str, Any]:
-    """Writes the page of `DIR[@TAG]` and says where; RequestError or StorageError when it cannot be done."""
+def report(dataset_ref: str, out: Path, tried: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Writes the page of `DIR[@TAG]` and says where; RequestError or StorageError when it cannot be done.
+
+    `tried` are thresholds to look at in the place of those in force.
+    """
+    thresholds = checked_thresholds(tried or {})
     check_output_file(out, "out")
     dataset = ClipDataset.open(dataset_ref)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_dataset_report(dataset, out)
+    write_dataset_report(dataset, out, thresholds)
     return {
         "dataset": str(dataset.folder),
         "tag": dataset.tag,

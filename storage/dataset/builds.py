@@ -16,7 +16,16 @@ from storage.errors import StorageError
 from storage.local.json_files import read_json, write_json
 
 INDEX = "builds.json"
-SETTINGS = ("corpora", "profile", "profile_source", "filter", "thresholds_set", "settled_for", "cut_captions")
+SETTINGS = (
+    "corpora",
+    "profile",
+    "profile_source",
+    "filter",
+    "thresholds_set",
+    "settled_for",
+    "cut_captions",
+    "nudity",
+)
 """What of a summary holds on: the last build that noted it speaks for the dataset."""
 
 

@@ -1,4 +1,4 @@
-"""What a clip must measure to be kept."""
+"""What a clip must measure to be kept, and by which detector nudity is measured."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from storage.local.typed_paths import TypedText
 
 # Column, its least and its greatest setting. What is known before any model has run comes first: a row in which
 # the rest is still None is rejected for the same reason as the whole row.
@@ -16,11 +18,15 @@ _RULES: tuple[tuple[str, str | None, str | None], ...] = (
     ("frozen", None, "max_frozen"),
     ("motion", "min_motion", "max_motion"),
     ("jump", None, "max_jump"),
+    ("text_area", None, "max_text_area"),
+    ("held_text_area", None, "max_held_text_area"),
+    ("nudity", None, "max_nudity"),
     ("clip_score", "clip_threshold", None),
     ("clip_score_min", "clip_min_threshold", None),
     ("aesthetic", "min_aesthetic", None),
 )
-_MOTION_COLUMNS = {"frozen", "motion", "jump"}
+_MOTION_COLUMNS = {"frozen", "motion", "jump", "held_text_area"}
+NUDENET = "nudenet"
 
 REASONS = tuple(column for column, _, _ in _RULES)
 """Every reason, in the order in which the filters are tried: the first that fails is the reason."""
@@ -54,6 +60,18 @@ class FilterSettings(BaseModel):
     )
     max_frozen: float | None = Field(
         None, ge=0, le=1, description="share of steps between frames that change nothing, at most"
+    )
+    max_text_area: float | None = Field(
+        None, ge=0, le=1, description="share of a frame under text boxes, at most; needs the extra `filters`"
+    )
+    max_held_text_area: float | None = Field(
+        None, ge=0, le=1, description="the same of text that stays where it is: subtitles, watermarks, logos"
+    )
+    max_nudity: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="score of the detector in [nudity], at most; none comes with the project",
     )
     min_source_side_px: int | None = Field(None, ge=1, description="shorter side of the source, at least")
     min_source_duration_s: float | None = Field(None, ge=0, description="length of the source, at least")
@@ -100,3 +118,52 @@ class FilterSettings(BaseModel):
             if (least is not None and not value >= least) or (most is not None and not value <= most):
                 return column
         return None
+
+
+class NuditySettings(BaseModel):
+    """Settings of the detector of nudity, an image classifier of the user's; its threshold is `max_nudity`.
+
+    The score of a frame is the sum of the labels' probabilities where the classes exclude each other (softmax), else
+    the largest of them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    model: TypedText | None = Field(
+        None,
+        description="an ONNX file, a folder or hub id of transformers, or `nudenet`, which you install yourself",
+    )
+    licence: str | None = Field(
+        None, min_length=1, description="the model's, as its page says; shown by builds and `dataset info`"
+    )
+    labels: tuple[str, ...] = Field(
+        (), description="those that count as nudity, by name; of an ONNX file by number, from 0"
+    )
+    mean: tuple[float, float, float] = Field(
+        (0.0, 0.0, 0.0), description="of an ONNX file: subtracted from RGB in 0..1"
+    )
+    std: tuple[float, float, float] = Field(
+        (1.0, 1.0, 1.0), description="of an ONNX file: divides what is left"
+    )
+    activation: Literal["softmax", "sigmoid", "none"] = Field(
+        "softmax", description="of an ONNX file: what makes probabilities of its outputs"
+    )
+
+    @model_validator(mode="after")
+    def _model_is_described(self) -> Self:
+        if self.model is None or self.model == NUDENET:
+            return self
+        if self.licence is None:
+            raise ValueError("licence is missing: say which one the model has")
+        if not self.labels:
+            raise ValueError("labels are missing: say which of the model's classes are nudity")
+        if self.model.endswith(".onnx") and not all(label.isdecimal() for label in self.labels):
+            raise ValueError("labels of an ONNX file are numbers, from 0: it has no names for its classes")
+        if not all(self.std):
+            raise ValueError("std must not be 0")
+        return self
+
+    @property
+    def licence_shown(self) -> str | None:
+        """The licence of the model, where one is set."""
+        return "AGPL-3.0" if self.model == NUDENET else self.licence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from typing import Any
 
 from tasks.clips.clip import Clip
 from tasks.clips.from_source import clips_of
@@ -12,17 +13,19 @@ from tasks.clips.video_io import decode_bytes, encode_lossless_ish
 from tasks.corpora.media import content_digest
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError
+from tasks.filters.measures import Measures, measured
 from tasks.filters.signals import clip_signals
 from tasks.ingest.items import DecodedClip, DecodeStep, Failure, Seconds, timed
 
 
 def decode_source(
-    source: SourceRecord, settings: ClipSettings, videos: Collection[str]
+    source: SourceRecord, settings: ClipSettings, videos: Collection[str], measures: Measures = ()
 ) -> Iterator[DecodeStep | DecodedClip]:
     """Yields that it has begun, then a step and a clip in turns: a driver need not see frames.
 
     The step before the last clip says so, hence clips are made one ahead of what is given away. A source that fails
-    ends with a step of its own. `videos` are the kinds whose clips are kept as mp4.
+    ends with a step of its own. `videos` are the kinds whose clips are kept as mp4, `measures`
+    what filters ask of networks.
     """
     seconds: Seconds = {}
     digest = None
@@ -35,7 +38,7 @@ def decode_source(
         if clip is None:
             raise ItemError("no clip could be made of it", stage="decode")
         while clip is not None:
-            decoded = _finish(clip, digest, source.kind in videos, seconds)
+            decoded = _finish(clip, digest, source.kind in videos, measures, seconds)
             clip = _next(clips, seconds)
             yield DecodeStep(decoded.clip.clip_id, clip is None, digest, seconds)
             yield decoded
@@ -50,11 +53,16 @@ def _next(clips: Iterator[Clip], seconds: Seconds) -> Clip | None:
         return next(clips, None)
 
 
-def _finish(clip: Clip, digest: str, keep_video: bool, seconds: Seconds) -> DecodedClip:
+def _finish(clip: Clip, digest: str, keep_video: bool, measures: Measures, seconds: Seconds) -> DecodedClip:
     video = None
     if keep_video:
         with timed(seconds, "video"):
             video = encode_lossless_ish(clip.frames_nhwc, clip.fps)
             clip = replace(clip, frames_nhwc=decode_bytes(video)[0])
     with timed(seconds, "signals"):
-        return DecodedClip(clip, digest, video, clip_signals(clip.frames_nhwc))
+        signals = clip_signals(clip.frames_nhwc)
+    columns: dict[str, Any] = {}
+    for measure in measures:
+        with timed(seconds, measure.name):
+            columns |= measured(clip.frames_nhwc, [measure])
+    return DecodedClip(clip, digest, video, signals, columns)

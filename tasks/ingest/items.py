@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from tasks.clips.clip import Clip
 from tasks.errors import ItemError
@@ -36,6 +37,8 @@ class Failure:
 class DecodedClip:
     """A clip with its near-lossless mp4, where one is kept, and what its frames say without any model.
 
+    `measured` are columns that filters asked for (`tasks.filters.measures`).
+
     The frames of a clip that is kept as mp4 are those of the mp4, so whatever is computed of it can be computed again.
     """
 
@@ -43,6 +46,7 @@ class DecodedClip:
     source_digest: str
     video: bytes | None
     signals: ClipSignals
+    measured: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

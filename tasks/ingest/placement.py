@@ -14,18 +14,27 @@ from storage.dataset.columns import (
     DUPLICATE_OF,
     ENCODER,
     FINGERPRINT,
+    HELD_TEXT_AREA,
+    NUDITY,
+    NUDITY_MODEL,
     NUM_FRAMES,
     SCORER,
     SOURCE_ID,
+    TEXT_AREA,
+    TEXT_FINDER,
 )
 from storage.dataset.schema import split_of
 from tasks.filters.duplicates import find_duplicates, split_groups
+from tasks.filters.measures import Measures, unmeasured
 from tasks.filters.neighbours import Fingerprints, Looks, MeanFeatures
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.rows import filter_view
 
 DUPLICATE = "duplicate"
 """The reason of a clip that another one stays for."""
+
+UNMEASURED = "unmeasured"
+"""The reason of a clip that a filter which is on could not be asked of: its frames are to be had no more."""
 
 COLUMNS = (
     CLIP_ID,
@@ -42,6 +51,11 @@ COLUMNS = (
     "jump",
     "brightness",
     "frozen",
+    TEXT_AREA,
+    HELD_TEXT_AREA,
+    TEXT_FINDER,
+    NUDITY,
+    NUDITY_MODEL,
     DUPLICATE_OF,
     ENCODER,
     SCORER,
@@ -64,14 +78,19 @@ def evidence_columns(settings: FilterSettings) -> tuple[str, ...]:
 
 
 def place(
-    rows: Sequence[dict[str, Any]], settings: FilterSettings, official_splits: Mapping[str, str]
+    rows: Sequence[dict[str, Any]],
+    settings: FilterSettings,
+    official_splits: Mapping[str, str],
+    measures: Measures = (),
 ) -> list[Placement]:
     """Gives the placement of each row, whatever their order; rows hold `COLUMNS` and the evidence columns.
+
+    A row that lacks one of the `measures` which filters ask for is not kept, since nobody knows whether it would pass.
 
     Sources that share near-duplicates share a split, so that no copy of a training clip is tested on: one that the
     corpora give (test before val before train), else that of the smallest source_id.
     """
-    reasons = [settings.reject_reason(filter_view(row)) for row in rows]
+    reasons = [_reject_reason(row, settings, measures) for row in rows]
     passed = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
     twins, groups = _near_duplicates(passed, settings)
     splits = _splits({row[SOURCE_ID] for row in rows}, groups, official_splits)
@@ -81,6 +100,11 @@ def place(
         reason = DUPLICATE if kept_id is not None else reason
         placements.append(Placement(reason, kept_id, splits[row[SOURCE_ID]]))
     return placements
+
+
+def _reject_reason(row: dict[str, Any], settings: FilterSettings, measures: Measures) -> str | None:
+    reason = settings.reject_reason(filter_view(row))
+    return UNMEASURED if reason is None and unmeasured(row, measures) else reason
 
 
 def _near_duplicates(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tasks.captions.settings import AestheticSettings, CaptionerSettings
 from tasks.clips.settings import ClipSettings
-from tasks.filters.settings import FilterSettings
+from tasks.filters.settings import FilterSettings, NuditySettings
 from tasks.ingest.settings import BuildSettings
 from tasks.model_files import aesthetic_digest, encoder_digest, scorer_digest
+
+if TYPE_CHECKING:
+    from tasks.filters.measures import Measures
 
 _HEAD = "+head:"
 
@@ -24,11 +28,19 @@ class Recipe:
     captioner: CaptionerSettings = field(default_factory=CaptionerSettings)
     aesthetic: AestheticSettings = field(default_factory=AestheticSettings)
     build: BuildSettings = field(default_factory=BuildSettings)
+    nudity: NuditySettings = field(default_factory=NuditySettings)
 
     @property
     def captions_needed(self) -> bool:
         """Whether the corpora must have the captions, as no model writes them."""
         return self.captioner.model is None
+
+    @property
+    def measures(self) -> Measures:
+        """What the filters that are on ask of networks; RequestError when what they need is not there."""
+        from tasks.filters.measures import wanted_measures
+
+        return wanted_measures(self.filter, self.nudity)
 
 
 @dataclass(frozen=True)

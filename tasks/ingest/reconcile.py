@@ -7,6 +7,7 @@ encoder where it has none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,6 +17,7 @@ from storage.dataset.columns import CLIP_ID, ENCODER, REASON, SCORER, SOURCE_ID
 from storage.dataset.table_reader import ROW
 from storage.dataset.tables import RowRef
 from storage.dataset.writer import DatasetWriter, RowGroup
+from tasks.filters.measures import unmeasured
 from tasks.ingest.last_clip import refuse_to_empty
 from tasks.ingest.placement import COLUMNS, Placement, evidence_columns, place
 from tasks.ingest.recipe import Digests, Recipe
@@ -31,6 +33,7 @@ class Reconciled:
     """What was done; `failures` are rows that stay as they were, by clip_id, with the reason."""
 
     rescored: int = 0
+    measured: int = 0
     encoded: int = 0
     moved: int = 0
     failures: dict[str, str] = field(default_factory=dict)
@@ -61,8 +64,9 @@ def reconcile(
             Rewrite(row[CLIP_ID], row["ref"], score=True, place=places.get(row[SOURCE_ID])) for row in stale
         ]
         done.rescored = len(_apply(again, writer, recipe, workers, done))
+    _measure(writer, recipe, workers, report, places, leaving, done)
     rows = list(_rows(writer, leaving, evidence_columns(thresholds.settings)))
-    placements = place(rows, thresholds.settings, writer.official_splits())
+    placements = place(rows, thresholds.settings, writer.official_splits(), recipe.measures)
     placed = list(zip(rows, placements, strict=True))
     jobs = [job for row, placement in placed if (job := _job(row, placement, digests, places)) is not None]
     moving = _moving(placed) & {job.clip_id for job in jobs}
@@ -81,6 +85,29 @@ def reconcile(
     return done
 
 
+def _measure(
+    writer: DatasetWriter,
+    recipe: Recipe,
+    workers: Workers,
+    report: Callable[[str], None],
+    places: dict[str, str],
+    leaving: Collection[str],
+    done: Reconciled,
+) -> None:
+    """Measures what filters that are on ask of networks where rows lack it, and says before how many do."""
+    jobs = [
+        Rewrite(row[CLIP_ID], row["ref"], measures=lacking, place=places.get(row[SOURCE_ID]))
+        for row in (_rows(writer, leaving) if recipe.measures else ())
+        if (lacking := unmeasured(row, recipe.measures))
+    ]
+    if jobs:
+        counts = Counter(measure.name for job in jobs for measure in job.measures)
+        report("measuring " + ", ".join(f"{name} of {count} clips" for name, count in counts.items()))
+        for measure in recipe.measures:
+            measure.load()  # one that cannot be loaded is refused here, in one line
+        done.measured = len(_apply(jobs, writer, recipe, workers, done))
+
+
 def _moving(placed: Iterable[tuple[dict[str, Any], Placement]]) -> set[str]:
     """Gives the clips that are in another table than where they belong."""
     return {
@@ -95,7 +122,7 @@ def _rows(
     columns = [ROW, *COLUMNS, *more_columns]
     for table, more in (("clips", ()), ("rejected", (REASON,))):
         reader = writer.table(table)
-        for batch in reader.batches([*columns, *more]):
+        for batch in reader.batches([*columns, *more], fill=True):
             for row in batch.to_pylist():
                 if row[SOURCE_ID] not in leaving:
                     ref = RowRef(writer.dataset_dir, table, reader.version, row.pop(ROW))
@@ -120,7 +147,7 @@ def _apply(
     if not jobs:
         return set()
     writer.complete_columns()
-    on_workers = any(job.score or job.encode for job in jobs)
+    on_workers = any(job.score or job.encode or job.measures for job in jobs)
     results = (
         workers.executor(len(jobs)).rewrite(_chunks(jobs)) if on_workers else map(rewrite_rows, _chunks(jobs))
     )

@@ -12,6 +12,7 @@ import numpy as np
 from storage.dataset.columns import CLIP_ID, REASON
 from storage.dataset.tables import RowRef, read_table
 from storage.dataset.writer import RowGroup
+from tasks.filters.measures import Measures, measured
 from tasks.ingest.frames import frames_of
 from tasks.ingest.rows import write_clip_rows
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class Rewrite:
     """One row and what becomes of it: `changes` to its columns, a new score, new latents.
 
-    `place` is where its source was, as the ledger has it: needed where no mp4 is kept.
+    `measures` are made of its frames. `place` is where its source was, as the ledger has it: needed where no mp4 is
+    kept.
     """
 
     clip_id: str
@@ -31,6 +33,7 @@ class Rewrite:
     changes: dict[str, Any] = field(default_factory=dict)
     score: bool = False
     encode: bool = False
+    measures: Measures = ()
     place: str | None = None
 
 
@@ -86,4 +89,6 @@ def _rewrite(
             row |= models.score_again(row, frames_nhwc)
         if job.encode and frames_nhwc is not None:
             row |= models.encode_again(frames_nhwc)
+    if job.measures:
+        row |= measured(frames_of(row, job.place), job.measures)
     return row | job.changes

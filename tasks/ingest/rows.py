@@ -67,6 +67,7 @@ def clip_row(decoded: DecodedClip, score: ClipScore, aesthetic: float | None, sc
         "jump": signals.jump,
         "brightness": signals.brightness,
         "frozen": signals.frozen,
+        **decoded.measured,
         FINGERPRINT: signals.fingerprint,
         DUPLICATE_OF: None,
         **latent_columns(None, None),

@@ -144,6 +144,8 @@ def _in_force(
     thresholds = thresholds_in_force(builds, recipe.filter, profile, asked)
     _check_filter(thresholds.settings, recipe)
     summary.filter, summary.thresholds_set = thresholds.settings.model_dump(), thresholds.set_here
+    if thresholds.settings.max_nudity is not None:
+        summary.nudity = {"model": recipe.nudity.model, "licence": recipe.nudity.licence_shown}
     return thresholds
 
 
@@ -173,6 +175,8 @@ class _Run:
     def process(self, pending: Pending, total: int) -> None:
         """Runs every pending source through the pipeline into the committer."""
         self.writer.complete_columns()
+        for measure in self.recipe.measures:
+            measure.load()  # one that cannot be loaded would quarantine every source
         known = _rows_with_latents(pending, self.writer, self.digests)
         lost = 0
         for _ in range(PASSES):
@@ -207,6 +211,7 @@ class _Run:
         """Reconciles the rows, unless they were reconciled so already, and names the versions by a tag."""
         writer, recipe, summary = self.writer, self.recipe, self.summary
         summary.settled_for = [summary.filter, self.digests.encoder, self.digests.scorer]
+        summary.settled_for += [measure.digest for measure in recipe.measures]
         summary.cut_captions = last_noted(writer.dataset_dir, "cut_captions")
         changed = bool(leaving) or not _is_reconciled(writer, summary.settled_for)
         if changed:
@@ -291,6 +296,9 @@ def check_target(dataset_dir: Path, recipe: Recipe, is_there: bool = False) -> T
 
 
 def _check_filter(settings: FilterSettings, recipe: Recipe) -> None:
+    if settings.max_nudity is not None and recipe.nudity.model is None:
+        raise RequestError("filter: max_nudity needs a detector; name it as model in [nudity]")
+    _ = replace(recipe, filter=settings).measures  # says what is not installed
     if settings.min_aesthetic is not None and recipe.aesthetic.head is None:
         raise RequestError(
             "filter: min_aesthetic needs an aesthetic head; name its file as head in [aesthetic]"

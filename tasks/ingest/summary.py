@@ -18,7 +18,8 @@ class BuildSummary:
     rows that should have been scored or encoded anew and could not be, by clip_id. `filter` are the thresholds that
     were applied, `thresholds_set` those of them that were set on this dataset; `settled_for` is what the rows were last
     reconciled with: thresholds and the models' digests. `cut_captions` are the clips whose caption a tokenizer cuts, by
-    what it is read for: conditioning counts kept clips, scoring all. `profile_source` is what reads the profile again:
+    what it is read for: conditioning counts kept clips, scoring all. `measured` are rows that lacked what a filter asks
+    of a network; `nudity` is the detector in use, with its licence. `profile_source` is what reads the profile again:
     its name, or the path of its file.
     """
 
@@ -32,6 +33,7 @@ class BuildSummary:
     quarantined_by_stage: Counter[str] = field(default_factory=Counter)
     encoded: int = 0
     rescored: int = 0
+    measured: int = 0
     moved: int = 0
     unavailable: dict[str, str] = field(default_factory=dict)
     text_states: int = 0
@@ -46,6 +48,7 @@ class BuildSummary:
     thresholds_set: dict[str, Any] = field(default_factory=dict)
     settled_for: list[Any] | None = None
     cut_captions: dict[str, Any] | None = None
+    nudity: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     dataset_clips: int = 0
     dataset_rejected: int = 0
@@ -69,7 +72,7 @@ class BuildSummary:
 
     def take_reconciled(self, done: "Reconciled") -> None:
         """Adds what reconciling did."""
-        self.rescored, self.moved = done.rescored, done.moved
+        self.rescored, self.measured, self.moved = done.rescored, done.measured, done.moved
         self.encoded += done.encoded
         self.unavailable = done.failures
 

@@ -73,6 +73,15 @@ def describe_thresholds(builds: Sequence[Build], usual: FilterSettings | None) -
     }
 
 
+def checked_thresholds(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives thresholds by name as `FilterSettings` reads them; RequestError names one that is none."""
+    try:
+        settings = FilterSettings.model_validate(dict(values))
+    except ValidationError as error:
+        raise RequestError(f"filter: {_first_problem(error)}") from error
+    return {name: getattr(settings, name) for name in values}
+
+
 def _set_before(builds: Sequence[Build], usual: FilterSettings, profile: str | None) -> dict[str, Any]:
     build = _last_with_filter(builds)
     if build is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ SAMPLES = 5  # of each corpus, each reason and the near-duplicates
 ERRORS = 1000  # distinct errors told apart; further ones are counted as others
 OTHER_ERRORS = "other errors"
 REPLACED = "…"
+
+OnBatch = Callable[[str, pa.Table], None]
 
 
 @dataclass
@@ -72,8 +74,13 @@ class DatasetCounts:
         return self.corpora.setdefault(name or "?", CorpusCounts(kind or "?"))
 
 
-def count_dataset(dataset: ClipDataset, batch_rows: int = BATCH_ROWS) -> DatasetCounts:
-    """Scans the tables of a build once, a batch at a time; the counts do not depend on its size."""
+def count_dataset(
+    dataset: ClipDataset, batch_rows: int = BATCH_ROWS, on_batch: OnBatch = lambda table, batch: None
+) -> DatasetCounts:
+    """Scans the tables of a build once, a batch at a time; the counts do not depend on its size.
+
+    `on_batch` is given every batch of clips with the name of its table.
+    """
     counts = DatasetCounts({table: dataset.table(table).count_rows() for table in dataset.build.versions})
     _count_sources(dataset, counts, batch_rows)
     _count_quarantine(dataset, counts, batch_rows)
@@ -84,6 +91,7 @@ def count_dataset(dataset: ClipDataset, batch_rows: int = BATCH_ROWS) -> Dataset
                 group = "kept" if table == "clips" else "rejected"
                 counts.histograms[measure.name].add(group, measure.values(batch))
             _pick_samples(batch, table, counts)
+            on_batch(table, batch)
     return counts
 
 

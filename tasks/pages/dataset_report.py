@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from storage.dataset.builds import Build, builds_until, last_with
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.folder import bytes_below, table_path
@@ -17,6 +19,7 @@ from tasks.pages.charts import stacked_histogram
 from tasks.pages.dataset_counts import DatasetCounts, count_dataset
 from tasks.pages.dataset_samples import show_samples
 from tasks.pages.dataset_signals import MEASURES, Measure
+from tasks.pages.dataset_thresholds import near_thresholds, show_thresholds
 from tasks.pages.histogram import Histogram
 from tasks.pages.page import write_page
 from tasks.pages.svg import Chart
@@ -24,6 +27,7 @@ from tasks.pages.svg import Chart
 SHOWN_BUILDS = 20
 SHOWN_ERRORS = 5  # per stage, the commonest
 SHOWN_LABELS = 12
+TRIED = "tried here, not applied"
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,22 @@ class StageTime:
     clips_per_s: float | None
 
 
-def write_dataset_report(dataset: ClipDataset, path: Path) -> Path:
-    """Writes the page of a build; memory does not grow with the number of its rows."""
-    counts = count_dataset(dataset)
+def write_dataset_report(dataset: ClipDataset, path: Path, tried: Mapping[str, float] | None = None) -> Path:
+    """Writes the page of a build; memory does not grow with the number of its rows.
+
+    `tried` are thresholds by name that are shown in the place of those in force, and not applied.
+    """
     builds = builds_until(dataset.folder, dataset.tag)
     thresholds = describe_thresholds(builds, None)
+    thresholds |= {name: {"value": value, "from": TRIED} for name, value in (tried or {}).items()}
+    values = {name: told["value"] for name, told in thresholds.items()}
+    near = near_thresholds(values)
+
+    def look(table: str, batch: pa.Table) -> None:
+        for one in near:
+            one.take(table, batch)
+
+    counts = count_dataset(dataset, on_batch=look)
     return write_page(
         "dataset_report.html",
         path,
@@ -61,7 +76,8 @@ def write_dataset_report(dataset: ClipDataset, path: Path) -> Path:
         failed=sum(corpus.failed for corpus in counts.corpora.values()),
         kept=counts.rows["clips"],
         rejected=counts.rows["rejected"],
-        charts=_charts(counts, {name: told["value"] for name, told in thresholds.items()}),
+        charts=_charts(counts, values),
+        near=show_thresholds(dataset, near),
         thresholds=thresholds,
         cut_captions=_cut_captions(builds),
         samples=show_samples(dataset, counts),

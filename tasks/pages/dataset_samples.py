@@ -80,6 +80,12 @@ def _thumbnails(
     ]
 
 
+def thumbnail_of(dataset: ClipDataset, table: str, row: int, note: str) -> Thumbnail:
+    """Makes the thumbnail of one row with these words under it."""
+    (thumbnail,) = _thumbnails(dataset, [Sample(table, row, "")], lambda _: note)
+    return thumbnail
+
+
 def _picture(row: Mapping[str, Any], video: bytes | None) -> tuple[str | None, str]:
     """Returns a moving picture, or none and why."""
     if video is None:

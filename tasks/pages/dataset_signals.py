@@ -33,12 +33,15 @@ class Measure:
         return f"{self.name}, {self.unit}" if self.unit else self.name
 
     def values(self, batch: pa.Table) -> np.ndarray:
-        """Returns float64 (rows,), NaN where there is none."""
+        """Returns float64, NaN where there is none; of images nothing where it is of videos only."""
+        values = self.row_values(batch)
+        return values[~_is_image(batch)] if self.videos_only else values
+
+    def row_values(self, batch: pa.Table) -> np.ndarray:
+        """Returns float64 (rows,), NaN where there is none, or where it is of videos only and the row an image's."""
         columns = [_floats(batch, column) for column in self.columns]
         values = columns[0] if self.combine is None else self.combine(*columns)
-        if self.videos_only:
-            values = values[~_is_image(batch)]
-        return values
+        return np.where(_is_image(batch), np.nan, values) if self.videos_only else values
 
     def thresholds(self, settings: Mapping[str, Any]) -> dict[str, float]:
         """Returns the settings that are on, by name."""
@@ -95,6 +98,24 @@ MEASURES = (
         0.0,
         unit="luma, 0 to 255",
     ),
+    Measure(
+        "text",
+        "share of a frame under text boxes, of the frame that has most",
+        ("text_area",),
+        ("max_text_area",),
+        0.0,
+        unit="share of the frame",
+    ),
+    Measure(
+        "text that stays",
+        "share under text boxes in all frames that were looked at; videos only",
+        ("held_text_area",),
+        ("max_held_text_area",),
+        0.0,
+        videos_only=True,
+        unit="share of the frame",
+    ),
+    Measure("nudity", "score of the detector", ("nudity",), ("max_nudity",), 0.0, unit="score, 0 to 1"),
     Measure("aesthetic", "score of the aesthetic head", ("aesthetic",), ("min_aesthetic",)),
     Measure(
         "source side",

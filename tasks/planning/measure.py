@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from tasks.clips.clip import Clip
-from tasks.clips.settings import ClipSettings
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.readers import read_sources
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord
 from tasks.errors import RequestError
+from tasks.filters.measures import measured
 from tasks.filters.settings import FilterSettings
 from tasks.filters.signals import clip_signals
 from tasks.ingest.decoding import decode_source
@@ -116,7 +116,7 @@ def _decode(source: SourceRecord, recipe: Recipe, scoring: _Scoring) -> SourceCo
     cost = SourceCost(failed=source.problem is not None)
     if cost.failed:
         return cost
-    steps: Iterator[Any] = decode_source(source, recipe.clips, recipe.build.videos)
+    steps: Iterator[Any] = decode_source(source, recipe.clips, recipe.build.videos, recipe.measures)
     for step in steps:
         add_seconds(cost.decoder_s, step.seconds)
         if step.clip_id is not None:
@@ -171,9 +171,11 @@ def _value_bytes(value: Any) -> int:
 
 def _warm_up(models: ScoringModels, sources: Sequence[SourceRecord], recipe: Recipe) -> None:
     """The first clip of each kind pays for what is imported and set up lazily."""
-    models.score_clips(recipe.filter, [None], _blank_clip(recipe.clips))
+    models.score_clips(recipe.filter, [None], _blank_clip(recipe))
     for source in {source.kind: source for source in sources if source.problem is None}.values():
-        for _ in zip(range(3), decode_source(source, recipe.clips, recipe.build.videos), strict=False):
+        for _ in zip(
+            range(3), decode_source(source, recipe.clips, recipe.build.videos, recipe.measures), strict=False
+        ):
             pass
 
 
@@ -201,11 +203,13 @@ class _Counted:
             yield source
 
 
-def _blank_clip(settings: ClipSettings) -> DecodedClip:
+def _blank_clip(recipe: Recipe) -> DecodedClip:
+    settings = recipe.clips
     frames_nhwc = np.zeros((settings.num_frames, settings.height, settings.width, 3), np.uint8)
     caption = (CaptionSpan("a blank clip"),)
     source = SourceRecord("", "", MediaPlace(""), "", "images", "", caption, "", 0, 0)
     clip = Clip(
         "", source, 0.0, settings.fps, frames_nhwc, caption, "", "{}", settings.width, settings.height
     )
-    return DecodedClip(clip, "", None, clip_signals(frames_nhwc))
+    signals = clip_signals(frames_nhwc)
+    return DecodedClip(clip, "", None, signals, measured(frames_nhwc, recipe.measures))

@@ -24,6 +24,8 @@ SECTIONS = (
     "seams",
     "decode",
     "decoding",
+    "text",
+    "shots",
     "build",
     "reading",
     "scale",
