@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-OnProgress = Callable[[int, int | None, str], None]
-"""Called with what is done, of how much (None: not known yet), and a few words."""
+OnProgress = Callable[[float, int | None, str], None]
+"""Called with what is done, parts included, of how much (None: not known yet), and a few words."""

@@ -16,6 +16,19 @@ def test_many_calls_make_few_lines(capsys):
     assert len(lines) == 2
 
 
+def test_parts_count(monkeypatch, capsys):
+    """Of one long film a third is a third, though no source is done."""
+    import flows.runs.progress
+
+    monkeypatch.setattr(flows.runs.progress, "MIN_INTERVAL_S", 0.0)
+    progress = flows.runs.progress.StageProgress("build")
+    progress(0.0, 1, "clips: 1 read")
+    progress._first = (progress._first[0] - 60.0, 0.0)
+    progress(1 / 3, 1, "clips: 100 read")
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("[build] 0/1  33 %  clips: 100 read") and line.endswith("about 2 min left")
+
+
 def test_an_unknown_total_is_allowed(capsys):
     with stage_progress("read") as on_progress:
         on_progress(5, None)

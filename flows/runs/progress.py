@@ -22,17 +22,17 @@ class StageProgress:
         self.name = name
         self._started_s = time.monotonic()
         self._shown_s = self._logged_s = float("-inf")
-        self._first: tuple[float, int] | None = None
+        self._first: tuple[float, float] | None = None
         self._said = self._left = ""
         self._percent = 0.0
         self._artifact = ProgressArtifact(name)
 
-    def __call__(self, done: int, total: int | None, note: str = "") -> None:
-        """Notes how far the work is; `total` is None while it is unknown, `note` says what is going on."""
+    def __call__(self, done: float, total: int | None, note: str = "") -> None:
+        """Notes how far the work is, parts included; `total` is None while unknown, `note` says what is going on."""
         of = f"/{total}" if total else ""
-        share = f" {100 * done // total:3d} %" if total else ""
+        share = f" {int(100 * done / total):3d} %" if total else ""
         self._percent = 100.0 * min(done, total) / total if total else self._percent
-        self._said = f"{done}{of}{share}{'  ' + note if note else ''}"
+        self._said = f"{int(done)}{of}{share}{'  ' + note if note else ''}"
         self._left = self._time_left(done, total)
         if time.monotonic() - self._shown_s >= MIN_INTERVAL_S:
             self._show()
@@ -56,7 +56,7 @@ class StageProgress:
             self._logged_s = self._shown_s
             log_line(f"[{self.name}] {self._said}{left}")
 
-    def _time_left(self, done: int, total: int | None) -> str:
+    def _time_left(self, done: float, total: int | None) -> str:
         """Says how long the rest takes at the pace since the first call: work that goes on starts in its middle."""
         now_s = time.monotonic()
         if self._first is None:

@@ -94,8 +94,10 @@ def naming(on_progress: OnProgress, experiment: Experiment, number: int) -> OnPr
     """Tells of the work on one variant as its number among all, with its own progress as a remark."""
     total, label = len(experiment.variants), experiment.variants[number].label
 
-    def told(done: int, of: int | None, note: str = "") -> None:
-        on_progress(number, total, f"{experiment.name}: {label}" + (f", {done}/{of} {note}" if of else ""))
+    def told(done: float, of: int | None, note: str = "") -> None:
+        on_progress(
+            number, total, f"{experiment.name}: {label}" + (f", {int(done)}/{of} {note}" if of else "")
+        )
 
     return told
 

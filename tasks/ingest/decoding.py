@@ -40,7 +40,7 @@ def decode_source(
         while clip is not None:
             decoded = _finish(clip, digest, source.kind in videos, measures, seconds)
             clip = _next(clips, seconds)
-            yield DecodeStep(decoded.clip.clip_id, clip is None, digest, seconds)
+            yield DecodeStep(decoded.clip.clip_id, clip is None, digest, seconds, share=_share(decoded.clip))
             yield decoded
             seconds = {}
     except Exception as error:
@@ -51,6 +51,13 @@ def decode_source(
 def _next(clips: Iterator[Clip], seconds: Seconds) -> Clip | None:
     with timed(seconds, "decode"):
         return next(clips, None)
+
+
+def _share(clip: Clip) -> float:
+    """How much of a video lies before the end of a clip, 0..1; of an image 0."""
+    if not clip.source_duration_s:
+        return 0.0
+    return min(1.0, (clip.start_s + len(clip.frames_nhwc) / clip.fps) / clip.source_duration_s)
 
 
 def _finish(clip: Clip, digest: str, keep_video: bool, measures: Measures, seconds: Seconds) -> DecodedClip:

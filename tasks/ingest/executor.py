@@ -12,6 +12,7 @@ from storage.dataset.tables import Fragments, RowRef
 from tasks.corpora.records import SourceRecord
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.items import DecodeStep, ScoredBatch, Seconds
+from tasks.ingest.pace import Pace
 from tasks.ingest.recipe import Recipe
 from tasks.ingest.rewriting import Rewrite, Rewritten
 
@@ -50,6 +51,12 @@ class Executor(Protocol):
     num_decoders: int
     num_scoring: int
     is_local: bool
+
+    def measure_pace(self, recipe: Recipe, noted: Pace | None) -> Any:
+        """Starts to time the models, unless what was `noted` is of them and this device; gives a handle."""
+
+    def pace(self, measuring: Any) -> Pace:
+        """Gives what was found; WorkLost, or RequestError when the models cannot be used."""
 
     def decode(self, source: SourceRecord, recipe: Recipe) -> Any:
         """Starts to decode a source; gives the handle of its steps."""

@@ -51,13 +51,17 @@ class DecodedClip:
 
 @dataclass(frozen=True)
 class DecodeStep:
-    """What a decoder says: that it has begun, which clip follows (`clip_id`), and whether it is the last (`ended`)."""
+    """What a decoder says: that it has begun, which clip follows (`clip_id`), and whether it is the last (`ended`).
+
+    `share` is how much of the source it has read, 0..1, as far as can be told.
+    """
 
     clip_id: str | None = None
     ended: bool = False
     source_digest: str | None = None
     seconds: Seconds = field(default_factory=dict)
     failure: Failure | None = None
+    share: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from tasks.ingest.decoding import decode_source
 from tasks.ingest.executor import DECODE_RETRIES, DecoderDied
 from tasks.ingest.frames import COLUMNS, give_frames
 from tasks.ingest.items import DecodedClip, DecodeStep, ScoredBatch, Seconds
+from tasks.ingest.pace import Pace
 from tasks.ingest.recipe import Digests, Recipe
 from tasks.ingest.rewriting import Rewrite, Rewritten, rewrite_rows
 from tasks.ingest.rows import write_clip_rows
@@ -55,6 +56,15 @@ class LocalPool:
         """Ends the decoders."""
         for process in self._processes:
             process.kill()
+
+    def measure_pace(self, recipe: Recipe, noted: Pace | None) -> Any:
+        """Notes that down, to be done when it is waited for."""
+        return _Call(lambda: self._models.pace(recipe.clips, noted))
+
+    def pace(self, measuring: Any) -> Pace:
+        """Times the models."""
+        pace: Pace = measuring.result
+        return pace
 
     def decode(self, source: SourceRecord, recipe: Recipe) -> Any:
         """Starts to decode a source as soon as a decoder is free."""

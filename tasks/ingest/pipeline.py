@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from storage.dataset.tables import RowRef
@@ -20,6 +21,7 @@ from storage.dataset.writer import Signature
 from tasks.corpora.records import SourceRecord
 from tasks.ingest.executor import CALLS_PER_WORKER, DecoderDied, Executor, WorkLost
 from tasks.ingest.items import ClipOutcome, DecodeStep, Failure, Seconds, add_seconds
+from tasks.ingest.pace import Progress, note_pace, noted_pace
 from tasks.ingest.recipe import Recipe
 
 
@@ -44,15 +46,26 @@ class Pipeline:
     `source_timeout_s` is stopped and quarantined.
     """
 
-    def __init__(self, executor: Executor, recipe: Recipe, known: Mapping[str, RowRef]) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        recipe: Recipe,
+        known: Mapping[str, RowRef],
+        dataset_dir: Path,
+        on_event: Callable[[], None] = lambda: None,
+    ) -> None:
         self._executor = executor
         self._recipe = recipe
         self._known = known
-        self._batch_clips = recipe.build.batch_clips
+        self._dataset_dir = dataset_dir
+        self._on_event = on_event
+        self._batch_clips: int | None = None
+        self._measuring = executor.measure_pace(recipe, noted_pace(dataset_dir))
         self._timeout_s = recipe.build.source_timeout_s
         self._decoding: dict[Any, _OpenSource] = {}
         self._batch: list[tuple[_OpenSource, str, Any]] = []
         self._scoring: dict[Any, _Batch] = {}
+        self.progress = Progress()
         self.seconds: Seconds = {}
         self.lost = 0
 
@@ -77,17 +90,23 @@ class Pipeline:
                     decoding = self._executor.decode(source, self._recipe)
                     self._decoding[decoding] = _OpenSource(FinishedSource(source, signature))
             self._submit_batch()
-            if not self._decoding and not self._scoring:
+            if not self._decoding and not self._scoring and not self._batch:
                 return
             yield from self._next_event()
+            self._on_event()
 
     def _submit_batch(self) -> None:
         """Gives the collected clips to the worker with the least to do: a full batch, or any to an idle one."""
         load = Counter({index: 0 for index in range(self._executor.num_scoring)})
         load.update(batch.worker for batch in self._scoring.values())
         worker, waiting = min(load.items(), key=lambda item: item[1])
-        full = len(self._batch) >= self._batch_clips
-        if not self._batch or waiting >= CALLS_PER_WORKER or (waiting > 0 and not full):
+        full = self._batch_clips is not None and len(self._batch) >= self._batch_clips
+        if (
+            self._batch_clips is None
+            or not self._batch
+            or waiting >= CALLS_PER_WORKER
+            or (waiting > 0 and not full)
+        ):
             return
         reuse = [self._known.get(clip_id) for _, clip_id, _ in self._batch]
         clips = [clip for _, _, clip in self._batch]
@@ -97,12 +116,33 @@ class Pipeline:
 
     def _next_event(self) -> list[FinishedSource]:
         """Waits until a batch is scored or, while there is room for its clip, a decoder has gone on."""
-        room = len(self._batch) < self._batch_clips
-        waiting_for = [*self._scoring, *(self._decoding if room else ())]
+        room = len(self._batch) < (self._batch_clips or self._recipe.build.batch_clips)
+        timing = [] if self._batch_clips else [self._measuring]
+        waiting_for = [*timing, *self._scoring, *(self._decoding if room else ())]
         ready = self._executor.wait(waiting_for, self._patience_s())
         if ready is None:
             return self._stop_hanging()
+        if ready == self._measuring:
+            return self._choose_batch()
         return self._take_outcomes(ready) if ready in self._scoring else self._take_step(ready)
+
+    def _choose_batch(self) -> list[FinishedSource]:
+        try:
+            pace = self._executor.pace(self._measuring)
+        except WorkLost:
+            self._measuring = self._executor.measure_pace(self._recipe, None)
+            return []
+        note_pace(self._dataset_dir, pace)
+        self._batch_clips = min(pace.batch_clips, self._recipe.build.batch_clips)
+        return []
+
+    def open_shares(self) -> float:
+        """Gives how much of the sources under way is done, in sources."""
+        sources = {*self._decoding.values(), *(source for source, _, _ in self._batch)}
+        return sum(
+            source.share_done
+            for source in sources.union(*(batch.sources for batch in self._scoring.values()))
+        )
 
     def _patience_s(self) -> float:
         begun = [source.since_s for source in self._decoding.values() if source.since_s is not None]
@@ -136,9 +176,10 @@ class Pipeline:
         source.since_s = time.monotonic()
         add_seconds(self.seconds, step.seconds)
         # A decoder that was started again tells its first clips twice.
-        if step.clip_id is not None and step.clip_id not in source.clip_ids:
-            source.clip_ids.add(step.clip_id)
+        if step.clip_id is not None and step.clip_id not in source.shares:
+            source.shares[step.clip_id] = step.share
             source.unscored += 1
+            self.progress.add(read=1)
             self._batch.append((source, step.clip_id, clip))
         if step.ended:
             del self._decoding[decoding]
@@ -156,6 +197,7 @@ class Pipeline:
         add_seconds(self.seconds, scored.seconds)
         finished = []
         for source, outcome, row in zip(batch.sources, scored.outcomes, batch.rows, strict=True):
+            self.progress.add(scored=1, encoded=outcome.encoded)
             finished += source.take(outcome, row)
         return finished
 
@@ -176,20 +218,25 @@ class _Batch:
     rows: list[Any]
 
 
-@dataclass
+@dataclass(eq=False)
 class _OpenSource:
-    """A source that is being decoded or has clips that are not scored yet; `since_s` is when it last gave one."""
+    """A source that is being decoded or has clips that are not scored yet; `since_s` is when it last gave one.
+
+    `shares` are its clips, each with how much of the source is read by then; `share_done` is how much is scored too.
+    """
 
     result: FinishedSource
-    clip_ids: set[str] = field(default_factory=set)
+    shares: dict[str, float] = field(default_factory=dict)
     unscored: int = 0
     decoded: bool = False
     lost: bool = False
     since_s: float | None = None
+    share_done: float = 0.0
 
     def take(self, outcome: ClipOutcome, row: Any) -> list[FinishedSource]:
         """Counts one clip in; the source, if it was the last."""
         self.unscored -= 1
+        self.share_done = max(self.share_done, self.shares[outcome.clip_id])
         self.result.failure = self.result.failure or outcome.failure
         self.result.encoded += outcome.encoded
         if outcome.reject_reason is None:

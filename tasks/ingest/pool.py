@@ -17,6 +17,7 @@ from ray.util import ActorPool
 
 from storage.dataset.tables import Fragments, RowRef
 from storage.errors import StorageError
+from tasks.clips.settings import ClipSettings
 from tasks.cluster import check_room, room_for
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError, RequestError
@@ -32,6 +33,7 @@ from tasks.ingest.executor import (
     WorkLost,
 )
 from tasks.ingest.items import DecodedClip, DecodeStep, ScoredBatch, Seconds
+from tasks.ingest.pace import Pace
 from tasks.ingest.recipe import Digests, Recipe
 from tasks.ingest.rewriting import Rewrite, Rewritten, rewrite_rows
 from tasks.ingest.rows import write_clip_rows
@@ -49,6 +51,18 @@ def errors_of_ours() -> Iterator[None]:
         if isinstance(error.cause, ItemError | RequestError | StorageError):
             raise error.cause from None
         raise
+
+
+@contextmanager
+def _losses() -> Iterator[None]:
+    """Raises WorkLost for what is to be done again; an actor that cannot be started at all is the request's fault."""
+    try:
+        yield
+    except ActorDiedError as error:
+        last_line = str(error).strip().splitlines()[-1].strip()
+        raise RequestError(f"model, clip: the worker that holds the models died: {last_line}") from error
+    except RayError as error:
+        raise WorkLost from error
 
 
 class RayPool:
@@ -91,6 +105,16 @@ class RayPool:
         for actor in {*self.scoring, *self._writing}:
             ray.kill(actor)
 
+    def measure_pace(self, recipe: Recipe, noted: Pace | None) -> Any:
+        """Has the first actor time the models."""
+        return self.scoring[0].pace.remote(recipe.clips, noted)
+
+    def pace(self, measuring: Any) -> Pace:
+        """Gives what it found."""
+        with _losses():
+            pace: Pace = ray.get(measuring)
+        return pace
+
     def decode(self, source: SourceRecord, recipe: Recipe) -> Any:
         """Starts a task; its generator is the handle."""
         return self._decode.remote(source, recipe.clips, recipe.build.videos, recipe.measures)
@@ -118,14 +142,9 @@ class RayPool:
         return scored, rows
 
     def scored(self, scoring: Any) -> ScoredBatch:
-        """Gives the outcomes; an actor that cannot be started again is told as the request's fault."""
-        try:
+        """Gives the outcomes."""
+        with _losses():
             batch: ScoredBatch = ray.get(scoring)
-        except ActorDiedError as error:
-            last_line = str(error).strip().splitlines()[-1].strip()
-            raise RequestError(f"model, clip: the worker that holds the models died: {last_line}") from error
-        except RayError as error:
-            raise WorkLost from error
         return batch
 
     def wait(self, handles: Collection[Any], timeout_s: float) -> Any | None:
@@ -176,6 +195,10 @@ class ScoringActor:
         if threads is not None:
             torch.set_num_threads(threads)
         self._models = ScoringModels(recipe, digests, threads or 1)
+
+    def pace(self, clips: ClipSettings, noted: Pace | None) -> Pace:
+        """See `ScoringModels.pace`."""
+        return self._models.pace(clips, noted)
 
     def score_clips(
         self, settings: FilterSettings, reuse: Sequence[RowRef | None], *batch: DecodedClip

@@ -193,14 +193,20 @@ class _Run:
     def _pass(self, pending: Pending, total: int, known: dict[str, RowRef]) -> int:
         """One round over what is pending; how many sources were lost with a machine."""
         executor, summary = self.workers.executor(total), self.summary
-        with Pipeline(executor, self.recipe, known) as pipeline:
+        dataset_dir = self.writer.dataset_dir
+
+        def show() -> None:
+            done = min(self.done + pipeline.open_shares(), total)
+            self.note(f"{pipeline.progress.note()}; {summary.note()}", done, total)
+
+        with Pipeline(executor, self.recipe, known, dataset_dir, show) as pipeline:
             committer = Committer(executor, self.writer, summary.seconds, self.recipe.build.commit_rows)
             for finished in pipeline.run(iter(pending)):
                 pending.tried(finished.source.source_id)
                 committer.add(finished)
                 summary.count(finished)
                 self.done += 1
-                self.note(summary.note(), min(self.done, total), total)
+                show()
             committer.close()
         add_seconds(summary.seconds, pipeline.seconds)
         for finished in committer.lost:
@@ -247,7 +253,7 @@ class _Run:
                 write_text_states(self.writer, captions, encode, digest, self.note)
         return len(captions)
 
-    def note(self, text: str, done: int = 0, total: int | None = None) -> None:
+    def note(self, text: str, done: float = 0, total: int | None = None) -> None:
         """Tells whoever watches how far it is."""
         if self.on_progress is not None:
             self.on_progress(done, total, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,13 @@ from storage.errors import StorageError
 from tasks.captions.aesthetics import AestheticHead
 from tasks.captions.scoring import CaptionScorer, ClipScore
 from tasks.captions.settings import CaptionerSettings
+from tasks.clips.settings import ClipSettings
 from tasks.corpora.entry import normalise_caption
 from tasks.corpora.records import CaptionSpan
 from tasks.errors import ItemError
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.items import ClipOutcome, DecodedClip, Failure, ScoredBatch, Seconds, timed
+from tasks.ingest.pace import Pace, batch_clips
 from tasks.ingest.recipe import Digests, Recipe, clip_model_digest
 from tasks.ingest.rows import clip_row, filter_view, latent_columns, score_columns
 from tasks.latents.encoder import LatentEncoder, Latents
@@ -54,6 +57,21 @@ class ScoringModels:
         head = recipe.aesthetic.head
         self._head = None if head is None else AestheticHead(head, self._scorer.feature_width)
         self._captioner = _captioner(recipe.captioner)
+        self._threads, self._most = threads, build.batch_clips
+
+    def pace(self, clips: ClipSettings, noted: Pace | None) -> Pace:
+        """Times a blank clip through CLIP and the VAE, unless what was `noted` is of these models on this device."""
+        device = torch.cuda.get_device_name() if self._on_gpu else "cpu"
+        models = [self._digests.encoder, self._digests.scorer]
+        if noted is not None and (noted.device, noted.models) == (device, models):
+            return noted
+        blank_nhwc = np.zeros((clips.num_frames, clips.height, clips.width, 3), np.uint8)
+        started_s = time.perf_counter()
+        self._scorer.frame_features([blank_nhwc])
+        self._encoder.encode([blank_nhwc])
+        clip_s = time.perf_counter() - started_s
+        at_once = 1 if self._on_gpu else self._threads
+        return Pace(device, models, clip_s, batch_clips(clip_s, at_once, self._most))
 
     def score_clips(
         self, settings: FilterSettings, reuse: Sequence[RowRef | None], *batch: DecodedClip

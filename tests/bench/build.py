@@ -69,8 +69,9 @@ def build(folder: Path, sources: int) -> None:
 
 
 def _clips(note: str) -> int:
-    """Clips kept and rejected, as the progress line says it: `12 clips kept, 3 rejected, ...`."""
-    return sum(int(part.split()[0]) for part in note.split(", ")[:2] if part.split()[0].isdigit())
+    """Clips kept and rejected, as the progress line says it: `clips: ...; 12 clips kept, 3 rejected, ...`."""
+    parts = note.partition("; ")[2].split(", ")
+    return sum(int(part.split()[0]) for part in parts[:2] if part[:1].isdigit())
 
 
 def again(folder: Path, sources: int) -> None:
