@@ -107,23 +107,25 @@ def joined_film(number: int) -> JoinedFilm:
 
 
 def _print(scores: dict[str, Score], truth: Counter[str], beside: Counter[str]) -> None:
+    kinds = [kind for kind in KINDS if kind in truth]
     print(
         f"{sum(truth.values())} transitions and {TRANSITIONS - sum(truth.values())} flashes, seeded; a boundary within "
         f"{TOLERANCE_FRAMES} frames of a transition has found it.\n"
     )
     print_head(
-        "detector", "F1", *(f"{kind} found" for kind in truth), "false", "in flashes", "shown", "frames/s"
+        "detector", "F1", *(f"{kind} found" for kind in kinds), "false", "in flashes", "shown", "frames/s"
     )
     for name, score in scores.items():
-        found = [f"{score.right[kind]} of {truth[kind]}" for kind in truth]
+        found = [f"{score.right[kind]} of {truth[kind]}" for kind in kinds]
         shown = f"{100 * score.shown / score.mixed:.0f} %"
         rate = f"{score.frames / score.seconds:.0f}"
         row = [f"{score.f1(truth):.3f}", *found, score.false, score.false_in_flashes, shown, rate]
         print_row(name, *row)
     print("\nFound, of the transitions that have such footage on a side:\n")
-    print_head("detector", *beside)
+    footage = sorted(beside)
+    print_head("detector", *footage)
     for name, score in scores.items():
-        print_row(name, *(f"{100 * score.right_beside[side] / beside[side]:.0f} %" for side in beside))
+        print_row(name, *(f"{100 * score.right_beside[side] / beside[side]:.0f} %" for side in footage))
 
 
 def _ours(**settings: object) -> Callable[[Path], tuple[list[Boundary], int]]:
@@ -152,9 +154,9 @@ def _plain(detector: Callable[[], object]) -> Callable[[Path], tuple[list[Bounda
 DETECTORS: dict[str, Callable[[Path], tuple[list[Boundary], int]]] = {
     "PySceneDetect, content": _plain(ContentDetector),
     "PySceneDetect, adaptive": _plain(AdaptiveDetector),
-    "ours, `adaptive` 1.75 and 9": _ours(),
-    "ours, `adaptive` 3 and 15": _ours(shot_threshold=3.0, shot_min_content=15.0),
-    "ours, `transnetv2`": _ours(shot_detector="transnetv2"),
+    "ours, adaptive 1.75 and 9": _ours(),
+    "ours, adaptive 3 and 15": _ours(shot_threshold=3.0, shot_min_content=15.0),
+    "ours, transnetv2": _ours(shot_detector="transnetv2"),
 }
 
 if __name__ == "__main__":
