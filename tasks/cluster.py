@@ -55,6 +55,12 @@ def room_for(each: Mapping[str, float]) -> int:
     return sum(_room_on(node["Resources"], each) for node in ray.nodes() if node["Alive"])
 
 
+def threads_of(workers: int) -> int:
+    """How many threads each of so many workers computes with: `$OMP_NUM_THREADS`, else its share of the cluster's CPUs."""
+    asked = os.environ.get("OMP_NUM_THREADS")
+    return int(asked) if asked else max(1, int(ray.cluster_resources().get("CPU", 1)) // workers)
+
+
 def check_room(field: str, workers: int, each: Mapping[str, float]) -> None:
     """RequestError when the connected cluster can never hold so many workers: Ray would wait for ever."""
     room = room_for(each)

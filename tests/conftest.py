@@ -26,6 +26,34 @@ os.environ["PREFECT_PROFILES_PATH"] = str(SESSION_HOME / "profiles.toml")
 prepare()
 
 
+# The files that take longest, in the order in which the processes of xdist take them: one that a process begins late
+# keeps the others waiting for it.
+LONGEST_FIRST = [
+    "test_retrain",
+    "test_training_workers",
+    "test_evaluation_videos",
+    "test_evaluation_evaluate",
+    "test_ingest_reconcile",
+    "test_build_dataset",
+    "test_earlier_versions",
+    "test_cli",
+    "test_prefect",
+    "test_recorded_runs",
+    "test_up_stuck_runs",
+    "test_ingest_trouble",
+    "test_evaluation_flow",
+    "test_training_engine",
+    "test_tiny_models",
+    "test_ingest_run",
+]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        order = {name: number for number, name in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(SESSION_HOME, ignore_errors=True)
 
@@ -74,8 +102,11 @@ def prefect_session() -> Iterator[None]:
     from flows.runs.prefect_access import sign_in
 
     sign_in()  # as every command does, so that it is the server of a command
-    with prefect_test_harness(server_startup_timeout=300):
-        yield
+    with pytest.MonkeyPatch.context() as patch:
+        # An event can be read as soon as it has come: the five seconds that a server collects them are waited in vain.
+        patch.setenv("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL", "0.2")
+        with prefect_test_harness(server_startup_timeout=300):
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -120,10 +151,16 @@ def new_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def add_candidate(tmp_home: Path, tmp_path: Path, new_mlflow_database: Path) -> Callable[..., int]:
-    """Registers a version with the rows of an evaluation, as `evaluate` leaves them, or without."""
+def registry_home(tmp_home: Path, new_mlflow_database: Path) -> Path:
+    """A `$VIDRD_HOME` for one test that holds a registry without models."""
     mlflow_database().parent.mkdir(parents=True)
     shutil.copyfile(new_mlflow_database, mlflow_database())
+    return tmp_home
+
+
+@pytest.fixture
+def add_candidate(registry_home: Path, tmp_path: Path) -> Callable[..., int]:
+    """Registers a version with the rows of an evaluation, as `evaluate` leaves them, or without."""
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model_index.json").write_text("{}")

@@ -22,14 +22,18 @@ from tasks.tiny.world.corpora import write_tiny_world
 from tests.damaged_models import damage_unet
 from tests.i3d_files import put_i3d_weights
 
-SETTINGS = EvaluationSettings(num_videos=6, long_videos=2, long_clips=2, seed=1)
+SETTINGS = EvaluationSettings(num_videos=3, long_videos=2, long_clips=2, seed=1)
 
 
 @pytest.fixture
 def reference_dir(tmp_path: Path) -> Path:
-    """Eight captioned clips of the tiny world."""
-    sizes = {"images": 2, "short_videos": 2, "class_videos": 2, "long_videos": 1, "reference": 8}
-    return write_tiny_world(tmp_path / "world", seed=3, **sizes).parent / "reference"
+    """Five captioned clips of the tiny world."""
+    return _write_reference(tmp_path / "world", 5)
+
+
+def _write_reference(folder: Path, clips: int) -> Path:
+    sizes = {"images": 1, "short_videos": 1, "class_videos": 1, "long_videos": 1}
+    return write_tiny_world(folder, seed=3, reference=clips, **sizes).parent / "reference"
 
 
 @pytest.fixture
@@ -83,7 +87,7 @@ def test_report_cache_and_unreadable_files(
     assert set(first["metrics"]) == of_all | of_long and set(first["unavailable"]) == {"is"}
     for name, metric in first["metrics"].items():
         assert metric["protocol"] == "tiny"
-        assert metric["n"] == (2 if name in of_long else 6)
+        assert metric["n"] == (2 if name in of_long else 3)
         assert metric["low"] <= metric["value"] <= metric["high"]
     assert len(first["fvd_over_time"]["values"]) == 3  # windows of 8 frames from 0, 4 and 8 of 16
     assert first["setup_digest"] == second["setup_digest"]
@@ -97,21 +101,21 @@ def test_report_cache_and_unreadable_files(
 
     # What neither the model nor CLIP reads of the prompts is said.
     for cut in first["cut_prompts"].values():
-        assert (cut["cut"], cut["of"], cut["tokens"]) == (6, 6, 16) and cut["lost"].endswith("and on")
+        assert (cut["cut"], cut["of"], cut["tokens"]) == (3, 3, 16) and cut["lost"].endswith("and on")
     assert set(first["cut_prompts"]) == {"conditioning", "scoring"}
 
-    # All eight are needed to find six: the two broken ones are named and others took their place.
+    # All five are needed to find three: the two broken ones are named and others took their place.
     named = {Path(item["file"]).name for item in first["reference"]["unreadable"]}
     assert named == {path.name for path in broken}
     assert second["reference"]["unreadable"] == first["reference"]["unreadable"]
 
-    assert [sample["seed"] for sample in first["samples"]] == [1, 2, 3, 4, 5, 6]
+    assert [sample["seed"] for sample in first["samples"]] == [1, 2, 3]
     frames, fps = decode_bytes(Path(first["samples"][0]["file"]).read_bytes())
     assert frames.shape == (16, 64, 64, 3) and fps == quick_sampling.fps
     assert {note for _, _, note in told} == {"reference clips measured", "videos sampled and measured"}
 
-    (reference_dir / "reference_0007.mp4").unlink()
-    with pytest.raises(RequestError, match="num_videos asks for 6"):
+    (reference_dir / "reference_0004.mp4").unlink()
+    with pytest.raises(RequestError, match="num_videos asks for 3"):
         run()
 
 
@@ -154,9 +158,11 @@ def test_frames_of_another_size_are_refused(
         )
 
 
+@pytest.mark.slow
 def test_a_model_damaged_on_purpose_is_refused(
-    measuring_pool: MeasuringPool, tmp_home: Path, tmp_path: Path, tiny_profile: Any, reference_dir: Path
+    measuring_pool: MeasuringPool, tmp_home: Path, tmp_path: Path, tiny_profile: Any
 ) -> None:
+    reference_dir = _write_reference(tmp_path / "world", 8)
     put_i3d_weights()
     damaged = tmp_path / "damaged"
     shutil.copytree(tiny_profile.model, damaged)
@@ -219,10 +225,10 @@ def test_what_a_killed_evaluation_has_measured_is_not_measured_again(
     with pytest.raises(Killed):
         run(die_after=2)
     resumed = run(die_after=None)
-    assert told == [4, 6]
+    assert told == [3]
     shutil.rmtree(tmp_home / "evaluation")
     undisturbed = run(die_after=None)
-    assert told == [2, 4, 6]
+    assert told == [2, 3]
     for name, column in undisturbed.features.arrays().items():
         np.testing.assert_allclose(
             getattr(resumed.features, name), column, rtol=1e-5, atol=1e-6, err_msg=name
@@ -233,14 +239,14 @@ def test_a_reference_that_was_trained_on_is_refused(
     tmp_home: Path, tiny_profile: Any, reference_dir: Path
 ) -> None:
     seen = content_digest(MediaPlace(str(reference_dir / "reference_0003.mp4")))
-    with pytest.raises(RequestError, match=r"trained on 1 of the 8 videos .* reference_0003.mp4") as caught:
+    with pytest.raises(RequestError, match=r"trained on 1 of the 5 videos .* reference_0003.mp4") as caught:
         evaluate_model(
             Path(tiny_profile.model),
             reference_dir,
             tiny_profile.clip,
             SETTINGS,
             tiny_profile.sampling,
-            MeasuringPool(videos=6),
+            MeasuringPool(videos=3),
             trained_on={seen},
         )
     assert "\n" not in str(caught.value)

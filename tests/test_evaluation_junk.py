@@ -123,7 +123,18 @@ def test_random_weights_are_no_first_champion(world: World, tiny_profile: Profil
     sampling = tiny_profile.sampling.model_copy(update={"num_inference_steps": 2, "seam": "keep"})
     captions = world.captions[: GateSettings().min_videos]
     clips = list(stream_batch(folder, captions, list(range(len(captions))), 3, sampling))
-    assert world.judge(np.concatenate(clips, axis=1), captions).verdict == "refuse"
+    random = world.measure(np.concatenate(clips, axis=1), captions)
+    right = world.measure(_panned(world.clips)[: len(captions)], captions)
+
+    def verdict(candidate: VideoFeatures, champion: VideoFeatures | None) -> str:
+        return decide(candidate, champion, world.reference, TINY, GateSettings()).verdict
+
+    # Beside a champion as without one, and they hold no place against a model that makes what it is told.
+    assert (verdict(random, None), verdict(random, right), verdict(right, random)) == (
+        "refuse",
+        "refuse",
+        "promote",
+    )
 
 
 def test_captions_that_the_clip_does_not_know_leave_nothing_to_judge_by(world: World) -> None:

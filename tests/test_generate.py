@@ -112,17 +112,38 @@ def test_the_contact_sheet_shows_every_frame_once_in_order(tmp_path: Path) -> No
         assert list(dict.fromkeys(flat)) == list(clip)
 
 
-def test_a_video_depends_on_its_prompt_and_seed_alone(ray_session: None, tiny_profile: Any) -> None:
-    sampling = tiny_profile.sampling.model_copy(update={"num_inference_steps": 2, "prompts_per_batch": 2})
-    seeds = [7, 7, 8]
-    told: list[tuple[int, int | None]] = []
-    model = Path(tiny_profile.model)
-    stream = stream_videos_on_ray(
-        model, PROMPTS, seeds, 2, sampling, lambda done, total, _: told.append((done, total))
+SEEDS = [7, 7, 8]
+Told = list[tuple[int, int | None]]
+
+
+@pytest.fixture(scope="module")
+def sampling(tiny_profile: Any) -> SamplingSettings:
+    return tiny_profile.sampling.model_copy(update={"num_inference_steps": 2, "prompts_per_batch": 2})
+
+
+def _videos(stream: Any, model: str, sampling: SamplingSettings) -> tuple[dict[int, np.ndarray], Told]:
+    """Videos of two clips, of each of the prompts one, and what was told of them."""
+    told: Told = []
+    batches = stream(
+        Path(model), PROMPTS, SEEDS, 2, sampling, lambda done, total, _: told.append((done, total))
     )
-    videos = dict(whole_videos(stream))
+    return dict(whole_videos(batches)), told
+
+
+@pytest.fixture(scope="module")
+def on_ray(
+    ray_session: None, tiny_profile: Any, sampling: SamplingSettings
+) -> tuple[dict[int, np.ndarray], Told]:
+    return _videos(stream_videos_on_ray, tiny_profile.model, sampling)
+
+
+def test_a_video_depends_on_its_prompt_and_seed_alone(
+    on_ray: tuple[dict[int, np.ndarray], Told], tiny_profile: Any, sampling: SamplingSettings
+) -> None:
+    videos, told = on_ray
     assert sorted(videos) == [0, 1, 2] and told[-1] == (6, 6)
-    for index, (prompt, seed) in enumerate(zip(PROMPTS, seeds, strict=True)):
+    model = Path(tiny_profile.model)
+    for index, (prompt, seed) in enumerate(zip(PROMPTS, SEEDS, strict=True)):
         alone = np.concatenate(list(stream_batch(model, [prompt], [seed], 2, sampling)), axis=1)[0]
         assert alone.shape == (16, 64, 64, 3) and alone.dtype == np.uint8
         # Another batch size adds in another order: the last bit of a grey level may differ.
@@ -131,28 +152,15 @@ def test_a_video_depends_on_its_prompt_and_seed_alone(ray_session: None, tiny_pr
 
 
 def test_this_process_makes_the_same_videos_as_workers_byte_for_byte(
-    ray_session: None, tiny_profile: Any
+    on_ray: tuple[dict[int, np.ndarray], Told], tiny_profile: Any, sampling: SamplingSettings
 ) -> None:
     import torch
 
-    sampling = tiny_profile.sampling.model_copy(update={"num_inference_steps": 2, "prompts_per_batch": 2})
-    model, seeds = Path(tiny_profile.model), [7, 7, 8]
-    told: dict[str, list[tuple[int, int | None]]] = {"here": [], "on ray": []}
     threads = torch.get_num_threads()
-    videos = {
-        where: dict(
-            whole_videos(
-                stream(
-                    model, PROMPTS, seeds, 2, sampling,
-                    lambda done, total, _, where=where: told[where].append((done, total)),
-                )
-            )
-        )
-        for where, stream in (("here", stream_videos), ("on ray", stream_videos_on_ray))
-    }  # fmt: skip
+    here, told = _videos(stream_videos, tiny_profile.model, sampling)
     for index in range(3):
-        assert np.array_equal(videos["here"][index], videos["on ray"][index])
-    assert told["here"][-1] == told["on ray"][-1] == (6, 6)
+        assert np.array_equal(here[index], on_ray[0][index])
+    assert told[-1] == on_ray[1][-1] == (6, 6)
     assert torch.get_num_threads() == threads
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.choice import Choice, TimedTest
 from tests.mutants.faults import Fault, draw, faults_of
-from tests.mutants.reach import TimedTest
 from tests.mutants.trial import Copy
+from tests.mutants.trying import Kept, try_all
 
 CODE = '''
 """Doubles what is even."""
@@ -76,11 +77,22 @@ def test_a_fault_that_a_test_notices_is_caught_and_taken_out_again(tmp_path):
     before = (copy.root / path).read_text(encoding="utf-8")
     harmless = Fault(path, 1, len(before), len(before), "statement", "", "pass\n")
     harmful = Fault(path, 1, len(before), len(before), "statement", "", "visible = None\n")
-    test = TimedTest("tests/test_mutants.py::test_the_words_of_others_are_visible", 1.0, False)
-    assert not copy.try_fault(harmless, [test]).caught
-    caught = copy.try_fault(harmful, [test])
-    assert caught.caught and "words_of_others" in caught.by
+    choice = Choice({}, [TimedTest("tests/test_mutants.py::test_the_words_of_others_are_visible", 1.0)], 1.0)
+    kept = Kept(tmp_path / "kept.jsonl")
+    told: list[str] = []
+
+    def tried() -> list[bool]:
+        jobs = [(harmless, choice), (harmful, choice)]
+        return [verdict.caught for verdict in try_all(jobs, [copy], kept, told.append)]
+
+    assert tried() == [False, True]
     assert (copy.root / path).read_text(encoding="utf-8") == before
+    assert (root / path).read_text(encoding="utf-8") == before
+    assert [line.split(" ")[0] for line in told] == ["[1/2,", "[2/2,"]
+    # What was found out once is read again: neither fault is shown to a test.
+    told.clear()
+    kept = Kept(tmp_path / "kept.jsonl")
+    assert tried() == [False, True] and told == ["2 of 2 faults are known from before"]
 
 
 def test_the_words_of_others_are_visible():
@@ -88,3 +100,23 @@ def test_the_words_of_others_are_visible():
     from storage.local.visible import visible
 
     assert visible("\x1b[2J") != "\x1b[2J"
+
+
+def test_near_and_cheap_tests_are_chosen_and_what_they_share_is_paid_once():
+    fixtures_s = {"ray": 30.0, "tests/test_b.py::built": 5.0}
+    tests = [
+        TimedTest("tests/test_a.py::far", 4.0),
+        TimedTest("tests/test_b.py::near", 1.0, False, ("tests/test_b.py::built",)),
+        TimedTest("tests/test_b.py::also", 6.0, False, ("tests/test_b.py::built",)),
+        TimedTest("tests/test_c.py::on_ray", 1.0, True, ("ray",)),
+        TimedTest("tests/test_c.py::long", 90.0),
+    ]
+
+    def chosen(budget_s: float, tests: list[TimedTest] = tests) -> tuple[list[str], float]:
+        choice = Choice(fixtures_s)
+        choice.add(tests, {"tests/test_b.py"}, budget_s)
+        return [test.name.split("::")[1] for test in choice.tests], choice.seconds
+
+    assert chosen(20.0) == (["near", "also", "far"], 16.0)
+    assert chosen(60.0) == (["near", "also", "far", "on_ray"], 47.0)
+    assert chosen(20.0, tests[-1:]) == (["long"], 90.0)  # rather than none

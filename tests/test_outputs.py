@@ -16,7 +16,7 @@ from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.baselines import stream_freenoise, stream_overlap
 
 PROMPTS = ["a red circle moving right", "a blue square moving up"]
-ASKED: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 4.0, "seed": 7, "prompt_frames": 4}
+ASKED: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0, "seed": 7, "prompt_frames": 4}
 STREAMS = {"vidrd": VidRDPipeline.stream, "overlap": stream_overlap, "freenoise": stream_freenoise}
 
 

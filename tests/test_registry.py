@@ -51,7 +51,7 @@ def test_a_registered_folder_is_found_by_alias_and_by_number(tmp_home, model_fol
     assert resolve_model(model_folder).folder == model_folder
 
 
-def test_aliases_move(tmp_home, model_folder):
+def test_aliases_move(registry_home, model_folder):
     registry = Registry()
     first, second = register(registry, model_folder), register(registry, model_folder)
     assert registry.alias_version(CANDIDATE) == second
@@ -61,7 +61,7 @@ def test_aliases_move(tmp_home, model_folder):
         assert resolve_model(f"models:/vidrd@{CHAMPION}").version == version
 
 
-def test_what_a_run_logs_can_be_read_back(tmp_home, tmp_path):
+def test_what_a_run_logs_can_be_read_back(registry_home, tmp_path):
     registry = Registry()
     curve = [(step, 1 / (step + 1)) for step in range(2500)]  # more than one call takes
     with registry.start_run("test", {"kind": "x"}) as run:
@@ -103,7 +103,7 @@ def stored_metrics(home: Path, run_id: str) -> dict[tuple[str, int], list[tuple[
         max_size=4,
     )
 )
-def test_only_finite_figures_reach_mlflow_each_step_once_and_the_others_are_named(tmp_home, sessions):
+def test_only_finite_figures_reach_mlflow_each_step_once_and_the_others_are_named(registry_home, sessions):
     """Figures in any order, in several processes: the first finite one of a step stays."""
     registry = Registry()
     with registry.start_run("retrain") as run:
@@ -120,7 +120,7 @@ def test_only_finite_figures_reach_mlflow_each_step_once_and_the_others_are_name
                     first.setdefault((name, step), value)
                 else:
                     bad.setdefault(name, set()).add(step)
-    stored = stored_metrics(tmp_home, run.run_id)
+    stored = stored_metrics(registry_home, run.run_id)
     assert stored == {key: [(value, 0)] for key, value in first.items()}
     tags = registry.client.get_run(run.run_id).data.tags
     named = {name: steps_of(text) for name, text in tags.items() if name.startswith(NOT_FINITE_TAG)}
@@ -135,12 +135,12 @@ def test_steps_are_named_in_ranges_that_can_be_read_again(steps):
     assert text.endswith("...") or steps_of(text) == steps
 
 
-def test_figures_whose_logging_seemed_to_fail_are_not_logged_twice(tmp_home):
+def test_figures_whose_logging_seemed_to_fail_are_not_logged_twice(registry_home):
     """MLflow took them, and its answer was lost: here another process is what MLflow got of the call."""
     registry = Registry()
 
     def rename(old: str, new: str) -> None:
-        with closing(sqlite3.connect(tmp_home / "mlflow" / "mlflow.db")) as database:
+        with closing(sqlite3.connect(registry_home / "mlflow" / "mlflow.db")) as database:
             database.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
     points = [(step, {"loss": float(step)}) for step in range(5)]
@@ -151,18 +151,18 @@ def test_figures_whose_logging_seemed_to_fail_are_not_logged_twice(tmp_home):
         rename("away", "metrics")
         Run(run.run_id, registry.client, registry.uri).log_figures(points[:3])
         run.log_figures(points)
-    stored = stored_metrics(tmp_home, run.run_id)
+    stored = stored_metrics(registry_home, run.run_id)
     assert stored == {("loss", step): [(float(step), 0)] for step in range(5)}
 
 
-def test_a_run_that_raises_is_marked_failed(tmp_home):
+def test_a_run_that_raises_is_marked_failed(registry_home):
     registry = Registry()
     with pytest.raises(ZeroDivisionError), registry.start_run("test") as run:
         _ = 1 / 0
     assert registry.client.get_run(run.run_id).info.status == "FAILED"
 
 
-def test_a_run_left_open_goes_on_where_it_stopped(tmp_home):
+def test_a_run_left_open_goes_on_where_it_stopped(registry_home):
     """What a killed process leaves: a run that MLflow believes to be running."""
     registry = Registry()
     with registry.start_run("retrain", {"kind": "x"}) as first:
@@ -185,7 +185,7 @@ def test_a_run_left_open_goes_on_where_it_stopped(tmp_home):
     assert [point.value for point in rates] == [0.1] * 10 + [0.2] * 10
 
 
-def test_a_run_that_is_gone_has_no_status_and_an_abandoned_one_is_killed(tmp_home):
+def test_a_run_that_is_gone_has_no_status_and_an_abandoned_one_is_killed(registry_home):
     registry = Registry()
     assert registry.run_status("0" * 32) is None
     registry.end_run("0" * 32)
@@ -198,7 +198,7 @@ def test_a_run_that_is_gone_has_no_status_and_an_abandoned_one_is_killed(tmp_hom
     assert registry.run_status(run.run_id) is None
 
 
-def test_finished_trainings_are_those_of_the_dataset_and_profile(tmp_home):
+def test_finished_trainings_are_those_of_the_dataset_and_profile(registry_home):
     registry = Registry()
 
     def train(tag: str, dataset: str = "/data/it's", profile: str = "tiny", name: str = "retrain") -> None:
@@ -223,7 +223,7 @@ def test_finished_trainings_are_those_of_the_dataset_and_profile(tmp_home):
     assert [tags["dataset_tag"] for tags in found] == ["build-0003", "build-0001"]
 
 
-def test_a_run_registers_its_model_once(tmp_home, model_folder):
+def test_a_run_registers_its_model_once(registry_home, model_folder):
     registry = Registry()
     with registry.start_run("retrain") as run:
         version = registry.register(model_folder, run, {}, description="what it is")
@@ -234,7 +234,7 @@ def test_a_run_registers_its_model_once(tmp_home, model_folder):
     assert register(registry, model_folder) == version + 1
 
 
-def test_version_metrics_are_the_newest_and_no_training_loss(tmp_home, model_folder):
+def test_version_metrics_are_the_newest_and_no_training_loss(registry_home, model_folder):
     registry = Registry()
     with registry.start_run("test") as run:
         run.log_figures([(0, {"loss": 2.0}), (1, {"loss": 1.0})])
@@ -247,7 +247,9 @@ def test_version_metrics_are_the_newest_and_no_training_loss(tmp_home, model_fol
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_figure_of_a_version_that_is_not_finite_is_refused_with_all_others(tmp_home, model_folder, value):
+def test_a_figure_of_a_version_that_is_not_finite_is_refused_with_all_others(
+    registry_home, model_folder, value
+):
     registry = Registry()
     with registry.start_run("retrain") as run:
         run.log_figures([(0, {"loss": value}), (1, {"loss": 1.0})])
@@ -255,7 +257,7 @@ def test_a_figure_of_a_version_that_is_not_finite_is_refused_with_all_others(tmp
     with pytest.raises(StorageError, match="cannot be recorded"):
         registry.log_version_metrics(version, {"fvd.tiny.n8": 1.0, "kvd.tiny.n8": value})
     assert newest_metrics(registry, version) == {}
-    with closing(sqlite3.connect(tmp_home / "mlflow" / "mlflow.db")) as database:
+    with closing(sqlite3.connect(registry_home / "mlflow" / "mlflow.db")) as database:
         for table in ("metrics", "logged_model_metrics", "latest_metrics"):
             columns = [column[1] for column in database.execute(f"PRAGMA table_info({table})")]
             name = "value" if "value" in columns else "metric_value"
@@ -273,7 +275,7 @@ def test_a_figure_of_a_version_that_is_not_finite_is_refused_with_all_others(tmp
         ("nowhere/model", "no model_index.json"),
     ],
 )
-def test_a_reference_to_nothing_is_one_line(tmp_home, ref, said):
+def test_a_reference_to_nothing_is_one_line(registry_home, ref, said):
     with pytest.raises(StorageError) as caught:
         resolve_model(ref)
     assert said in str(caught.value) and ref in str(caught.value)
@@ -287,7 +289,7 @@ def test_a_server_that_is_not_there_is_one_line(tmp_home, monkeypatch):
     assert str(caught.value).startswith("MLflow at http://127.0.0.1") and "\n" not in str(caught.value)
 
 
-def test_no_password_of_an_address_is_told_or_recorded(tmp_home, monkeypatch, model_folder):
+def test_no_password_of_an_address_is_told_or_recorded(registry_home, monkeypatch, model_folder):
     registry = Registry()
     address = "s3://key:hunter2@bucket/x"
     with registry.start_run("retrain", {"dataset": address}) as run:
@@ -314,7 +316,7 @@ def test_no_password_of_an_address_is_told_or_recorded(tmp_home, monkeypatch, mo
     )
 
 
-def test_a_version_loads_as_pyfunc_and_makes_videos(tmp_home, tmp_path, tiny_profile):
+def test_a_version_loads_as_pyfunc_and_makes_videos(registry_home, tmp_path, tiny_profile):
     import mlflow
 
     saved = {"num_frames": 4, "prompt_frames": 2, "num_inference_steps": 1}

@@ -14,7 +14,7 @@ from tests.frame_reading import read_clip
 from vidrd_model import TemporalVAE, VidRDPipeline
 from vidrd_model.clip import ClipModel
 
-STEPS = 12
+STEPS = 9
 
 
 def _falls(losses: list[float]) -> bool:
@@ -37,7 +37,7 @@ def test_first_steps_of_the_unet_learn(tiny_profile):
     bank, tokenizer = draw_bank(vae, seed=7, clips_per_scene=1), make_tokenizer()
     text_encoder, losses = train_text_encoder(tokenizer, seed=7, log=print, steps=2 * STEPS)
     assert _falls(losses)
-    _unet, losses = train_unet(bank, text_encoder, tokenizer, 2600, seed=7, log=print, stop_after=2 * STEPS)
+    _unet, losses = train_unet(bank, text_encoder, tokenizer, 2600, seed=7, log=print, stop_after=STEPS)
     assert _falls(losses)
 
 

@@ -13,11 +13,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
+from tasks.training.checkpoints import CheckpointStore
+from tasks.training.devices import Group
+from tasks.training.engine import Training
 from tasks.training.job import TrainingJob
 from tasks.training.result import TrainingResult
 from tasks.training.settings import DecoderSettings, TemporalSettings
+from tasks.training.splits import unusable_clips
+from tasks.training.temporal_part import TemporalPart
 from tasks.training.train import train_part
 from tests.training_dataset import write_training_dataset
 
@@ -42,13 +48,16 @@ train(Path(dataset), Path(model), Path(work_dir), Watcher(), **json.loads(change
 """
 
 
+def settings(**changes) -> TemporalSettings:
+    fixed = {"steps": STEPS, "batch_size": 4, "num_workers": 2, "threads": 1, "warmup_steps": 3, "lr": 1e-3}
+    quick = {"heldout_samples": 4, "log_every": 1, "checkpoint_every": 4, "ema_decay": 0.9}
+    return TemporalSettings(**(fixed | quick | changes))
+
+
 def train(
     dataset: Path, model: Path, work_dir: Path, watcher=None, on_progress=None, **changes
 ) -> TrainingResult:
-    fixed = {"steps": STEPS, "batch_size": 4, "num_workers": 2, "threads": 1, "warmup_steps": 3, "lr": 1e-3}
-    quick = {"heldout_samples": 4, "log_every": 1, "checkpoint_every": 4, "ema_decay": 0.9}
-    settings = TemporalSettings(**(fixed | quick | changes))
-    job = TrainingJob(str(dataset), str(model), settings, SamplingSettings())
+    job = TrainingJob(str(dataset), str(model), settings(**changes), SamplingSettings())
     return train_part(job, work_dir, watcher, on_progress)
 
 
@@ -121,13 +130,26 @@ class Killer:
     def video(self, step: int, name: str, mp4: bytes) -> None: ...
 
 
-def test_one_worker_and_two_have_the_same_losses(clips, small_model, undisturbed, tmp_path):
-    alone = train(clips, small_model, tmp_path / "w", num_workers=1)
-    assert len(alone.curves["loss"]) == STEPS
-    assert alone.curves["loss"] == pytest.approx(undisturbed.curves["loss"], abs=1e-4)
-    assert alone.heldout["candidate"]["loss"] == pytest.approx(
-        undisturbed.heldout["candidate"]["loss"], abs=1e-4
-    )
+class Unheard:
+    """Hears nothing of a training in this process."""
+
+    def started(self, step: int) -> None: ...
+
+    def figures(self, points) -> None: ...
+
+    def video(self, step: int, name: str, mp4: bytes) -> None: ...
+
+
+def test_this_process_alone_and_two_workers_have_the_same_losses(clips, small_model, undisturbed, tmp_path):
+    chosen = settings(num_workers=1)
+    left_out = unusable_clips(ClipDataset.open(clips)).rows
+    part = TemporalPart(str(clips), str(small_model), chosen, SamplingSettings(), tuple(left_out))
+    alone = Training(part, chosen, Group())
+    alone.run(CheckpointStore(str(tmp_path / "s"), "config", 2), Unheard())
+    losses, heldout = alone.progress.curves["loss"], alone.progress.heldout
+    assert len(losses) == STEPS
+    assert losses == pytest.approx(undisturbed.curves["loss"], abs=1e-4)
+    assert heldout["candidate"]["loss"] == pytest.approx(undisturbed.heldout["candidate"]["loss"], abs=1e-4)
     assert undisturbed.curves["loss"][0] != undisturbed.curves["loss"][-1]
 
 
@@ -216,11 +238,15 @@ def test_checkpoints_may_lie_in_a_bucket(clips, small_model, undisturbed, tmp_pa
     assert_same(train(clips, small_model, work_dir), undisturbed)
 
 
+@pytest.mark.slow
 def test_a_training_that_cannot_go_on_says_why_in_one_line(clips, small_model, tmp_path, ray_session):
     changes = {"num_workers": 1, "lr": 1e6, "warmup_steps": 0, "max_bad_steps": 2}
     with pytest.raises(RequestError, match=r"temporal: the gradient was not finite in 2 steps") as caught:
         train(clips, small_model, tmp_path / "w", steps=60, **changes)
     assert "\n" not in str(caught.value)
+
+
+def test_more_workers_than_there_is_room_for_are_refused(clips, small_model, tmp_path, ray_session):
     with pytest.raises(RequestError, match="Ray has"):
         train(clips, small_model, tmp_path / "v", num_workers=64, batch_size=64)
 

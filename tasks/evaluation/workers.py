@@ -12,7 +12,7 @@ import ray
 import torch
 from ray.util import ActorPool
 
-from tasks.cluster import ensure_ray
+from tasks.cluster import ensure_ray, threads_of
 from tasks.evaluation.networks import Networks, load_i3d
 from vidrd_model.metrics import check_reference
 
@@ -89,7 +89,7 @@ class MeasuringPool:
         cpus, gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
         # One takes a quarter of a minute to start: for little work it is sooner done than several.
         count = min(gpus or cpus, -(-self._videos // _VIDEOS_PER_ACTOR))
-        threads = None if gpus else max(1, cpus // count)
+        threads = None if gpus else threads_of(count)
         # Ray starts an actor that is killed again, and gives it its calls once more.
         actor = ray.remote(
             num_cpus=1,

@@ -18,7 +18,7 @@ from ray.util import ActorPool
 from storage.dataset.tables import Fragments, RowRef
 from storage.errors import StorageError
 from tasks.clips.settings import ClipSettings
-from tasks.cluster import check_room, room_for
+from tasks.cluster import check_room, room_for, threads_of
 from tasks.corpora.records import SourceRecord
 from tasks.errors import ItemError, RequestError
 from tasks.filters.settings import FilterSettings
@@ -83,7 +83,7 @@ class RayPool:
         actors = min(actors, -(-items // ITEMS_PER_WORKER))
         if gpus:
             check_room("build.judge_gpus", actors, {"GPU": build.judge_gpus})
-        threads = None if gpus else max(1, cpus // actors)
+        threads = None if gpus else threads_of(actors)
         # A worker that is killed comes back; one whose models cannot be loaded does not.
         options = {"max_restarts": -1, "max_task_retries": 3, "num_cpus": 0, "scheduling_strategy": "SPREAD"}
         scoring_class = ray.remote(**options, num_gpus=build.judge_gpus if gpus else 0)(ScoringActor)

@@ -1,27 +1,30 @@
-"""Puts seeded faults into the code one at a time and counts those that a fast test notices.
+"""Puts seeded faults into copies of the code one at a time and counts those that a fast test notices.
 
 python -m tests.mutants                       (also: make mutants)
 python -m tests.mutants --count 40 --seed 2 --only storage
+python -m tests.mutants --only tasks/evaluation/gate.py tests/test_evaluation_gate.py tests/test_promote.py
 python -m tests.mutants --fault "storage/local/visible.py: condition: ..." tests/test_typed_paths.py
 
-The table and what nobody noticed are in tests/README.md. A fault that changes nothing a user could see is listed with
-its reason in equivalents.toml and is not drawn.
+Interrupted it goes on when it is called again, as long as no file has changed. The table and what nobody noticed are in
+tests/README.md. A fault that changes nothing a user could see is listed with its reason in equivalents.toml and is not
+drawn.
 """
 
 from __future__ import annotations
 
 import argparse
-import queue
 import time
 import tomllib
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tasks import markdown
+from tests.mutants.choice import Choice, TimedTest
 from tests.mutants.faults import Fault, draw, faults_of
-from tests.mutants.reach import Reach, TimedTest, tracked
+from tests.mutants.reach import Reach, state_digest, tracked
 from tests.mutants.trial import Copy, Verdict
+from tests.mutants.trying import Kept, try_all
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "runs" / "mutants"
@@ -36,51 +39,42 @@ SCOPE = (
     "tasks/training",
     "tasks/evaluation",
 )
-WORKERS = 2
+PROCESSES = 2
+_GIVEN_TESTS_S = 120.0
 
 
 def main() -> int:
     """Tries the faults and prints a table; 1 when fewer than `--least` per cent are caught."""
     options = _options()
-    files = [ROOT / name for name in tracked(ROOT, options.only or SCOPE)]
-    if options.fault:
-        faults = [fault for path in files for fault in faults_of(path, ROOT) if fault.key == options.fault]
-        if not faults:
-            raise SystemExit(f"error: no such fault in {', '.join(options.only or SCOPE)}: {options.fault}")
-    else:
-        equivalents = _equivalents()
-        drawn = draw(files, ROOT, options.count + len(equivalents), options.seed)
-        faults = [fault for fault in drawn if fault.key not in equivalents][: options.count]
+    tests = options.tests + [name for name in options.only if name.startswith("tests/")]
+    scope = [name for name in options.only if not name.startswith("tests/")] or SCOPE
+    faults = _faults(options, [ROOT / name for name in tracked(ROOT, scope)])
     started_s = time.monotonic()
-    if options.tests:
-        given = [TimedTest(name, 30.0, False) for name in options.tests]
-        verdicts = [Copy(ROOT, FOLDER / "copy-0").try_fault(fault, given) for fault in faults]
+    if tests:
+        given = [TimedTest(name, _GIVEN_TESTS_S) for name in tests]
+        choices = [Choice({}, given, _GIVEN_TESTS_S * len(given)) for _ in faults]
     else:
-        verdicts = _try_all(faults)
+        reach = Reach.take(ROOT, FOLDER / "reach", PROCESSES)
+        choices = [reach.of(fault.path, fault.line) for fault in faults]
+    copies = [Copy(ROOT, FOLDER / f"copy-{number}") for number in range(PROCESSES)]
+    kept = Kept(FOLDER / "verdicts" / f"{state_digest(ROOT)}.jsonl")
+    try:
+        verdicts = try_all(list(zip(faults, choices, strict=True)), copies, kept, partial(print, flush=True))
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on with the faults that are left")
+        return 130
     _print(verdicts, time.monotonic() - started_s)
     caught = sum(verdict.caught for verdict in verdicts)
     return int(100 * caught < options.least * len(verdicts))
 
 
-def _try_all(faults: list[Fault]) -> list[Verdict]:
-    reach = Reach.take(ROOT, FOLDER / "reach", WORKERS)
-    tests = [reach.of(fault.path, fault.line) for fault in faults]
-    copies: queue.SimpleQueue[Copy] = queue.SimpleQueue()
-    for number in range(WORKERS):
-        copies.put(Copy(ROOT, FOLDER / f"copy-{number}"))
-
-    def one(job: tuple[Fault, list[TimedTest]]) -> Verdict:
-        copy = copies.get()
-        try:
-            verdict = copy.try_fault(*job)
-        finally:
-            copies.put(copy)
-        told = "caught" if verdict.caught else "SURVIVED"
-        print(f"{told:9} {verdict.seconds:5.0f} s  {verdict.fault.line:4} {verdict.fault.key}", flush=True)
-        return verdict
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(one, zip(faults, tests, strict=True)))
+def _faults(options: argparse.Namespace, files: list[Path]) -> list[Fault]:
+    if options.fault:
+        faults = [fault for path in files for fault in faults_of(path, ROOT) if fault.key == options.fault]
+        if not faults:
+            raise SystemExit(f"error: no such fault: {options.fault}")
+        return faults
+    return draw(files, ROOT, options.count, options.seed, _equivalents())
 
 
 def _print(verdicts: list[Verdict], seconds: float) -> None:
@@ -110,7 +104,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=200, help="faults to draw")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
     parser.add_argument(
-        "--only", nargs="+", metavar="PATH", help="files or folders in place of all that counts"
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="files or folders in place of all that counts; below tests/: tests, as at the end",
     )
     parser.add_argument(
         "--least", type=float, default=85, metavar="PERCENT", help="fewer caught is a failure"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import random
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,10 @@ def faults_of(path: Path, root: Path) -> list[Fault]:
     return [fault for _, fault in sorted(found.items()) if _is_python(fault.applied_to(source))]
 
 
-def draw(files: list[Path], root: Path, count: int, seed: int) -> list[Fault]:
-    """A seeded sample of `count` faults over the files, each fault as likely as any other."""
-    everything = [fault for path in sorted(files) for fault in faults_of(path, root)]
+def draw(files: list[Path], root: Path, count: int, seed: int, left_out: Container[str] = ()) -> list[Fault]:
+    """A seeded sample of `count` faults over the files, each as likely as any other but for the keys left out."""
+    found = [fault for path in sorted(files) for fault in faults_of(path, root)]
+    everything = [fault for fault in found if fault.key not in left_out]
     drawn = random.Random(seed).sample(everything, min(count, len(everything)))
     return sorted(drawn, key=lambda fault: (fault.path, fault.start))
 

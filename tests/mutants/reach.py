@@ -1,4 +1,4 @@
-"""Which fast tests reach which line: taken once by running them all under coverage, and kept while no file changes.
+"""Which fast tests reach which line: taken once for each state of the files, by running them all under coverage.
 
 Lines that only workers of Ray and other processes execute are not seen by it; for those the tests count that come to
 the same file, and the tests on Ray whose own file imports it, directly or through others.
@@ -12,29 +12,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import coverage
 
+from tests.mutants.choice import BUDGET_S, Choice, TimedTest
+
 PACKAGES = ("vidrd_model", "storage", "tasks", "flows")
-
-
-@dataclass(frozen=True)
-class TimedTest:
-    """A fast test by its node id, the seconds of its own call, and whether it works on Ray."""
-
-    name: str
-    seconds: float
-    on_ray: bool
-
-    @property
-    def file(self) -> str:
-        """The file that it stands in."""
-        return self.name.split("::")[0]
 
 
 class Reach:
@@ -45,47 +32,65 @@ class Reach:
         self._imports: dict[str, set[str]] = {}
 
     @classmethod
-    def take(cls, root: Path, folder: Path, workers: int) -> Reach:
-        """The reach of the tests of `root`, taken anew where a source has changed since it was kept in `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        stamp, digest = folder / "digest", _digest(root)
-        if not stamp.is_file() or stamp.read_text() != digest:
-            _run_all(root, folder, workers)
-            stamp.write_text(digest)
-        return cls(root, folder)
+    def take(cls, root: Path, folder: Path, processes: int) -> Reach:
+        """The reach of the tests of `root`; `folder` keeps one for each state of its files that it was taken of."""
+        kept = folder / state_digest(root)
+        if not (kept / "whole").is_file():
+            print(
+                f"running every fast test under coverage, in {processes} processes: once for this state",
+                flush=True,
+            )
+            kept.mkdir(parents=True, exist_ok=True)
+            _run_all(root, kept, processes)
+            (kept / "whole").touch()
+        return cls(root, kept)
 
     @cached_property
     def tests(self) -> dict[str, TimedTest]:
         """Every test that passed, by name."""
-        rows = [
-            json.loads(line)
-            for path in self._folder.glob("tests-*.jsonl")
-            for line in path.read_text().splitlines()
-        ]
-        return {row["test"]: TimedTest(row["test"], row["seconds"], row["on_ray"]) for row in rows}
+        return {
+            row["test"]: TimedTest(row["test"], row["seconds"], row["on_ray"], tuple(row["shared"]))
+            for row in self._rows
+            if "test" in row
+        }
 
-    def of(self, path: str, line: int) -> list[TimedTest]:
-        """The tests that reach a line, the fastest first; else those that may through Ray or other processes."""
+    def of(self, path: str, line: int) -> Choice:
+        """The tests to run on a fault in a line: of those that reach it, else of those that may out of sight."""
         lines = self._lines(path)
-        direct = lines.get(line, set())
-        if not direct:
-            near = set().union(*lines.values()) if lines else set()
-            on_ray = {
-                test.name
-                for test in self.tests.values()
-                if test.on_ray and path in self._reachable_files(test.file)
-            }
-            ordered = [sorted(on_ray, key=self._cost), sorted(near - on_ray, key=self._cost)]
-            return [self.tests[name] for names in ordered for name in names]
-        return [self.tests[name] for name in sorted(direct, key=self._cost)]
+        near = {test.file for test in self.tests.values() if path in imported_files(self._root, test.file)}
+        choice = Choice(self._fixtures_s)
+        if direct := lines.get(line):
+            choice.add([self.tests[name] for name in direct], near)
+            return choice
+        of_file = set().union(*lines.values())
+        # In this process a line is out of sight that is executed as the file is imported, or in other processes only.
+        choice.add([self.tests[name] for name in of_file], near, BUDGET_S / 2)
+        on_ray = [
+            test for test in self.tests.values() if test.on_ray and path in self._reachable_files(test.file)
+        ]
+        choice.add(on_ray, near)
+        return choice
 
-    def _cost(self, name: str) -> tuple[float, str]:
-        return self.tests[name].seconds, name
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            json.loads(line)
+            for path in sorted(self._folder.glob("tests-*.jsonl"))
+            for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+
+    @cached_property
+    def _fixtures_s(self) -> dict[str, float]:
+        seconds: dict[str, float] = {}
+        for row in self._rows:
+            if "fixture" in row:
+                seconds[row["fixture"]] = max(row["seconds"], seconds.get(row["fixture"], 0.0))
+        return seconds
 
     @cached_property
     def _data(self) -> list[coverage.CoverageData]:
         found = []
-        for path in sorted(self._folder.glob("coverage-*")):
+        for path in sorted(self._folder.glob("coverage*")):
             data = coverage.CoverageData(str(path))
             data.read()
             found.append(data)
@@ -135,34 +140,29 @@ def tracked(root: Path, under: Iterable[str]) -> list[str]:
     return [name for name in files if name.endswith(".py") and (root / name).is_file()]
 
 
-def _digest(root: Path) -> str:
+def state_digest(root: Path) -> str:
+    """Names the state of the project's Python files, those of the tests among them."""
     digest = hashlib.sha256()
     for name in tracked(root, (*PACKAGES, "tests")):
         digest.update(name.encode() + b"\0" + (root / name).read_bytes() + b"\0")
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]
 
 
-def _run_all(root: Path, folder: Path, workers: int) -> None:
-    for path in (*folder.glob("coverage-*"), *folder.glob("tests-*.jsonl")):
+def _run_all(root: Path, folder: Path, processes: int) -> None:
+    for path in (*folder.glob("coverage*"), *folder.glob("tests-*.jsonl")):
         path.unlink()
-    files = [name for name in tracked(root, ("tests",)) if Path(name).name.startswith("test_")]
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda i: _run_part(root, folder, i, files[i::workers]), range(workers)))
-
-
-def _run_part(root: Path, folder: Path, number: int, files: Sequence[str]) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.mutants.recorder", "-p", "no:cacheprovider"]
-    command += [f"--cov={name}" for name in PACKAGES]
+    command += ["--numprocesses", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
+    command += [*(f"--cov={name}" for name in PACKAGES), "--cov-context=test", "--cov-report="]
     environment = os.environ | {
-        "COVERAGE_FILE": str(folder / f"coverage-{number}"),
-        "VIDRD_TESTS_RECORD": str(folder / f"tests-{number}.jsonl"),
+        "COVERAGE_FILE": str(folder / "coverage"),
+        "OMP_NUM_THREADS": "1",
+        "VIDRD_TESTS_RECORD": str(folder),
     }
-    with open(folder / f"log-{number}.txt", "w", encoding="utf-8") as log:
-        subprocess.run(
-            [*command, "--cov-context=test", "--cov-report=", *files],
-            cwd=root,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            check=False,  # a failing test reaches nothing: it is left out
+    # The tests of this tool ask git for the files, and in a copy it knows none. A failing test is left out too.
+    command += ["--ignore=tests/test_mutants.py"]
+    done = subprocess.run(command, cwd=root, env=environment, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(
+            f"error: the fast tests could not be run: pytest ended with exit code {done.returncode}"
         )

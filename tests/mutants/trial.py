@@ -10,17 +10,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from tests.mutants.choice import Choice
 from tests.mutants.faults import Fault
-from tests.mutants.reach import TimedTest
 
-BUDGET_S = 90.0
-"""Seconds of tests, as recorded, that one fault is shown to; the fastest that reach it come first."""
-
+_START_S = 60.0
+_SLOWER = 3.0
 _SHARED = "shared"
 
 
@@ -40,6 +40,7 @@ class Copy:
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.root = folder / "project"
+        self._process: subprocess.Popen[str] | None = None
         shutil.rmtree(folder, ignore_errors=True)
         self.root.mkdir(parents=True)
         command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -51,40 +52,47 @@ class Copy:
         if (root.parent / _SHARED).is_dir():  # goldens and media, where they lie beside the project
             (folder / _SHARED).symlink_to((root.parent / _SHARED).resolve())
 
-    def try_fault(self, fault: Fault, tests: Sequence[TimedTest]) -> Verdict:
+    def try_fault(self, fault: Fault, choice: Choice) -> Verdict:
         """Runs the tests on the copy with the fault in it, until one fails or does not end."""
         started_s = time.monotonic()
-        chosen = _within_budget(tests)
-        if not chosen:
+        if not choice.tests:
             return Verdict(fault, False, 0, "no test reaches it", 0.0)
         path = self.root / fault.path
         source = path.read_text(encoding="utf-8")
         try:
             path.write_text(fault.applied_to(source), encoding="utf-8")
-            by = self._first_failure(chosen)
+            by = self._first_failure([test.name for test in choice.tests], choice.seconds)
         finally:
             path.write_text(source, encoding="utf-8")
-        return Verdict(fault, by is not None, len(chosen), by or "", time.monotonic() - started_s)
+        return Verdict(fault, by is not None, len(choice.tests), by or "", time.monotonic() - started_s)
 
-    def _first_failure(self, tests: Sequence[TimedTest]) -> str | None:
+    def stop(self) -> None:
+        """Ends the tests that are running, with all that they have started."""
+        if self._process is not None:
+            _kill(self._process)
+
+    def _first_failure(self, tests: Sequence[str], seconds: float) -> str | None:
         # Names of tests hold what a shell or a limit on arguments would not take.
         with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as names:
-            names.write("\n".join(test.name for test in tests))
+            names.write("\n".join(tests))
             names.flush()
             command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header"]
-            process = subprocess.Popen(
-                [*command, "--tb=no", "--durations=0", f"@{names.name}"],
+            # One thread each, as in `make test`; bytecode is told from that of another fault by the second alone.
+            ours = {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+            self._process = process = subprocess.Popen(
+                [*command, "--tb=no", f"@{names.name}"],
                 cwd=self.root,
-                env=os.environ | {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"},
+                env=os.environ | ours,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
             )
             try:
-                told, _ = process.communicate(timeout=60 + 4 * sum(test.seconds for test in tests))
+                told, _ = process.communicate(timeout=_START_S + _SLOWER * seconds)
             except subprocess.TimeoutExpired:
-                _end(process)
+                _kill(process)
+                process.communicate()
                 return "did not end"
         if process.returncode == 0:
             return None
@@ -92,23 +100,10 @@ class Copy:
         return failed[0].split(" ", 1)[1] if failed else f"exit code {process.returncode}"
 
 
-def _within_budget(tests: Sequence[TimedTest]) -> list[TimedTest]:
-    chosen: list[TimedTest] = []
-    seconds = 0.0
-    for test in tests:
-        if chosen and seconds + test.seconds > BUDGET_S:
-            break
-        chosen.append(test)
-        seconds += test.seconds
-    return chosen
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    family = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGKILL)
-    for child in family:
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
-    process.communicate()
+def _kill(process: subprocess.Popen[str]) -> None:
+    with suppress(psutil.NoSuchProcess, ProcessLookupError):
+        family = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGKILL)
+        for child in family:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
