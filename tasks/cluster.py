@@ -56,7 +56,7 @@ def room_for(each: Mapping[str, float]) -> int:
 
 
 def threads_of(workers: int) -> int:
-    """How many threads each of so many workers computes with: `$OMP_NUM_THREADS`, else its share of the cluster's CPUs."""
+    """How many threads each of so many workers computes with: `$OMP_NUM_THREADS`, else its share of all CPUs."""
     asked = os.environ.get("OMP_NUM_THREADS")
     return int(asked) if asked else max(1, int(ray.cluster_resources().get("CPU", 1)) // workers)
 

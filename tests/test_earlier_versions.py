@@ -41,6 +41,8 @@ def test_a_dataset_is_read_and_refiltered_as_it_is(earlier, prefect_session):
     assert verify(earlier.dataset).problem_count == 0
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_training_that_was_killed_goes_on_in_its_run(earlier, ray_session, prefect_session):
     result = retrain(
         RetrainParams(dataset=str(earlier.dataset), profile=str(earlier.longer), part="temporal")

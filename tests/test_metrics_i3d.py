@@ -62,8 +62,8 @@ def test_converted_file_gives_the_same_features(i3d: I3D, tmp_path: Path) -> Non
     ("file", "frames", "label"),
     [
         ("v_CricketShot_g04_c01_rgb.gif", 79, "playing cricket"),
-        ("v_SoccerJuggling_g23_c01.avi", 64, "juggling soccer ball"),
-        ("v_SoccerJuggling_g24_c01.avi", 64, "juggling soccer ball"),
+        pytest.param("v_SoccerJuggling_g23_c01.avi", 64, "juggling soccer ball", marks=pytest.mark.slow),
+        pytest.param("v_SoccerJuggling_g24_c01.avi", 64, "juggling soccer ball", marks=pytest.mark.slow),
     ],
 )
 def test_recognises_ucf_actions(i3d: I3D, file: str, frames: int, label: str) -> None:

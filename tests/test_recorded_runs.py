@@ -115,21 +115,37 @@ def test_the_address_of_a_file_of_prefects_is_found(
     assert done.stdout.splitlines()[-1:] == [str(address)], done.stderr
 
 
-def _generated(out: Path, home: Path, **environment: str) -> tuple[dict[str, Any], list[str]]:
-    """What the command prints, and what it tells, without its seconds and file names.
+# The command, which leaves in a file what of this it has loaded.
+GENERATE = """
+import sys
+from pathlib import Path
+from flows.cli.app import main
+loaded = Path(sys.argv[1])
+sys.argv = ["vidrd", *sys.argv[2:]]
+try:
+    main()
+finally:
+    loaded.write_text(" ".join(sorted({"prefect", "ray", "mlflow", "lance"} & set(sys.modules))))
+"""
+
+
+def _generated(folder: Path, home: Path, **environment: str) -> tuple[dict[str, Any], list[str], list[str]]:
+    """What the command prints, what it tells, without its seconds and file names, and which libraries it has loaded.
 
     Of its progress that is the last line: how often it is told hangs on how long the work takes.
     """
+    loaded = home.parent / f"loaded-by-{folder.name}"
     done = subprocess.run(
         [
             sys.executable,
-            "-m",
-            "flows.cli",
+            "-c",
+            GENERATE,
+            str(loaded),
             "generate",
             "a red circle moving right",
             "--clips=2",
             "--steps=2",
-            f"--out={out}",
+            f"--out={folder}/video.mp4",
             f"--model={ROOT}/infra/profiles/tiny/model",
         ],
         env=os.environ | {"VIDRD_HOME": str(home)} | environment,
@@ -138,44 +154,28 @@ def _generated(out: Path, home: Path, **environment: str) -> tuple[dict[str, Any
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.replace(str(out.parent), ""))
+    result = json.loads(done.stdout.replace(str(folder), ""))
     del result["seconds"]
     *lines, last = re.sub(r"[\d.]+ s\b", "", done.stderr).splitlines()
-    return result, [*(line for line in lines if not re.match(r"\[generate\] \d+/\d+ ", line)), last]
+    assert all(line.startswith("[generate] ") for line in (*lines, last)), "no bars, no library's words"
+    told = [*(line for line in lines if not re.match(r"\[generate\] \d+/\d+ ", line)), last]
+    return result, told, loaded.read_text().split()
 
 
 def test_a_command_does_the_same_with_a_server_and_without(prefect_session: None, tmp_path: Path) -> None:
+    """Without one a video of a model folder takes neither a server nor Ray nor MLflow."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
 
     with get_client(sync_client=True) as client:
         before = {run.id for run in client.read_flow_runs()}
-        alone = _generated(tmp_path / "alone" / "video.mp4", tmp_path / "home")
-        assert {run.id for run in client.read_flow_runs()} == before
-        recorded = _generated(
-            tmp_path / "recorded" / "video.mp4", tmp_path / "home", PREFECT_API_URL=PREFECT_API_URL.value()
+        *alone, loaded = _generated(tmp_path / "alone", tmp_path / "home")
+        assert {run.id for run in client.read_flow_runs()} == before and loaded == []
+        *recorded, loaded = _generated(
+            tmp_path / "recorded", tmp_path / "home", PREFECT_API_URL=PREFECT_API_URL.value()
         )
         (run,) = [run for run in client.read_flow_runs() if run.id not in before]
-    assert run.state is not None and run.state.is_completed() and run.name
+    assert run.state is not None and run.state.is_completed() and run.name and "prefect" in loaded
     assert alone == recorded
     for name in ("video.mp4", "video.png"):
         assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "recorded" / name).read_bytes()
-
-
-def test_a_video_of_a_model_folder_takes_neither_a_server_nor_ray_nor_mlflow(tmp_path: Path) -> None:
-    program = (
-        "import sys\nfrom flows.cli.app import main\n"
-        f"sys.argv = ['vidrd', 'generate', 'a red circle', '--clips=1', '--steps=1', '--out={tmp_path}/video.mp4',"
-        f" '--model={ROOT}/infra/profiles/tiny/model']\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "loaded = {'prefect', 'ray', 'mlflow', 'lance'} & set(sys.modules)\n"
-        "assert not loaded, loaded\n"
-    )
-    environment = os.environ | {"VIDRD_HOME": str(tmp_path / "home")}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()
-    assert lines and all(line.startswith("[generate] ") for line in lines), "no bars, no library's words"
-    assert (tmp_path / "video.mp4").is_file()

@@ -43,8 +43,17 @@ def dataset(tmp_path_factory, tiny_profile) -> Path:
     return write_training_dataset(folder, Path(tiny_profile.model), broken=BROKEN)
 
 
+BOTH = ["temporal", "decoder"]
+
+
+@pytest.fixture(scope="module", params=[["temporal"], pytest.param(BOTH, marks=pytest.mark.slow)])
+def parts(request) -> list[str]:
+    """What is trained: the decoder takes as long again."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def retrain_home(tmp_path_factory) -> Path:
+def retrain_home(tmp_path_factory, parts) -> Path:
     return tmp_path_factory.mktemp("retrain") / "home"
 
 
@@ -95,12 +104,15 @@ def quick_profile(tmp_path_factory, small_model) -> Path:
 
 
 @pytest.fixture(scope="module")
-def retrained(retrain_home, quick_profile, ray_session, dataset):
-    """One short retraining of both parts, without Prefect, begun by a process that was killed."""
+def retrained(retrain_home, quick_profile, ray_session, dataset, parts):
+    """One short retraining, without Prefect, begun by a process that was killed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDRD_HOME", str(retrain_home))
         steps = {"temporal_steps": TEMPORAL_STEPS, "decoder_steps": DECODER_STEPS}
-        params = RetrainParams(dataset=f"{dataset}@build-0001", profile=str(quick_profile), **steps)
+        part = "both" if len(parts) > 1 else parts[0]
+        params = RetrainParams(
+            dataset=f"{dataset}@build-0001", profile=str(quick_profile), part=part, **steps
+        )
         begun_run_id = begin_and_die(params)
         result = training.run(read_request(params))
         assert result["resumed"] and result["run_id"] == begun_run_id
@@ -148,37 +160,39 @@ def test_it_is_one_run_even_across_restarts(retrained, dataset):
     assert finished["dataset_tag"] == "build-0001"
 
 
-def test_the_registered_folder_has_a_card_with_the_figures(retrained):
+def test_the_registered_folder_has_a_card_with_the_figures(retrained, parts):
     result, folder, registry = retrained
     card = (folder / CARD_FILE).read_text(encoding="utf-8")
     front_matter, text = card.removeprefix("---\n").split("\n---\n\n", 1)
     assert yaml.safe_load(front_matter)["license"] == "apache-2.0"
     assert registry.client.get_model_version("vidrd", "1").description == text[:5000]
-    for part in ("temporal", "decoder"):
+    for part in parts:
         losses = [f"{figures['loss']:.4g}" for figures in result["parts"][part]["heldout"].values()]
         assert f"| loss | {' | '.join(losses)} |" in card
         assert f"{result['parts'][part]['trained_parameters']} parameters" in card
     assert result["git_commit"] in card and "build-0001" in card
 
 
-def test_curves_and_heldout_figures_are_in_mlflow(retrained):
+def test_curves_and_heldout_figures_are_in_mlflow(retrained, parts):
     result, _, registry = retrained
-    for part, steps in (("temporal", TEMPORAL_STEPS), ("decoder", DECODER_STEPS)):
+    steps_of = {"temporal": TEMPORAL_STEPS, "decoder": DECODER_STEPS}
+    for part in parts:
         history = registry.client.get_metric_history(result["run_id"], f"{part}.loss")
         assert [(point.step, point.value) for point in history] == result["curves"][part]
-        assert len(history) == steps
+        assert len(history) == steps_of[part]
         metrics = registry.client.get_run(result["run_id"]).data.metrics
         for whose, figures in result["parts"][part]["heldout"].items():
             assert metrics[f"{part}.heldout.loss.{whose}"] == pytest.approx(figures["loss"])
         assert result["parts"][part]["heldout_source"] == "split val"
-    params = registry.client.get_run(result["run_id"]).data.params
-    assert params["temporal.steps"] == str(TEMPORAL_STEPS) and params["decoder.num_workers"] == "2"
+        params = registry.client.get_run(result["run_id"]).data.params
+        assert params[f"{part}.steps"] == str(steps_of[part])
+        assert params[f"{part}.num_workers"] == {"temporal": "1", "decoder": "2"}[part]
 
 
-def test_clips_that_are_not_finite_are_named_in_the_answer_the_run_and_the_card(retrained):
+def test_clips_that_are_not_finite_are_named_in_the_answer_the_run_and_the_card(retrained, parts):
     result, folder, registry = retrained
     tags = registry.client.get_run(result["run_id"]).data.tags
-    for part in ("temporal", "decoder"):
+    for part in parts:
         assert result["parts"][part]["left_out"] == BROKEN and result["parts"][part]["skipped"] == []
         assert all(name in tags[f"{part}.notes"] for name in BROKEN)
         assert all(
@@ -257,18 +271,18 @@ def test_a_decoder_that_came_out_worse_is_left_out_of_the_candidate(
     assert not any((tmp_home / "training").iterdir())
 
 
-def test_what_is_frozen_is_bit_identical_and_what_is_trained_is_not(before_and_after):
+def test_what_is_frozen_is_bit_identical_and_what_is_trained_is_not(before_and_after, parts):
     before, after = before_and_after
+    trained = {"unet", "vae"} if "decoder" in parts else {"unet"}
     for part in ("unet", "vae", "text_encoder"):
         old, new = getattr(before, part).state_dict(), getattr(after, part).state_dict()
         changed = {name for name in old if not torch.equal(old[name], new[name])}
         assert old.keys() == new.keys()
-        if part == "text_encoder":
-            assert not changed
-        else:
-            assert changed and all("temp_" in name for name in changed)
+        assert bool(changed) is (part in trained) and all("temp_" in name for name in changed)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", [BOTH], indirect=True, scope="module")
 def test_single_frames_decode_as_before_and_clips_do_not(before_and_after):
     latents = torch.randn(8, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -19,7 +19,7 @@ from tasks.training.temporal_part import TemporalPart
 from tests.training_dataset import write_training_dataset
 from vidrd_model import VidRDPipeline
 
-STEPS = 12
+STEPS = 9
 SAMPLING = SamplingSettings(num_inference_steps=2, prompt_frames=4)
 
 

@@ -134,6 +134,4 @@ def _margin(name: str, real: Mapping[str, Estimate], gate: GateSettings) -> floa
     if name != "text_score":
         return gate.signature_margin
     # Of a CLIP whose cosines lie about zero the score is no measure of itself.
-    return gate.text_score_margin * max(
-        real[of].value for of in ("text_score", "text_contrast") if of in real
-    )
+    return gate.text_score_margin * max(real["text_score"].value, real["text_contrast"].value)
