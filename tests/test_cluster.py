@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flows.retrain.request import RetrainParams, read_request
-from tasks.cluster import check_room, room_for
+from tasks.cluster import check_room, room_for, threads_of
 from tasks.cluster_checks import check_cluster
 from tasks.errors import RequestError
 
@@ -54,6 +54,16 @@ def test_the_address_of_a_cluster_is_taken(ray_session, monkeypatch):
 
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
     check_cluster()
+
+
+def test_workers_have_the_threads_that_were_asked_for_else_their_share(ray_session, monkeypatch):
+    import ray
+
+    cpus = int(ray.cluster_resources()["CPU"])
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [threads_of(workers) for workers in (1, cpus, 3 * cpus)] == [cpus, 1, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert [threads_of(workers) for workers in (1, cpus)] == [3, 3]
 
 
 @pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["silent", "web server"])
