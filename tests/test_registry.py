@@ -234,6 +234,25 @@ def test_a_run_registers_its_model_once(registry_home, model_folder):
     assert register(registry, model_folder) == version + 1
 
 
+def test_an_old_training_that_goes_on_takes_no_newer_one_its_place(registry_home, model_folder):
+    """It is the candidate again only where it would have been, had it not been cut off before it said so."""
+    registry = Registry()
+    with registry.start_run("retrain") as run:
+        old = registry.register(model_folder, run, {})
+
+    def go_on() -> None:
+        registry.client.update_run(run.run_id, status="RUNNING")
+        with registry.start_run("retrain", run_id=run.run_id) as again:
+            assert registry.register(model_folder, again, {}) == old
+
+    registry.client.delete_registered_model_alias("vidrd", CANDIDATE)
+    go_on()
+    assert registry.alias_version(CANDIDATE) == old
+    newer = register(registry, model_folder)
+    go_on()
+    assert registry.alias_version(CANDIDATE) == newer > old
+
+
 def test_version_metrics_are_the_newest_and_no_training_loss(registry_home, model_folder):
     registry = Registry()
     with registry.start_run("test") as run:

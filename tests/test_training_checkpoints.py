@@ -85,6 +85,14 @@ def test_it_is_written_while_the_training_goes_on_and_errors_are_told(tmp_path):
     assert store.steps() == [1] and not [name for name in files(str(tmp_path / "c")) if "partial" in name]
 
 
+def test_a_save_that_failed_is_told_by_the_next_one(tmp_path):
+    """As on a disk that is full: a training that heard nothing of it would go on for days without a checkpoint."""
+    store = CheckpointStore(str(tmp_path / "c"), "config", 2)
+    store.save(1, {"what": lambda: None})  # cannot be pickled
+    with pytest.raises(Exception, match=r"pickle|lambda"):
+        store.save(2, {"weights": torch.zeros(3)})
+
+
 def test_nothing_is_left_when_it_is_removed(place):
     saved(place, 10).remove()
     assert saved(place).steps() == []
