@@ -142,6 +142,19 @@ def test_rows_that_allow_no_verdict_promote_nothing(whose: str, broken: str) -> 
         assert whose in decision.reason or "fvd" in decision.reason
 
 
+@pytest.mark.parametrize(
+    ("broken", "named"),
+    [("nan text", "text_score"), ("nan vectors", "text_contrast"), ("inf features", "fvd"), ("nan frozen", "frozen"),
+     ("inf seam", "seam_boundary"), ("no cycling", "cycling")],
+)  # fmt: skip
+def test_the_reason_names_the_metric_whose_rows_are_broken(broken: str, named: str) -> None:
+    assert (
+        f"The candidate's {named} is not finite for 1 of 40 videos"
+        in (decided(BROKEN[broken](rows()), None).reason)
+        or f"The candidate has no {named}" in decided(BROKEN[broken](rows()), None).reason
+    )
+
+
 def test_videos_that_are_no_pairs_are_not_compared() -> None:
     good = rows(shift=0.5, seed=1)
     for champion in (rows(n=30, shift=2.0), rows(long=12, shift=2.0)):

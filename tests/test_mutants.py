@@ -72,7 +72,7 @@ def test_the_same_seed_draws_the_same_faults(source):
 
 def test_a_fault_that_a_test_notices_is_caught_and_taken_out_again(tmp_path):
     root = Path(__file__).resolve().parents[1]
-    copy = Copy(root, tmp_path / "copy")
+    copy = Copy(root, tmp_path / "copy", libraries=["pytest"])
     path = "storage/local/visible.py"
     before = (copy.root / path).read_text(encoding="utf-8")
     harmless = Fault(path, 1, len(before), len(before), "statement", "", "pass\n")
@@ -93,6 +93,12 @@ def test_a_fault_that_a_test_notices_is_caught_and_taken_out_again(tmp_path):
     told.clear()
     kept = Kept(tmp_path / "kept.jsonl")
     assert tried() == [False, True] and told == ["2 of 2 faults are known from before"]
+    endless = Fault(path, 1, 0, 0, "statement", "", "while True:\n    pass\n")
+    assert (
+        copy.try_fault(endless, Choice({}, choice.tests, -19.0)).by == "did not end"
+    )  # within three seconds
+    assert not copy.try_fault(harmless, choice).caught  # which harms no other
+    copy.close()
 
 
 def test_the_words_of_others_are_visible():

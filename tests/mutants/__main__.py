@@ -63,6 +63,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on with the faults that are left")
         return 130
+    finally:
+        for copy in copies:
+            copy.close()
     _print(verdicts, time.monotonic() - started_s)
     caught = sum(verdict.caught for verdict in verdicts)
     return int(100 * caught < options.least * len(verdicts))

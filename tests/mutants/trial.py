@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from tests.mutants.choice import Choice
 from tests.mutants.faults import Fault
+from tests.mutants.forks import LIBRARIES, Forks
 
 _START_S = 60.0
 _SLOWER = 3.0
@@ -38,9 +32,10 @@ class Verdict:
 class Copy:
     """A copy of the project's files, in which faults are tried one after the other."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path, folder: Path, libraries: Sequence[str] = LIBRARIES) -> None:
         self.root = folder / "project"
-        self._process: subprocess.Popen[str] | None = None
+        self._libraries = libraries
+        self._forks: Forks | None = None
         shutil.rmtree(folder, ignore_errors=True)
         self.root.mkdir(parents=True)
         command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -68,42 +63,27 @@ class Copy:
 
     def stop(self) -> None:
         """Ends the tests that are running, with all that they have started."""
-        if self._process is not None:
-            _kill(self._process)
+        if self._forks is not None:
+            self._forks.kill()
+
+    def close(self) -> None:
+        """Ends the process that the tests are forked from; to be called when none is running."""
+        if self._forks is not None:
+            self._forks.close()
+            self._forks = None
 
     def _first_failure(self, tests: Sequence[str], seconds: float) -> str | None:
-        # Names of tests hold what a shell or a limit on arguments would not take.
-        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as names:
-            names.write("\n".join(tests))
-            names.flush()
-            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header"]
-            # One thread each, as in `make test`; bytecode is told from that of another fault by the second alone.
-            ours = {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-            self._process = process = subprocess.Popen(
-                [*command, "--tb=no", f"@{names.name}"],
-                cwd=self.root,
-                env=os.environ | ours,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
-            try:
-                told, _ = process.communicate(timeout=_START_S + _SLOWER * seconds)
-            except subprocess.TimeoutExpired:
-                _kill(process)
-                process.communicate()
-                return "did not end"
-        if process.returncode == 0:
+        if self._forks is None:
+            self._forks = Forks(self.root, self._libraries)
+        # Names of tests hold what a limit on arguments would not take.
+        names, told = self.root.parent / "tests.txt", self.root.parent / "told.txt"
+        names.write_text("\n".join(tests), encoding="utf-8")
+        arguments = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no", f"@{names}"]
+        code = self._forks.run(arguments, told, _START_S + _SLOWER * seconds)
+        if code is None:
+            return "did not end"
+        if code == 0:
             return None
-        failed = [line for line in told.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-        return failed[0].split(" ", 1)[1] if failed else f"exit code {process.returncode}"
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    with suppress(psutil.NoSuchProcess, ProcessLookupError):
-        family = psutil.Process(process.pid).children(recursive=True)
-        os.killpg(process.pid, signal.SIGKILL)
-        for child in family:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
+        lines = told.read_text(encoding="utf-8", errors="replace").splitlines()
+        failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+        return failed[0].split(" ", 1)[1] if failed else f"exit code {code}"
