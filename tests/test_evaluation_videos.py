@@ -19,7 +19,7 @@ from tasks.clips.video_io import encode
 from tasks.corpora.records import MediaPlace
 from tasks.errors import RequestError
 from tasks.evaluation.features import Reading, VideoFeatures
-from tasks.evaluation.measure_files import decode_and_measure, files_digest, measure_files
+from tasks.evaluation.measure_files import decode_and_measure, measure_files, videos_digest
 from tasks.evaluation.measure_samples import SampledVideos, measure_samples
 from tasks.evaluation.metrics import reported_metrics
 from tasks.evaluation.networks import Networks
@@ -89,7 +89,7 @@ def _measure(
     videos: VideoFolder, networks: Networks, pool: MeasuringPool, on_progress: Any = None
 ) -> VideoFeatures:
     reading = Reading(TINY.num_frames, TINY.frame_repeats, videos.header.num_frames, 0)
-    digest = files_digest(videos, videos.digests())
+    digest = videos_digest(videos, videos.digests())
     return measure_files(videos, digest, reading, networks, pool, on_progress)
 
 
@@ -152,13 +152,13 @@ def test_a_killed_scoring_goes_on_and_content_alone_tells_what_is_known(
     again = run(elsewhere)
     assert told == []
     np.testing.assert_array_equal(again.i3d_nwd, resumed.i3d_nwd)
-    digest = files_digest(_find(elsewhere, 3), _find(elsewhere, 3).digests())
+    digest = videos_digest(_find(elsewhere, 3), _find(elsewhere, 3).digests())
     (elsewhere / "video-0.mp4").rename(elsewhere / "video-9.mp4")  # another order
-    assert files_digest(_find(elsewhere, 3), _find(elsewhere, 3).digests()) != digest
+    assert videos_digest(_find(elsewhere, 3), _find(elsewhere, 3).digests()) != digest
     (elsewhere / "video-9.mp4").rename(elsewhere / "video-0.mp4")
     for name in ("video-0", "video-1", "video-2"):
         (elsewhere / f"{name}.txt").write_text("a red circle")
-    assert files_digest(_find(elsewhere, 3), _find(elsewhere, 3).digests()) != digest
+    assert videos_digest(_find(elsewhere, 3), _find(elsewhere, 3).digests()) != digest
 
 
 def test_what_only_decoding_finds_is_named(
