@@ -20,7 +20,8 @@ def double(numbers: list[int], scale: float = 1.0) -> list[int] | None:
     print("doubling", len(numbers))
     if not numbers or max(numbers) >= 100:
         raise ValueError(f"{len(numbers) + 1} numbers, ä too large")
-    return [2 * number for number in sorted(numbers, key=abs) if number % 2 == 0 and number in numbers]
+    pairs = zip(numbers, numbers, strict=True)
+    return [2 * number for number, _ in sorted(pairs, key=abs) if number % 2 == 0 and number in numbers]
 '''
 
 
@@ -59,7 +60,8 @@ def test_every_kind_of_fault_stands_where_it_says(source):
 def test_no_fault_is_in_words_or_types(source):
     text = source.read_text(encoding="utf-8")
     untouched = [
-        text.index(word) for word in ("Returns each", "doubling", "len(numbers) + 1", "None", "annotations")
+        text.index(word)
+        for word in ("Returns each", "doubling", "len(numbers) + 1", "None", "annotations", "True")
     ]
     for fault in faults_of(source, source.parent):
         assert not any(fault.start <= place < fault.end for place in untouched), fault
