@@ -129,12 +129,7 @@ def test_random_weights_are_no_first_champion(world: World, tiny_profile: Profil
     def verdict(candidate: VideoFeatures, champion: VideoFeatures | None) -> str:
         return decide(candidate, champion, world.reference, TINY, GateSettings()).verdict
 
-    # Beside a champion as without one, and they hold no place against a model that makes what it is told.
-    assert (verdict(random, None), verdict(random, right), verdict(right, random)) == (
-        "refuse",
-        "refuse",
-        "promote",
-    )
+    assert verdict(random, None) == verdict(random, right) == "refuse"
 
 
 def test_captions_that_the_clip_does_not_know_leave_nothing_to_judge_by(world: World) -> None:

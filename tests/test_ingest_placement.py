@@ -83,3 +83,23 @@ def test_the_corpora_s_own_splits_win_and_test_wins_over_train():
     settings = FilterSettings(duplicates="perceptual")
     assert [p.split for p in place(rows, settings, splits)] == ["test", "test", "val"]
     assert [p.split for p in place(rows, FilterSettings(), splits)] == ["train", "test", "val"]
+
+
+def test_by_clip_twins_are_clips_whose_frames_look_alike_on_average():
+    """Whatever the order of their frames and the length of the vectors; one frame in common makes no twins."""
+    up, right = np.eye(2, dtype=np.float16) * 3
+    frames = {
+        0: [up, right],
+        1: [right, up],
+        2: [7 * up, 7 * right],
+        3: [up, up],
+        4: [up, -right],
+    }
+    rows = [
+        _row(clip, clip, 0, 1.0) | {"clip_features": np.concatenate(two), "num_frames": 2}
+        for clip, two in frames.items()
+    ]
+    settings = FilterSettings(duplicates="clip", min_duplicate_cosine=0.99)
+    placed = place(rows, settings, {"source-01": "test", "source-03": "val"})
+    assert [one.duplicate_of for one in placed] == [None, "clip-000", "clip-000", None, None]
+    assert [one.split for one in placed[:4]] == ["test", "test", "test", "val"]
