@@ -238,12 +238,12 @@ def test_bad_sources_are_tried_again_when_asked(copy, corpora, tiny_profile, wor
     assert all_rows(copy) == before
 
 
-def test_every_caption_gets_its_text_states_once(copy, corpora, tiny_profile, workers):
+def test_every_caption_gets_its_text_states_once(copy, corpora, tiny_profile):
     recipe = keep_all(tiny_profile, text_states=True)
     captions = {row["caption"] for row in all_rows(copy).values()}
     assert ClipDataset.open(copy).text_states(sorted(captions)) is None
-    assert build(corpora, copy, recipe, workers=workers).text_states == len(captions)
-    assert build(corpora, copy, recipe, workers=workers).text_states == 0
+    assert build(corpora, copy, recipe).text_states == len(captions)
+    assert build(corpora, copy, recipe).text_states == 0
     asked = [*sorted(captions)[:3], min(captions)]
     states_ktd = ClipDataset.open(copy).text_states(asked)
     pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
