@@ -1,12 +1,15 @@
 """The corpora file: every mistake in it is one line that names the file and the table."""
 
+import tomllib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tasks.corpora.config import load_corpora
+from tasks.corpora.corpus import Corpus
 from tasks.errors import RequestError
 
 TABLE = """
@@ -95,3 +98,20 @@ def test_lists_without_end_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "corpora.toml").write_text("corpus = " + "[" * 5000)
     with pytest.raises(RequestError, match=r"corpora\.toml: not a corpora file"):
         load_corpora(tmp_path / "corpora.toml")
+
+
+def test_the_layouts_of_the_documentation_are_the_ones_there_are() -> None:
+    """Each format has its section, and every key in an example is one of a corpus."""
+    text = (Path(__file__).parents[1] / "docs/corpora.md").read_text()
+    formats = set(get_args(Corpus.model_fields["format"].annotation))
+    assert {name for name in formats if f"## `{name}`" in text} == formats
+    examples = [part.partition("```")[0] for part in text.split("```toml\n")[1:]]
+    assert len(examples) > 5
+    for example in examples:
+        table = tomllib.loads(example)
+        table = (
+            table["corpus"][0]
+            if "corpus" in table
+            else {"name": "c", "kind": "images", "licence": "x"} | table
+        )
+        Corpus.model_validate(table)

@@ -1,9 +1,11 @@
 """Datasets of Hugging Face: saved ones, folders of them, and those of a hub, which here is a server on the loopback."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,16 @@ def _repositories(folder: Path) -> None:
         rows = [{"file_name": f"{shade}.png", "text": f"shade {shade}"} for shade in shades]
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"org/pictures/{split}/metadata.jsonl").write_text(lines)
+        (folder / "org/shards").mkdir(exist_ok=True)
+        with tarfile.open(folder / f"org/shards/{split}-00000.tar", "w") as tar:
+            for shade in shades:
+                for name, content in (
+                    (f"{shade}.png", cells[shades.index(shade)]["bytes"]),
+                    (f"{shade}.txt", b"shade %d" % shade),
+                ):
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
         for shade in shades:
             write_image(folder / f"org/table/{shade}.png", shade)
         rows = [{"image": f"{shade}.png", "caption": f"shade {shade}"} for shade in shades]
@@ -124,6 +136,11 @@ RIGHT = {
         "train/1.png": ("shade 1", "train"),
         "train/2.png": ("shade 2", "train"),
         "test/3.png": ("shade 3", "test"),
+    },
+    "shards": {
+        "train-00000.tar/1.png": ("shade 1", "train"),
+        "train-00000.tar/2.png": ("shade 2", "train"),
+        "test-00000.tar/3.png": ("shade 3", "test"),
     },
     "table": {"1.png": ("shade 1", "train"), "2.png": ("shade 2", "train"), "3.png": ("shade 3", "test")},
 }

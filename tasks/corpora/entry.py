@@ -99,8 +99,10 @@ def record_of(
 
 def normalise_caption(text: str) -> str:
     """One line of NFC text without control characters, runs of blanks as one, at most 1000 characters."""
-    text = text[: 4 * MAX_CAPTION_CHARACTERS].translate(_CONTROLS).replace(_MARK, "")
-    text = unicodedata.normalize("NFC", text)
+    text = text[: 4 * MAX_CAPTION_CHARACTERS]
+    if text.isprintable():  # nearly every caption of a table of millions
+        return " ".join(unicodedata.normalize("NFC", text).split())[:MAX_CAPTION_CHARACTERS]
+    text = unicodedata.normalize("NFC", text.translate(_CONTROLS).replace(_MARK, ""))
     printable = "".join(c if unicodedata.category(c) not in ("Cc", "Cs") else " " for c in text)
     return " ".join(printable.split())[:MAX_CAPTION_CHARACTERS]
 
