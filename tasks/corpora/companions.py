@@ -13,10 +13,8 @@ _NAMES = (
 )
 # fmt: on
 _PREFIXES = ("._", ".trash-")
-_PART = re.compile(
-    rf"(?:^|/)(?:{'|'.join(map(re.escape, _PREFIXES))}|(?:{'|'.join(map(re.escape, sorted(_NAMES)))})(?:/|\Z))",
-    re.IGNORECASE,
-)
+_BEGINNING, _WHOLE = (str.join("|", map(re.escape, names)) for names in (_PREFIXES, sorted(_NAMES)))
+_PART = re.compile(rf"(?:^|/)(?:{_BEGINNING}|(?:{_WHOLE})(?:/|\Z))", re.IGNORECASE)
 
 
 def is_companion(path: str) -> bool:
