@@ -17,6 +17,7 @@ from tasks.errors import RequestError
 
 _VAE_CONFIG, _VAE_WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 _VAE_ENCODER_KEYS = ("encoder.", "quant_conv.")
+_IN = "+"
 _KNOWN_TO_NUMPY = ("F64", "F32", "F16")
 _CLIP_CONFIG, _CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _TEXT_CONFIG, _TEXT_WEIGHTS = "text_encoder/config.json", "text_encoder/model.safetensors"
@@ -77,8 +78,8 @@ def latent_shape(model: str | Path, num_frames: int, height: int, width: int) ->
     return num_frames, config["latent_channels"], height // downscale, width // downscale
 
 
-def encoder_digest(model: str | Path) -> str:
-    """Gives a digest of what decides the latents: the encoder's weights and the scaling factor.
+def encoder_digest(model: str | Path, precision: str = "float32") -> str:
+    """Gives a digest of what decides the latents: the encoder's weights, the scaling factor, and a lower precision.
 
     Reads the file only, so that a run with nothing to do loads no model. The decoder is left out:
     fine-tuning it leaves latents as they are.
@@ -93,7 +94,12 @@ def encoder_digest(model: str | Path) -> str:
                 digest.update(weights.get_tensor(name).tobytes())
             else:
                 digest.update(_bytes_by_torch(folder / _VAE_WEIGHTS, name))
-    return digest.hexdigest()
+    return digest.hexdigest() + ("" if precision == "float32" else f"{_IN}{precision}")
+
+
+def vae_of(encoder: str) -> str:
+    """Gives the part of an encoder's digest that names the VAE: a model understands its latents in any precision."""
+    return encoder.split(_IN, 1)[0]
 
 
 def _bytes_by_torch(path: Path, name: str) -> bytes:

@@ -33,32 +33,41 @@ class Passes:
     def __init__(self, pass_frames: int | None, threads: int, count: FrameCount) -> None:
         self._pass_frames, self._threads, self._count = pass_frames, threads, count
 
-    def run(self, clips: Sequence[np.ndarray], model: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
-        """Gives what the model makes of the frames (n, h, w, 3) of each clip: an array with a row for each frame."""
+    def run(
+        self, clips: Sequence[np.ndarray], model: Callable[[torch.Tensor], torch.Tensor]
+    ) -> list[np.ndarray]:
+        """Gives what the model makes of the frames (n, h, w, 3) of each clip: an array with a row for each frame.
+
+        All passes are given to a GPU before the first is waited for, so it copies frames of one while it is at another.
+        """
         if not clips:
             return []
         self._count.needed += sum(len(clip) for clip in clips)
-        if self._pass_frames is None:
-            return self._each(clips, model)
-        frames_mhwc = np.concatenate(clips)
-        padding = -len(frames_mhwc) % self._pass_frames
-        self._count.padding += padding
-        padded = np.concatenate([frames_mhwc, *[frames_mhwc[-1:]] * padding])
         with one_thread():
-            made = [model(part) for part in np.split(padded, len(padded) // self._pass_frames)]
+            if self._pass_frames is None:
+                return self._each(clips, lambda clip: model(_sendable(clip)).cpu().numpy())
+            frames_mhwc = np.concatenate(clips)
+            padding = -len(frames_mhwc) % self._pass_frames
+            self._count.padding += padding
+            padded = np.concatenate([frames_mhwc, *[frames_mhwc[-1:]] * padding])
+            parts = np.split(padded, len(padded) // self._pass_frames)
+            made = torch.cat([model(_sendable(part)) for part in parts]).cpu().numpy()
         ends = np.cumsum([len(clip) for clip in clips])
-        return np.split(np.concatenate(made)[: ends[-1]], ends[:-1])
+        return np.split(made[: ends[-1]], ends[:-1])
 
     def _each(
         self, clips: Sequence[np.ndarray], model: Callable[[np.ndarray], np.ndarray]
     ) -> list[np.ndarray]:
-        with one_thread():
-            if min(self._threads, len(clips)) == 1:
-                return [model(clip) for clip in clips]
-            with ThreadPoolExecutor(
-                self._threads, initializer=torch.set_num_threads, initargs=(1,)
-            ) as threads:
-                return list(threads.map(model, clips))
+        if min(self._threads, len(clips)) == 1:
+            return [model(clip) for clip in clips]
+        with ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+            return list(threads.map(model, clips))
+
+
+def _sendable(frames_nhwc: np.ndarray) -> torch.Tensor:
+    """Frames where a GPU can copy them from by itself, if there is one."""
+    frames = torch.from_numpy(np.ascontiguousarray(frames_nhwc))
+    return frames.pin_memory() if torch.cuda.is_available() else frames
 
 
 @contextmanager

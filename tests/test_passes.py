@@ -97,7 +97,7 @@ def test_every_frame_goes_through_once(lengths, pass_frames, threads):
     )
     seen: list[int] = []
 
-    def model(frames_nhwc: np.ndarray) -> np.ndarray:
+    def model(frames_nhwc: torch.Tensor) -> torch.Tensor:
         assert pass_frames in (None, len(frames_nhwc))
         seen.extend(frames_nhwc.reshape(-1).tolist())
         return frames_nhwc.reshape(-1, 1) * 2

@@ -64,9 +64,15 @@ class ClipModel:
     @torch.no_grad()
     def image_features(self, frames_nhwc: np.ndarray) -> np.ndarray:
         """Features of uint8 RGB frames (n, h, w, 3): float32 (n, d), unit norm."""
-        pixels = self.preprocess(torch.from_numpy(np.ascontiguousarray(frames_nhwc)))
+        return self.frame_features(torch.from_numpy(np.ascontiguousarray(frames_nhwc))).cpu().numpy()
+
+    @torch.no_grad()
+    def frame_features(self, frames_nhwc: torch.Tensor) -> torch.Tensor:
+        """The same of a tensor, on the model's device, where the frames are prepared too: bytes travel, not floats."""
         device = next(self.model.parameters()).device
-        return self.model.encode_image(pixels.to(device), normalize=True).float().cpu().numpy()
+        pixels = self.preprocess(frames_nhwc.to(device, non_blocking=True))
+        features_nd: torch.Tensor = self.model.encode_image(pixels, normalize=True).float()
+        return features_nd
 
     @torch.no_grad()
     def text_features(self, texts: Sequence[str]) -> np.ndarray:
@@ -85,7 +91,7 @@ class ClipModel:
             pixels = F.interpolate(pixels, size=size, mode="bicubic", antialias=True).clamp(0, 1)
             top, left = (size[0] - self.image_size) // 2, (size[1] - self.image_size) // 2
             pixels = pixels[:, :, top : top + self.image_size, left : left + self.image_size]
-        return (pixels - self._mean) / self._std
+        return (pixels - self._mean.to(pixels.device)) / self._std.to(pixels.device)
 
 
 def clip_tokenizer(source: str | Path) -> Any:

@@ -18,7 +18,7 @@ from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.names import CHAMPION_REF, version_ref
 from tasks.cluster_checks import check_gpus_here
 from tasks.errors import RequestError
-from tasks.model_files import encoder_digest, folder_digest
+from tasks.model_files import encoder_digest, folder_digest, vae_of
 from tasks.training.job import TrainingJob
 from tasks.training.settings import PARTS, DecoderSettings, Part, TemporalSettings, Trainable
 
@@ -144,7 +144,7 @@ def read_request(params: RetrainParams, only_plan: bool = False) -> RetrainReque
 
     for part in request.parts:
         split_clips(dataset, videos_only=part == "decoder")
-    others = dataset.clips.distinct("encoder") - {encoder}
+    others = {vae_of(digest) for digest in dataset.clips.distinct("encoder")} - {encoder}
     if others:
         raise RequestError(
             f"dataset: {dataset.folder}@{dataset.tag} holds latents of another VAE than that of {start}; "

@@ -80,8 +80,8 @@ class CaptionScorer:
             raise ItemError(f"the CLIP score of {captions[best]!r} is not finite", stage="score")
         return ClipScore(frame_features, best, mean, minimum)
 
-    def _one_pass(self, frames_nhwc: np.ndarray) -> np.ndarray:
-        return self._model.image_features(frames_nhwc).astype(np.float16)
+    def _one_pass(self, frames_nhwc: torch.Tensor) -> torch.Tensor:
+        return self._model.frame_features(frames_nhwc).half()
 
     def _one_text(self, caption: str) -> np.ndarray:
         with one_thread():

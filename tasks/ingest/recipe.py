@@ -55,7 +55,7 @@ class Digests:
         """Reads the models' files only, and loads none; RequestError when they are no models."""
         scorer, head = scorer_digest(recipe.clip_model), recipe.aesthetic.head
         return cls(
-            encoder_digest(recipe.model),
+            encoder_digest(recipe.model, recipe.build.precision),
             scorer if head is None else f"{scorer}{_HEAD}{aesthetic_digest(head)}",
         )
 

@@ -31,7 +31,7 @@ from tasks.ingest.summary import BuildSummary
 from tasks.ingest.texts import write_text_states
 from tasks.ingest.thresholds import Asked, Thresholds, thresholds_in_force
 from tasks.ingest.workers import Workers
-from tasks.model_files import latent_shape, scorer_files, text_encoder_digest
+from tasks.model_files import latent_shape, scorer_files, text_encoder_digest, vae_of
 from tasks.output_folders import check_dataset_folder
 from tasks.progress import OnProgress
 
@@ -99,7 +99,8 @@ def build(
         summary.vanished = len(counts.vanished)
         leaving = counts.vanished if prune else []
         summary.pruned = len(leaving)
-        run.note(f"{summary.skipped} of {summary.read} sources are done already", 0, counts.pending)
+        first = f"{summary.skipped} of {summary.read} sources are done already{run.encoded_otherwise()}"
+        run.note(first, 0, counts.pending)
         if counts.pending:
             run.process(pending, counts.pending)
         run.finish(leaving, allow_empty)
@@ -132,6 +133,8 @@ def refilter(
         thresholds = _in_force(writer, recipe, profile, asked, summary)
         recipe = replace(recipe, filter=thresholds.settings)
         run = _Run(writer, recipe, digests, workers, thresholds, summary, on_progress, started_s)
+        if otherwise := run.encoded_otherwise():
+            run.note(f"thresholds are applied{otherwise}")
         run.finish(allow_empty=allow_empty)
     return summary
 
@@ -171,6 +174,20 @@ class _Run:
     on_progress: OnProgress | None
     started_s: float
     done: int = 0
+
+    def encoded_otherwise(self) -> str:
+        """Says how many clips are to be encoded again because the VAE computes in other numbers now; else nothing."""
+        encoder = self.digests.encoder
+        if encoder in (last_noted(self.writer.dataset_dir, "settled_for") or ()):
+            return ""  # no row need be read to know that
+        kept = self.writer.table("clips")
+        count = sum(
+            kept.count_rows(f"{ENCODER} = '{other}'")
+            for other in kept.distinct(ENCODER) - {encoder, None}
+            if vae_of(other) == vae_of(encoder)
+        )
+        again = f"; {count} clips encoded in another precision are encoded again, in"
+        return f"{again} {self.recipe.build.precision}" if count else ""
 
     def process(self, pending: Pending, total: int) -> None:
         """Runs every pending source through the pipeline into the committer."""

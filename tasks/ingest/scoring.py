@@ -53,7 +53,7 @@ class ScoringModels:
         self._on_gpu = torch.cuda.is_available()
         build = recipe.build
         self._scorer = CaptionScorer(recipe.clip_model, threads)
-        self._encoder = LatentEncoder(recipe.model, build.latents_std, threads)
+        self._encoder = LatentEncoder(recipe.model, build.latents_std, threads, precision=build.precision)
         head = recipe.aesthetic.head
         self._head = None if head is None else AestheticHead(head, self._scorer.feature_width)
         self._captioner = _captioner(recipe.captioner)

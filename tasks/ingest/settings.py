@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from storage.dataset.columns import VIDEO_KINDS, Kind
@@ -28,6 +30,10 @@ class BuildSettings(BaseModel):
         600.0, gt=0, description="a source that gives no further clip for so long is quarantined"
     )
     commit_rows: int = Field(256, ge=1, description="rows in one commit: what a crash costs at most")
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32",
+        description="what the VAE computes in; clips encoded in another are encoded again (tf32 is of NVIDIA's GPUs)",
+    )
     latents_std: bool = Field(False, description="store the posterior's standard deviation beside its mean")
     text_states: bool = Field(
         False, description="store the text encoder's states of every distinct caption in texts.lance"

@@ -95,4 +95,5 @@ def _models(recipe: Recipe) -> tuple[object, ...]:
         recipe.captioner,
         recipe.aesthetic,
         build.latents_std,
+        build.precision,
     )
