@@ -95,6 +95,51 @@ def test_saved_folders_that_are_damaged_or_reach_outside(tmp_path: Path) -> None
         read_records(tmp_path / "d", layout="hf")
 
 
+# In a process of its own, which a careless reader of Arrow files would end.
+FLIP = """
+import json, sys
+from pathlib import Path
+import numpy as np
+import pyarrow as pa
+from tasks.corpora.media import content_digest
+from tasks.errors import ItemError
+from tests.corpus_records import read_records
+folder = Path(sys.argv[1])
+whole, ends = (folder / "data.arrow").read_bytes(), []
+for seed in range(150):
+    rng, damaged = np.random.default_rng(seed), bytearray(whole)
+    for bit in rng.integers(0, 8 * len(damaged), 1 + seed % 4).tolist():
+        damaged[bit // 8] ^= 1 << bit % 8
+    (folder / "data.arrow").write_bytes(damaged)
+    try:
+        for record in list(read_records(folder, layout="hf", captions_needed=False, bytes_column="image").values())[:4]:
+            ends.append(record.problem or content_digest(record.place))
+    except Exception as error:
+        ends.append(f"{type(error).__name__}: {error}")
+print(json.dumps(ends))
+"""
+
+
+def test_flipped_bits_of_a_saved_dataset_harm_nothing_but_their_rows(tmp_path: Path) -> None:
+    columns = {
+        "image": [{"bytes": bytes([row]) * 200} for row in range(60)],
+        "text": [f"row {row}" for row in range(60)],
+    }
+    table = pa.table(columns)
+    with (
+        pa.OSFile(str(tmp_path / "data.arrow"), "wb") as file,
+        pa.ipc.new_stream(file, table.schema) as writer,
+    ):
+        writer.write_table(table, max_chunksize=20)
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+    command = [sys.executable, "-c", FLIP, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:500]
+    ends = json.loads(done.stdout)
+    assert len(ends) > 300 and any("cannot be read as Arrow" in end for end in ends)
+    assert all(end.startswith(("ItemError", "RequestError")) for end in ends if "Error: " in end)
+
+
 def _repositories(folder: Path) -> None:
     """Repositories in the layouts that the hub knows: bytes in parquet, pictures with metadata, tables of paths."""
     for split, shades in (("train", [1, 2]), ("test", [3])):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 from tasks.corpora.records import MediaPlace
@@ -9,6 +11,13 @@ from tasks.corpora.tree import reason_of
 from tasks.errors import ItemError
 
 SUFFIX = ".arrow"
+
+
+def checked(batch: Any, names: list[str]) -> Any:
+    """Gives some columns of a record batch that was looked through: a damaged one ends the process which reads it."""
+    columns = batch.select(names)
+    columns.validate(full=True)
+    return columns
 
 
 def read_arrow_cell(place: MediaPlace) -> bytes:
@@ -20,7 +29,7 @@ def read_arrow_cell(place: MediaPlace) -> bytes:
             name = column if column in table.schema.names else column.rpartition(".")[0]
             for batch in table:
                 if row < batch.num_rows:
-                    value = batch.column(name)[row].as_py()
+                    value = checked(batch, [name]).column(name)[row].as_py()
                     break
                 row -= batch.num_rows
             else:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from tasks.corpora.arrow_cell import checked
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.entry import Entry, record_of
 from tasks.corpora.listed_files import listed_files
@@ -61,7 +62,8 @@ def _rows(
         with pa.memory_map(found.url) as file, pa.ipc.open_stream(file) as table:
             where = f"{tree.root}/{found.name}"
             columns = parquet_columns(corpus, where, table.schema, captions_needed)
-            rows = batch_values(table, columns.light())
+            names = columns.light()
+            rows = batch_values((checked(batch, names) for batch in table), names)
             yield from records_of_rows(corpus, found, columns, rows, listed, split)
     except RequestError:
         raise
