@@ -58,7 +58,7 @@ def test_what_it_says_is_what_refilter_does(
     assert sum(said["coming"].values()) == len(kept - was)
     reasons = [row["reason"] for row in after.values() if row["reason"] is not None]
     assert said["rejected"] == {reason: reasons.count(reason) for reason in set(reasons)}
-    assert (said["to_encode"], said["to_score"], said["to_measure"]) == (0, 0, {})
+    assert (said["to_encode"], said["to_score"], said["to_caption"], said["to_measure"]) == (0, 0, 0, {})
 
 
 def test_clips_that_would_have_to_be_measured_first_are_counted_apart(tmp_path):

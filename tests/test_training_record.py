@@ -41,6 +41,11 @@ def test_any_other_setting_is_another_training(name, value):
     assert (config_digest(changed(**{name: value})) == config_digest(CONFIG)) is is_same
 
 
+def test_a_setting_that_came_later_is_another_training_only_where_it_is_set():
+    assert config_digest(changed(caption_mix=None)) == config_digest(CONFIG)
+    assert config_digest(changed(caption_mix={"model": 1.0})) != config_digest(CONFIG)
+
+
 @pytest.mark.parametrize("left_out", [(), (3, 5)])
 def test_checkpoints_of_earlier_versions_are_those_of_the_same_job(left_out):
     """Their digest was of the dict that they told their workers, which named left-out clips where there were some."""

@@ -37,6 +37,9 @@ MUST_SAY = {
     "AutoTokenizer.from_pretrained": ("trust_remote_code", False),
     "AutoModel.from_pretrained": ("trust_remote_code", False),
     "AutoProcessor.from_pretrained": ("trust_remote_code", False),
+    "AutoImageProcessor.from_pretrained": ("trust_remote_code", False),
+    "AutoModelForImageClassification.from_pretrained": ("trust_remote_code", False),
+    "AutoModelForImageTextToText.from_pretrained": ("trust_remote_code", False),
 }
 MAY_ONLY_SAY = {"allow_pickle": False, "trust_remote_code": False, "weights_only": True, "shell": False}
 MAY_NOT_SAY = {"custom_pipeline"}

@@ -139,6 +139,7 @@ def as_markdown(result: dict[str, Any]) -> str:
         "clips encoded": result["encoded"],
         "clips scored anew": result["rescored"],
         "clips measured": result["measured"],
+        "clips captioned by a model later": result["captioned"],
         "clips moved between kept and rejected": result["moved"],
         "sources vanished": result["vanished"],
         "clips in the dataset": result["dataset_clips"],

@@ -10,6 +10,7 @@ from lance.blob import blob_array, blob_field
 from storage.dataset.columns import (
     CAPTION,
     CAPTION_CHOICE,
+    CAPTIONER,
     CAPTIONS,
     CLIP_FEATURES,
     CLIP_ID,
@@ -20,6 +21,7 @@ from storage.dataset.columns import (
     HELD_TEXT_AREA,
     LATENTS,
     LATENTS_STD,
+    MODEL_CAPTIONS,
     NUDITY,
     NUDITY_MODEL,
     NUM_FRAMES,
@@ -71,6 +73,8 @@ _CLIP_FIELDS = [
     (TEXT_FINDER, pa.string()),  # digest of the network behind the two
     (NUDITY, pa.float32()),
     (NUDITY_MODEL, pa.string()),  # digest of the model behind it
+    (MODEL_CAPTIONS, pa.list_(pa.string())),  # what a captioner wrote, beside the caption or as it
+    (CAPTIONER, pa.string()),  # name and digest of that model, with its prompts
     (FINGERPRINT, pa.binary()),  # what near-duplicates are found by
     (DUPLICATE_OF, pa.string()),  # the clip that stays instead of this one
     (CLIP_FEATURES, pa.list_(pa.float16())),  # frames x features, flat: scores can be had again from them
@@ -78,7 +82,17 @@ _CLIP_FIELDS = [
 ]
 
 LATER_COLUMNS = frozenset(
-    {CAPTIONS, CAPTION_CHOICE, TEXT_AREA, HELD_TEXT_AREA, TEXT_FINDER, NUDITY, NUDITY_MODEL}
+    {
+        CAPTIONS,
+        CAPTION_CHOICE,
+        TEXT_AREA,
+        HELD_TEXT_AREA,
+        TEXT_FINDER,
+        NUDITY,
+        NUDITY_MODEL,
+        MODEL_CAPTIONS,
+        CAPTIONER,
+    }
 )
 """Columns of `clips` and `rejected` that tables of earlier versions lack: they read as null, and `complete_columns`
 adds them before the first row is written there. A row need not name them."""

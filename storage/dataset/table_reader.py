@@ -145,9 +145,9 @@ class TableReader:
         return taken.select(list(columns))
 
     def take_batches(
-        self, batches: Iterable[Sequence[int]], columns: Sequence[str], ahead: int = 16
+        self, batches: Iterable[Sequence[int]], columns: Sequence[str], ahead: int = 16, fill: bool = False
     ) -> Iterator[pa.Table]:
-        """Reads columns of each batch of rows, in the order asked for.
+        """Reads columns of each batch of rows, in the order asked for; `fill` as for `batches`.
 
         `ahead` batches are read in one sorted take: six times as fast as one by one, for as much more memory.
         """
@@ -155,7 +155,7 @@ class TableReader:
         while group := list(islice(waiting, ahead)):
             numbers = np.concatenate([np.asarray(batch, np.int64) for batch in group])
             ascending, position = np.unique(numbers, return_inverse=True)
-            table = self.take(ascending.tolist(), columns)
+            table = self.take(ascending.tolist(), columns, fill)
             first = 0
             for batch in group:
                 yield table.take(pa.array(position[first : first + len(batch)]))

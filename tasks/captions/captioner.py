@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ class Captioner:
         self._sampled = candidates - 1
         self._max_tokens = max_tokens
         self._seed = seed
+
+    def write(self, clips: Sequence[tuple[np.ndarray, str]]) -> list[list[str] | ItemError]:
+        """Gives the captions of each clip and clip_id; an error for one of which it wrote none."""
+        written: list[list[str] | ItemError] = []
+        for frames_nhwc, clip_id in clips:
+            try:
+                written.append(self.captions(frames_nhwc, clip_id))
+            except ItemError as error:
+                written.append(error)
+        return written
 
     def captions(self, frames_nhwc: np.ndarray, clip_id: str) -> list[str]:
         """Gives distinct captions of the middle frame of uint8 frames (n, h, w, 3): a greedy one, then sampled ones.

@@ -12,7 +12,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -124,11 +123,15 @@ def _transformers_classifier(model: str, labels: Sequence[str]) -> Detector:
     from vidrd_model.image_models import split_revision
 
     name, revision = split_revision(model)
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
-        processor = AutoImageProcessor.from_pretrained(name, **options)
+        processor = AutoImageProcessor.from_pretrained(name, revision=revision, trust_remote_code=False)
         network, info = AutoModelForImageClassification.from_pretrained(
-            name, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
+            name,
+            revision=revision,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

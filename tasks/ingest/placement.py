@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from storage.dataset.columns import (
+    CAPTIONER,
     CLIP_FEATURES,
     CLIP_ID,
     CLIP_SCORE,
@@ -56,6 +57,7 @@ COLUMNS = (
     TEXT_FINDER,
     NUDITY,
     NUDITY_MODEL,
+    CAPTIONER,
     DUPLICATE_OF,
     ENCODER,
     SCORER,

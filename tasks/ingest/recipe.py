@@ -36,6 +36,20 @@ class Recipe:
         return self.captioner.model is None
 
     @property
+    def captions_all(self) -> bool:
+        """Whether a model writes captions of all kept clips, beside those that the corpora have."""
+        return self.captioner.model is not None and self.captioner.when == "always"
+
+    @property
+    def captioned_by(self) -> str | None:
+        """What a row notes of the captioning model: its name, and a digest of it with its prompts; None without one."""
+        if self.captioner.model is None:
+            return None
+        from tasks.captions.writing import captioner_digest
+
+        return f"{self.captioner.model} {captioner_digest(self.captioner)}"
+
+    @property
     def measures(self) -> Measures:
         """What the filters that are on ask of networks; RequestError when what they need is not there."""
         from tasks.filters.measures import wanted_measures

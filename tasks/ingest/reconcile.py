@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from storage.dataset.columns import CLIP_ID, ENCODER, REASON, SCORER, SOURCE_ID
+from storage.dataset.columns import CAPTIONER, CLIP_ID, ENCODER, REASON, SCORER, SOURCE_ID
 from storage.dataset.table_reader import ROW
 from storage.dataset.tables import RowRef
 from storage.dataset.writer import DatasetWriter, RowGroup
@@ -34,6 +34,7 @@ class Reconciled:
 
     rescored: int = 0
     measured: int = 0
+    captioned: int = 0
     encoded: int = 0
     moved: int = 0
     failures: dict[str, str] = field(default_factory=dict)
@@ -68,11 +69,15 @@ def reconcile(
     rows = list(_rows(writer, leaving, evidence_columns(thresholds.settings)))
     placements = place(rows, thresholds.settings, writer.official_splits(), recipe.measures)
     placed = list(zip(rows, placements, strict=True))
-    jobs = [job for row, placement in placed if (job := _job(row, placement, digests, places)) is not None]
+    jobs = [
+        job for row, placement in placed if (job := _job(row, placement, recipe, digests, places)) is not None
+    ]
     moving = _moving(placed) & {job.clip_id for job in jobs}
     to_encode = [job for job in jobs if job.encode]
     if jobs:
-        report(f"{len(moving)} clips change tables, {len(to_encode)} are encoded")
+        captioned = sum(job.caption for job in jobs)
+        more = f", {captioned} get captions by {recipe.captioner.model}" if captioned else ""
+        report(f"{len(moving)} clips change tables, {len(to_encode)} are encoded{more}")
     # What comes in comes first: whether a clip will be left hangs on whether it can be encoded.
     encoded = _apply(to_encode, writer, recipe, workers, done)
     if not allow_empty:
@@ -82,6 +87,7 @@ def reconcile(
         writer.drop_sources(leaving)
     changed = _apply([job for job in jobs if not job.encode], writer, recipe, workers, done)
     done.encoded, done.moved = len(encoded), len(moving & (encoded | changed))
+    done.captioned = sum(job.caption and job.clip_id in encoded | changed for job in jobs)
     return done
 
 
@@ -130,14 +136,17 @@ def _rows(
 
 
 def _job(
-    row: dict[str, Any], placement: Placement, digests: Digests, places: dict[str, str]
+    row: dict[str, Any], placement: Placement, recipe: Recipe, digests: Digests, places: dict[str, str]
 ) -> Rewrite | None:
     """Tells what has to be done to a row; None when it is as it should be."""
     encode = placement.reason is None and row[ENCODER] != digests.encoder
+    caption = placement.reason is None and recipe.captions_all and row[CAPTIONER] != recipe.captioned_by
     changes = placement._asdict()
-    if not encode and all(row[name] == value for name, value in changes.items()):
+    if not encode and not caption and all(row[name] == value for name, value in changes.items()):
         return None
-    return Rewrite(row[CLIP_ID], row["ref"], changes, encode=encode, place=places.get(row[SOURCE_ID]))
+    return Rewrite(
+        row[CLIP_ID], row["ref"], changes, encode=encode, caption=caption, place=places.get(row[SOURCE_ID])
+    )
 
 
 def _apply(
@@ -147,7 +156,7 @@ def _apply(
     if not jobs:
         return set()
     writer.complete_columns()
-    on_workers = any(job.score or job.encode or job.measures for job in jobs)
+    on_workers = any(job.score or job.encode or job.measures or job.caption for job in jobs)
     results = (
         workers.executor(len(jobs)).rewrite(_chunks(jobs)) if on_workers else map(rewrite_rows, _chunks(jobs))
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """One row and what becomes of it: `changes` to its columns, a new score, new latents.
+    """One row and what becomes of it: `changes` to its columns, a new score, new latents, captions by a model.
 
     `measures` are made of its frames. `place` is where its source was, as the ledger has it: needed where no mp4 is
     kept.
@@ -34,6 +34,7 @@ class Rewrite:
     score: bool = False
     encode: bool = False
     measures: Measures = ()
+    caption: bool = False
     place: str | None = None
 
 
@@ -89,6 +90,8 @@ def _rewrite(
             row |= models.score_again(row, frames_nhwc)
         if job.encode and frames_nhwc is not None:
             row |= models.encode_again(frames_nhwc)
+    if job.caption and models is not None:
+        row |= models.caption_again(row, frames_of(row, job.place))
     if job.measures:
         row |= measured(frames_of(row, job.place), job.measures)
     return row | job.changes

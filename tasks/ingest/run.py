@@ -235,6 +235,8 @@ class _Run:
         writer, recipe, summary = self.writer, self.recipe, self.summary
         summary.settled_for = [summary.filter, self.digests.encoder, self.digests.scorer]
         summary.settled_for += [measure.digest for measure in recipe.measures]
+        if recipe.captions_all:
+            summary.settled_for.append(recipe.captioned_by)
         summary.cut_captions = last_noted(writer.dataset_dir, "cut_captions")
         changed = bool(leaving) or not _is_reconciled(writer, summary.settled_for)
         if changed:

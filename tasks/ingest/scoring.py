@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from storage.dataset.columns import (
     CAPTION,
+    CAPTIONER,
     CLIP_FEATURES,
     CLIP_ID,
     ENCODER,
     FINGERPRINT,
     LATENTS,
     LATENTS_STD,
+    MODEL_CAPTIONS,
     NUM_FRAMES,
     REASON,
     SCORER,
@@ -27,6 +29,7 @@ from storage.errors import StorageError
 from tasks.captions.aesthetics import AestheticHead
 from tasks.captions.scoring import CaptionScorer, ClipScore
 from tasks.captions.settings import CaptionerSettings
+from tasks.captions.writing import CaptionWriter, caption_writer
 from tasks.clips.settings import ClipSettings
 from tasks.corpora.entry import normalise_caption
 from tasks.corpora.records import CaptionSpan
@@ -38,8 +41,8 @@ from tasks.ingest.recipe import Digests, Recipe, clip_model_digest
 from tasks.ingest.rows import clip_row, filter_view, latent_columns, score_columns
 from tasks.latents.encoder import LatentEncoder, Latents
 
-if TYPE_CHECKING:
-    from tasks.captions.captioner import Captioner
+MODEL_ORIGIN = "model"
+"""The `caption_origin` of a caption that no corpus has."""
 
 
 class ScoringModels:
@@ -57,6 +60,8 @@ class ScoringModels:
         head = recipe.aesthetic.head
         self._head = None if head is None else AestheticHead(head, self._scorer.feature_width)
         self._captioner = _captioner(recipe.captioner)
+        self._captioned_by = recipe.captioned_by
+        self._captions_all = recipe.captions_all
         self._threads, self._most = threads, build.batch_clips
 
     def pace(self, clips: ClipSettings, noted: Pace | None) -> Pace:
@@ -88,6 +93,7 @@ class ScoringModels:
         to_encode = [row for row in rows if REASON not in row and row[CLIP_ID] not in reused]
         frames = {decoded.clip.clip_id: decoded.clip.frames_nhwc for decoded in batch}
         failures = self._encode(to_encode, [frames[row[CLIP_ID]] for row in to_encode], seconds)
+        failures |= self._caption_kept(rows, frames, seconds)
         encoded = {row[CLIP_ID] for row in to_encode}
         outcomes: list[ClipOutcome] = []
         given: list[dict[str, Any] | None] = []
@@ -121,11 +127,18 @@ class ScoringModels:
             raise latents
         return latent_columns(latents, self._digests.encoder)
 
+    def caption_again(self, row: dict[str, Any], frames_nhwc: np.ndarray) -> dict[str, Any]:
+        """Writes the captions of a row by today's model; ItemError when it writes none."""
+        (texts,) = self._write([(frames_nhwc, row[CLIP_ID])], {})
+        if isinstance(texts, Exception):
+            raise texts
+        return self._caption_columns(texts)
+
     def _score(
         self, batch: Sequence[DecodedClip], settings: FilterSettings, seconds: Seconds
     ) -> list[dict[str, Any] | Failure]:
         """Gives each clip's row, with its `reason` when it is not kept, and without latents; or why there is none."""
-        captioned = [self._with_captions(decoded, seconds) for decoded in batch]
+        captioned = self._with_captions(batch, seconds)
         frames = [decoded.clip.frames_nhwc for decoded in captioned if isinstance(decoded, DecodedClip)]
         with timed(seconds, "score", self._on_gpu):
             try:
@@ -144,23 +157,56 @@ class ScoringModels:
             captions = [caption.text for caption in decoded.clip.captions]
             score = self._scorer.score_features(features_nd, captions)
             row = clip_row(decoded, score, self._aesthetic(score), self._digests.scorer)
+            if decoded.clip.caption_origin == MODEL_ORIGIN and self._captioner is not None:
+                row |= self._caption_columns(captions)
         except Exception as error:
             return Failure.of(error, stage="score")
         reason = settings.reject_reason(filter_view(row))
         return row if reason is None else row | {REASON: reason}
 
-    def _with_captions(self, decoded: DecodedClip, seconds: Seconds) -> DecodedClip | Failure:
-        """Gives a clip that came without a caption candidates from the captioning model."""
-        if decoded.clip.captions or self._captioner is None:
-            return decoded
+    def _with_captions(self, batch: Sequence[DecodedClip], seconds: Seconds) -> list[DecodedClip | Failure]:
+        """Gives clips that came without a caption candidates from the captioning model; a failure where it has none."""
+        without = [decoded.clip for decoded in batch if not decoded.clip.captions]
+        if self._captioner is None or not without:
+            return list(batch)
+        written = self._write([(clip.frames_nhwc, clip.clip_id) for clip in without], seconds)
+        failed: dict[str, Failure] = {}
+        for clip, texts in zip(without, written, strict=True):
+            if isinstance(texts, Exception):
+                failed[clip.clip_id] = Failure.of(texts, stage="caption")
+                continue
+            clip.captions = tuple(CaptionSpan(normalise_caption(text), given=text) for text in texts)
+            clip.caption_origin = MODEL_ORIGIN
+        return [failed.get(decoded.clip.clip_id, decoded) for decoded in batch]
+
+    def _caption_kept(
+        self, rows: Sequence[dict[str, Any]], frames: dict[str, np.ndarray], seconds: Seconds
+    ) -> dict[str, Failure]:
+        """Adds captions by the model to the rows that are kept, where it writes for all; the failures by clip_id."""
+        kept = [row for row in rows if REASON not in row and row.get(CAPTIONER) is None]
+        if not self._captions_all or not kept:
+            return {}
+        written = self._write([(frames[row[CLIP_ID]], row[CLIP_ID]) for row in kept], seconds)
+        failures: dict[str, Failure] = {}
+        for row, texts in zip(kept, written, strict=True):
+            if isinstance(texts, Exception):
+                failures[row[CLIP_ID]] = Failure.of(texts, stage="caption")
+            else:
+                row |= self._caption_columns(texts)
+        return failures
+
+    def _write(
+        self, clips: Sequence[tuple[np.ndarray, str]], seconds: Seconds
+    ) -> Sequence[list[str] | Exception]:
+        assert self._captioner is not None
         try:
             with timed(seconds, "caption", self._on_gpu):
-                texts = self._captioner.captions(decoded.clip.frames_nhwc, decoded.clip.clip_id)
-        except Exception as error:
-            return Failure.of(error, stage="score")
-        decoded.clip.captions = tuple(CaptionSpan(normalise_caption(text), given=text) for text in texts)
-        decoded.clip.caption_origin = "model"
-        return decoded
+                return self._captioner.write(clips)
+        except Exception as error:  # whatever the library trips over is these clips' failure, not the build's
+            return [error] * len(clips)
+
+    def _caption_columns(self, texts: Sequence[str]) -> dict[str, Any]:
+        return {MODEL_CAPTIONS: [normalise_caption(text) for text in texts], CAPTIONER: self._captioned_by}
 
     def _aesthetic(self, score: ClipScore) -> float | None:
         return None if self._head is None else self._head.score(score.frame_features)
@@ -207,9 +253,5 @@ class ScoringModels:
         return failures
 
 
-def _captioner(settings: CaptionerSettings) -> Captioner | None:
-    if settings.model is None:
-        return None
-    from tasks.captions.captioner import Captioner  # it brings transformers, which most builds do without
-
-    return Captioner(settings.model, settings.candidates, settings.max_tokens)
+def _captioner(settings: CaptionerSettings) -> CaptionWriter | None:
+    return None if settings.model is None else caption_writer(settings)

@@ -34,6 +34,7 @@ class BuildSummary:
     encoded: int = 0
     rescored: int = 0
     measured: int = 0
+    captioned: int = 0
     moved: int = 0
     unavailable: dict[str, str] = field(default_factory=dict)
     text_states: int = 0
@@ -73,6 +74,7 @@ class BuildSummary:
     def take_reconciled(self, done: "Reconciled") -> None:
         """Adds what reconciling did."""
         self.rescored, self.measured, self.moved = done.rescored, done.measured, done.moved
+        self.captioned = done.captioned
         self.encoded += done.encoded
         self.unavailable = done.failures
 

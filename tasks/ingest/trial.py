@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from storage.dataset.clip_dataset import ClipDataset
-from storage.dataset.columns import ENCODER, REASON, SCORER, SOURCE_ID
+from storage.dataset.columns import CAPTIONER, ENCODER, REASON, SCORER, SOURCE_ID
 from storage.dataset.folder import CLIP_TABLES
 from tasks.filters.measures import unmeasured
 from tasks.filters.settings import FilterSettings
@@ -20,7 +20,8 @@ def try_thresholds(
     """Counts the clips that would stay, leave and come, by reason, as plain JSON.
 
     `to_measure` are clips that `refilter` would measure first: here they count as passing, so that they are an upper
-    bound on what else would leave. `to_score` and `to_encode` are clips that it would score anew or encode.
+    bound on what else would leave. `to_score`, `to_encode` and `to_caption` are clips that it would score anew, encode,
+    or have captioned by a model.
     """
     rows = _rows(dataset, settings)
     places = dataset.table("sources").read([SOURCE_ID, "split"]).to_pylist()
@@ -38,6 +39,7 @@ def try_thresholds(
         "to_measure": dict(lacking),
         "to_score": sum(row[SCORER] != digests.scorer for row in rows),
         "to_encode": sum(row[ENCODER] != digests.encoder for row in kept),
+        "to_caption": sum(recipe.captions_all and row[CAPTIONER] != recipe.captioned_by for row in kept),
     }
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.clips.video_io import decode_bytes
+from tasks.training.caption_mix import draw_caption
 from tasks.training.sampler import ClipOrder, EpochClip, clip_key, seeded_generator
 from tasks.training.settings import TemporalSettings, TrainingSettings
 
@@ -93,7 +94,9 @@ class TemporalReader(Reader):
         """Returns one batch for each list of clips, all read in one sorted take."""
         rows = [[item.clip.row for item in clips] for clips in batches]
         columns = ["latents", "latents_std"] if self._has_deviation else ["latents"]
-        tables = self._dataset.clips.take_batches(rows, columns, ahead=max(1, len(rows)))
+        if self._settings.caption_mix is not None:
+            columns += ["caption_origin", "model_captions"]
+        tables = self._dataset.clips.take_batches(rows, columns, ahead=max(1, len(rows)), fill=True)
         return [self._batch(list(clips), table) for clips, table in zip(batches, tables, strict=True)]
 
     def _batch(self, clips: list[EpochClip], table: Any) -> TemporalBatch:
@@ -105,7 +108,8 @@ class TemporalReader(Reader):
             spread_bcnhw = _channels_first(_as_array(deviations))
             latents_bcnhw = latents_bcnhw + spread_bcnhw * torch.stack([one.latent_noise for one in drawn])
         captions = [
-            "" if one.drops_caption else item.clip.caption for one, item in zip(drawn, clips, strict=True)
+            "" if one.drops_caption else caption
+            for one, caption in zip(drawn, self._captions(clips, table), strict=True)
         ]
         return TemporalBatch(
             clips=clips,
@@ -117,6 +121,23 @@ class TemporalReader(Reader):
             captions=captions,
             text_btd=self._stored_states(clips) if self._settings.text_states == "stored" else None,
         )
+
+    def _captions(self, clips: list[EpochClip], table: Any) -> list[str]:
+        """The caption of each clip in this epoch: its own, or with a mix one that is drawn by where it comes from."""
+        mix = self._settings.caption_mix
+        if mix is None:
+            return [item.clip.caption for item in clips]
+        origins, written = table["caption_origin"].to_pylist(), table["model_captions"].to_pylist()
+        return [
+            draw_caption(
+                item.clip.caption,
+                origin,
+                texts or [],
+                mix,
+                seeded_generator("caption", self._settings.seed, item.epoch, item.clip.clip_id),
+            )
+            for item, origin, texts in zip(clips, origins, written, strict=True)
+        ]
 
     def _draw(self, item: EpochClip, shape_nchw: tuple[int, ...]) -> _Drawn:
         """Draws what is random about a clip in an epoch; what later versions added is drawn last."""

@@ -21,7 +21,7 @@ from typing import IO, Any, Self
 
 from storage.local.json_files import read_json, write_json
 from tasks.errors import RequestError
-from tasks.training.settings import WITHOUT_EFFECT
+from tasks.training.settings import LATER_SETTINGS, WITHOUT_EFFECT
 
 RECORD_FILE = "training.json"
 _LOCK_FILE = "training.lock"
@@ -156,7 +156,11 @@ def _locked(folder: Path) -> IO[str]:
 
 def _with_effect(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _with_effect(inner) for name, inner in value.items() if name not in WITHOUT_EFFECT}
+        return {
+            name: _with_effect(inner)
+            for name, inner in value.items()
+            if name not in WITHOUT_EFFECT and not (name in LATER_SETTINGS and inner is None)
+        }
     return value
 
 

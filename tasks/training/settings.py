@@ -16,6 +16,8 @@ PARTS: tuple[Part, ...] = ("temporal", "decoder")
 Trainable = Literal["temporal", "paper", "all"]
 Precision = Literal["float32", "bfloat16"]
 Mix = Mapping[Kind, float]
+CaptionOrigin = Literal["corpus", "model"]
+CaptionMix = Mapping[CaptionOrigin, float]
 
 # What says how the work is done, not what comes out of it: a training may go on with other values.
 WITHOUT_EFFECT = frozenset(
@@ -31,6 +33,10 @@ WITHOUT_EFFECT = frozenset(
         "max_failures",
     }
 )
+
+
+LATER_SETTINGS = frozenset({"caption_mix"})
+"""Settings that trainings of earlier versions lack: where they are None, such a training goes on."""
 
 
 class TrainingSettings(BaseModel):
@@ -103,6 +109,10 @@ class TemporalSettings(TrainingSettings):
     steps: int = Field(10_000, ge=1)
     trainable: Trainable = Field("temporal", description="paper: with self- and cross-attention too")
     caption_dropout: float = Field(0.1, ge=0, le=1, description="share of clips that lose their caption")
+    caption_mix: CaptionMix | None = Field(
+        None,
+        description="weights of a clip's captions by where they come from, corpus and model; none: the caption it has",
+    )
     text_states: Literal["encode", "stored"] = Field(
         "encode", description="stored: those that a build with text_states wrote, in float16"
     )
@@ -117,6 +127,17 @@ class TemporalSettings(TrainingSettings):
     sample_prompts: list[str] = Field(
         [], description="prompts of the sample videos; none: captions of two held-out clips"
     )
+
+    @model_validator(mode="after")
+    def _captions_can_be_mixed(self) -> Self:
+        mix = self.caption_mix
+        if mix is not None and not (all(weight >= 0 for weight in mix.values()) and sum(mix.values()) > 0):
+            raise ValueError("caption_mix: weights must be 0 or more, and one of them more than 0")
+        if mix is not None and self.text_states == "stored":
+            raise ValueError(
+                "caption_mix: builds store text states of a clip's own caption alone; set text_states to encode"
+            )
+        return self
 
 
 class DecoderSettings(TrainingSettings):
