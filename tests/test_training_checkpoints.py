@@ -57,6 +57,14 @@ def test_what_was_cut_off_or_damaged_does_not_count(place):
     assert store.load_newest() is None
 
 
+@pytest.mark.parametrize("what", [b"{", b"", b"\xff"], ids=["cut off", "empty", "no text"])
+def test_an_older_one_serves_where_what_is_said_of_the_newest_is_damaged(place, what):
+    store = saved(place, 10, 20)
+    fs, root = fsspec.url_to_fs(place, use_listings_cache=False)
+    fs.pipe_file(f"{root}/step-00000020.json", what)
+    assert store.load_newest()["step"] == 10  # type: ignore[index]
+
+
 def test_checkpoints_of_another_training_are_refused(place):
     saved(place, 10)
     with pytest.raises(RequestError, match="other settings"):
