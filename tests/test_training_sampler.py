@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -148,3 +149,15 @@ def test_the_batch_must_divide_among_the_workers():
     for kind in (TemporalSettings, DecoderSettings):
         with pytest.raises(ValueError, match="no multiple of num_workers"):
             kind(batch_size=3, num_workers=2)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.slices(11), st.lists(st.integers(0, 10), max_size=5), st.sets(st.integers(0, 12)))
+def test_rows_in_columns_are_taken_as_those_of_a_list_are(part, numbers, left_out):
+    rows = rows_of_kinds(images=5, long_videos=6)
+    as_list = list(rows)
+    assert [rows[number] for number in range(-11, 11)] == as_list + as_list
+    assert list(rows[part]) == as_list[part] and len(rows[part]) == len(as_list[part])
+    assert list(rows[np.array(numbers, int)]) == [as_list[number] for number in numbers]
+    assert list(rows.without(left_out)) == [clip for clip in as_list if clip.row not in left_out]
+    assert [as_list[place] for place in rows.of_kind("images")] == as_list[:5]

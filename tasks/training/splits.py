@@ -55,7 +55,7 @@ class ClipRows(Sequence[ClipRow]):
     def __getitem__(self, index: Any) -> Any:
         """Returns one clip, or for a slice or an array of numbers several, as columns again."""
         if isinstance(index, slice):
-            return ClipRows(self._table.take(range(len(self))[index]))
+            index = np.arange(len(self))[index]
         if isinstance(index, np.ndarray):
             return ClipRows(self._table.take(index))
         return ClipRow(*(self._table[name][int(index)].as_py() for name in _COLUMNS))

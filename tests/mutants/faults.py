@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import random
+import warnings
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,7 +242,9 @@ def _is_text(node: ast.BinOp) -> bool:
 
 def _is_python(source: str) -> bool:
     try:
-        compile(source, "mutant", "exec", dont_inherit=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            compile(source, "mutant", "exec", dont_inherit=True)
     except SyntaxError:
         return False
     return True
