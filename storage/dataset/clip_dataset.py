@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from storage.dataset.builds import Build, finished_builds
-from storage.dataset.columns import CAPTION, LATENTS, REASON, SOURCE_URI, STATES, TEXT_ENCODER
+from storage.dataset.columns import CAPTION, LATENTS, REASON, SOURCE_FILMS, SOURCE_URI, STATES, TEXT_ENCODER
 from storage.dataset.folder import TEXTS, bytes_below, check_is_dataset, parse_ref, table_path, tables_there
 from storage.dataset.table_reader import ROW, TableReader
 from storage.dataset.tables import read_table
@@ -129,6 +129,7 @@ class ClipDataset:
             "sources": self.table("sources").count_rows(),
             "clips": len(self),
             "clips_by": _counts(self.clips, "kind", "corpus", "split", "licence"),
+            "clips_of_several_films": self._clips_of_several_films(),
             "rejected": self.rejected.count_rows(),
             "rejected_by": _counts(self.rejected, REASON, "corpus"),
             "quarantined": quarantine.num_rows,
@@ -138,6 +139,11 @@ class ClipDataset:
                 table: bytes_below(table_path(self.folder, table)) for table in tables_there(self.folder)
             },
         }
+
+    def _clips_of_several_films(self) -> int:
+        """Counts the clips whose files hold other video streams that could have been the film, angles, say."""
+        there = SOURCE_FILMS in self.clips.names  # tables of earlier versions lack it
+        return self.clips.count_rows(f"{SOURCE_FILMS} > 1") if there else 0
 
 
 def _growth(builds: Sequence[Build]) -> list[dict[str, Any]]:

@@ -14,11 +14,13 @@ from storage.dataset.columns import (
     CLIP_SCORE,
     ENCODER,
     HELD_TEXT_AREA,
+    INTERLACED,
     KINDS,
     LATENTS,
     LATENTS_STD,
     NUDITY,
     NUM_FRAMES,
+    PICTURE,
     REASON,
     SCORER,
     SOURCE_DIGEST,
@@ -53,7 +55,7 @@ _TEXTS = {
     "texts": (CAPTION, TEXT_ENCODER),
 }
 _SIGNALS = (CLIP_SCORE, "clip_score_min", "aesthetic", "motion", "jump", "brightness", "frozen")
-_LATER_SIGNALS = (TEXT_AREA, HELD_TEXT_AREA, NUDITY)
+_LATER_SIGNALS = (PICTURE, INTERLACED, TEXT_AREA, HELD_TEXT_AREA, NUDITY)
 _LEAST = {"start_s": 0.0, "source_duration_s": 0.0, "source_width": 1, "source_height": 1, "attempts": 1}
 
 

@@ -19,15 +19,18 @@ from storage.dataset.columns import (
     ENCODER,
     FINGERPRINT,
     HELD_TEXT_AREA,
+    INTERLACED,
     LATENTS,
     LATENTS_STD,
     MODEL_CAPTIONS,
     NUDITY,
     NUDITY_MODEL,
     NUM_FRAMES,
+    PICTURE,
     REASON,
     SCORER,
     SOURCE_DIGEST,
+    SOURCE_FILMS,
     SOURCE_ID,
     SOURCE_URI,
     STATES,
@@ -68,6 +71,9 @@ _CLIP_FIELDS = [
     ("jump", pa.float32()),
     ("brightness", pa.float32()),
     ("frozen", pa.float32()),
+    (PICTURE, pa.float32()),  # share of the frame between black bars
+    (INTERLACED, pa.float32()),  # share of the source's frames that were two fields; null for images
+    (SOURCE_FILMS, pa.int32()),  # video streams that could have been the film; null for images
     (TEXT_AREA, pa.float32()),  # shares of the frame; null where no filter asked for it
     (HELD_TEXT_AREA, pa.float32()),
     (TEXT_FINDER, pa.string()),  # digest of the network behind the two
@@ -83,6 +89,9 @@ _CLIP_FIELDS = [
 
 LATER_COLUMNS = frozenset(
     {
+        PICTURE,
+        INTERLACED,
+        SOURCE_FILMS,
         CAPTIONS,
         CAPTION_CHOICE,
         TEXT_AREA,

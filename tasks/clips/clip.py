@@ -18,7 +18,8 @@ class Clip:
 
     `captions` are the candidates for its caption, at least one; where one was drawn of several it is the only one, and
     `drawn_from` are all. The size and duration of the source are those of
-    its upright frames, the duration None for images.
+    its upright frames, the duration None for images, and so are the video streams that could be the film, and the
+    share of the source's frames that were two fields each (`tasks.clips.deinterlacing`).
     """
 
     clip_id: str
@@ -32,6 +33,8 @@ class Clip:
     source_width: int
     source_height: int
     source_duration_s: float | None = None
+    source_films: int | None = None
+    interlaced: float | None = None
     drawn_from: tuple[CaptionSpan, ...] = ()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.clips.deinterlacing import Scan
 from tasks.clips.reading import Decoded, iter_decoded
 from tasks.clips.resizing import Resizer, upright_size
 from tasks.clips.sampling import NearestFrames
@@ -25,11 +26,16 @@ class ClipFrames:
 
 
 def frames_at(
-    media: Media, clips_instants_s: Sequence[np.ndarray], width: int, height: int
+    media: Media,
+    clips_instants_s: Sequence[np.ndarray],
+    width: int,
+    height: int,
+    scan: Scan | None = None,
 ) -> Iterator[ClipFrames]:
     """Yields, per clip, the frames nearest to its ascending instants (in seconds), in the order of the clips.
 
-    Clips come with ascending first and last instants. ItemError (stage `decode`) when the video ends before one.
+    Clips come with ascending first and last instants; `scan` is that of the video
+    (`interlacing.scan_of`). ItemError (stage `decode`) when the video ends before one.
     """
     first = 0
     for index in range(1, len(clips_instants_s) + 1):
@@ -37,12 +43,12 @@ def frames_at(
             index == len(clips_instants_s)
             or clips_instants_s[index][0] - clips_instants_s[index - 1][-1] > SEEK_GAP_S
         ):
-            yield from _frames_in_one_pass(media, clips_instants_s[first:index], width, height)
+            yield from _frames_in_one_pass(media, clips_instants_s[first:index], width, height, scan)
             first = index
 
 
 def _frames_in_one_pass(
-    media: Media, clips_instants_s: Sequence[np.ndarray], width: int, height: int
+    media: Media, clips_instants_s: Sequence[np.ndarray], width: int, height: int, scan: Scan | None
 ) -> Iterator[ClipFrames]:
     resizer = Resizer(media_name(media), width, height)
     pickers: list[NearestFrames[Decoded]] = [
@@ -60,7 +66,7 @@ def _frames_in_one_pass(
         resized[:] = [*resized[-1:], (decoded, resizer.upright(decoded))]
         return resized[-1][1]
 
-    for decoded in iter_decoded(media, from_s=float(clips_instants_s[0][0])):
+    for decoded in iter_decoded(media, float(clips_instants_s[0][0]), scan):
         for picker, frames in zip(pickers[done:], taken[done:], strict=True):
             frames.extend(resize(frame) for frame in picker.push(decoded.time_s, decoded))
         size = size if size != (0, 0) else upright_size(decoded)

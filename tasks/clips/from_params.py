@@ -33,5 +33,7 @@ def frames_from_params(media: Media, params_json: str) -> np.ndarray:
         picture = read_image(media).picture
         return render(picture, motion, parameters["num_frames"], parameters["width"], parameters["height"])
     instants_s = INSTANTS[parameters["method"]](parameters)
-    (taken,) = frames_at(media, [instants_s], parameters["width"], parameters["height"])
+    (taken,) = frames_at(
+        media, [instants_s], parameters["width"], parameters["height"], parameters.get("scan")
+    )
     return taken.frames_nhwc

@@ -8,10 +8,12 @@ import numpy as np
 
 from tasks.clips.clip import Clip, clip_id, drawn_index, parameters_json, seed_of
 from tasks.clips.collecting import frames_at
+from tasks.clips.deinterlacing import Scan, interlaced_part
 from tasks.clips.images import read_image
 from tasks.clips.instants import grid_refinement, sample_instants_s, shot_instants_s
+from tasks.clips.interlacing import scan_of
 from tasks.clips.pseudo_video import draw_motion, render
-from tasks.clips.reading import frame_times, probe
+from tasks.clips.reading import VideoInfo, frame_times, probe
 from tasks.clips.sampling import plan_starts
 from tasks.clips.settings import ClipSettings
 from tasks.clips.shot_windows import shot_windows
@@ -50,7 +52,8 @@ def _from_image(source: SourceRecord, media: Media, settings: ClipSettings) -> I
 
 
 def _from_short_video(source: SourceRecord, media: Media, settings: ClipSettings) -> Iterator[Clip]:
-    times_s = frame_times(media)
+    scan, info = scan_of(media), probe(media)
+    times_s = frame_times(media, scan)
     starts_s = plan_starts(times_s, settings.num_frames, settings.clip_fps, settings.clips_per_source)
     if not starts_s:
         length_s = times_s[-1] - times_s[0] if times_s else 0.0
@@ -59,10 +62,10 @@ def _from_short_video(source: SourceRecord, media: Media, settings: ClipSettings
             f"a clip spans {settings.span_s:.2f} s",
             stage="sample",
         )
-    duration_s = probe(media).duration_s
-    drawn = [_frame_parameters(settings) | {"method": "sample", "start_s": start_s} for start_s in starts_s]
+    asked = _frame_parameters(settings, scan)
+    drawn = [asked | {"method": "sample", "start_s": start_s} for start_s in starts_s]
     instants_s = [sample_instants_s(parameters) for parameters in drawn]
-    taken = frames_at(media, instants_s, settings.width, settings.height)
+    taken = frames_at(media, instants_s, settings.width, settings.height, scan)
     for start_s, parameters, frames in zip(starts_s, drawn, taken, strict=True):
         captions = captions_for_span(source.captions, start_s, start_s + settings.span_s)
         yield _clip(
@@ -73,21 +76,21 @@ def _from_short_video(source: SourceRecord, media: Media, settings: ClipSettings
             captions or source.captions[:1],
             parameters,
             frames.source_size,
-            duration_s,
+            info,
         )
 
 
 def _from_long_video(source: SourceRecord, media: Media, settings: ClipSettings) -> Iterator[Clip]:
     shots = long_enough = made = 0
-    duration_s = probe(media).duration_s
-    for shot, size, windows in shot_windows(media, settings):
+    scan, info = scan_of(media), probe(media)
+    for shot, size, windows in shot_windows(media, settings, scan):
         shots += 1
         long_enough += bool(windows)
         captions = captions_for_span(source.captions, shot.start_s, shot.end_s)
         if not captions and source.captions:  # of a source without any, each clip gets one from a model
             continue
         for window in windows:
-            parameters = _frame_parameters(settings) | {
+            parameters = _frame_parameters(settings, scan) | {
                 "method": "shot",
                 "instant": window.instant,
                 "grid": grid_refinement(settings),
@@ -95,7 +98,7 @@ def _from_long_video(source: SourceRecord, media: Media, settings: ClipSettings)
                 "shot_end_s": round(shot.end_s, 6),
             }
             start_s = float(shot_instants_s(parameters)[0])
-            yield _clip(source, settings, start_s, window.frames_nhwc, captions, parameters, size, duration_s)
+            yield _clip(source, settings, start_s, window.frames_nhwc, captions, parameters, size, info)
             made += 1
     if made == 0:
         raise ItemError(
@@ -105,8 +108,10 @@ def _from_long_video(source: SourceRecord, media: Media, settings: ClipSettings)
         )
 
 
-def _frame_parameters(settings: ClipSettings) -> dict[str, object]:
-    return {
+def _frame_parameters(settings: ClipSettings, scan: Scan | None = None) -> dict[str, object]:
+    """Gives what is asked of a clip's frames; of progressive videos nothing of their scan, as ever."""
+    scanned = {} if scan is None else {"scan": scan}
+    return scanned | {
         "num_frames": settings.num_frames,
         "fps": settings.fps,
         "frame_stride": settings.frame_stride,
@@ -123,7 +128,7 @@ def _clip(
     captions: tuple[CaptionSpan, ...],
     parameters: dict[str, object],
     size: tuple[int, int],
-    duration_s: float | None = None,
+    info: VideoInfo | None = None,
 ) -> Clip:
     params_json = parameters_json(parameters)
     name = clip_id(source.source_id, params_json)
@@ -141,6 +146,8 @@ def _clip(
         params_json=params_json,
         source_width=size[0],
         source_height=size[1],
-        source_duration_s=duration_s,
+        source_duration_s=None if info is None else info.duration_s,
+        source_films=None if info is None else info.films,
+        interlaced=None if info is None else interlaced_part(parameters.get("scan")),
         drawn_from=drawn_from,
     )

@@ -10,7 +10,8 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tasks.clips.animations import animation_frames, animation_kind
+from tasks.clips.deinterlacing import Scan, is_telecine, whole_frames
 from tasks.clips.keyframes import seek_to_keyframe
 from tasks.clips.orientation import UPRIGHT, Orientation, orientation_of
 from tasks.clips.streams import films_of, packets_of
@@ -40,6 +42,7 @@ OPEN_OPTIONS = {
     "format_whitelist": ",".join(CONTAINERS),
     "max_pixels": str(MAX_PIXELS),
 }
+SCAN_MARGIN_S = 1.0  # what makes frames whole looks at their neighbours, so decoding starts earlier
 MAX_REORDERED = 8  # frames shown before one that they refer to
 MAX_PIXEL_ASPECT = (
     4.0  # broken headers promise pixels hundreds of times wider than high: those count as square
@@ -50,6 +53,8 @@ MAX_PIXEL_ASPECT = (
 class VideoInfo:
     """What the container says about its film (`streams.py`), sizes before any turn; `duration_s` may be unknown.
 
+    `films` counts the video streams that could have been it, as of several angles.
+
     Times of frames are rounded to `time_unit_s`: 1/100 s in GIF, 1/1000 s in WebM and WebP.
     """
 
@@ -59,6 +64,7 @@ class VideoInfo:
     duration_s: float | None
     codec: str
     time_unit_s: float = 0.001
+    films: int = 1
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,14 @@ def probe(source: Media | Path) -> VideoInfo:
             duration_s = container.duration / av.time_base
         context, fps = stream.codec_context, stream_fps(stream)
         unit_s = float(stream.time_base) if stream.time_base else 0.001
-        return VideoInfo(context.width, context.height, fps, duration_s, context.name, unit_s)
+        films = len(films_of(container))
+        return VideoInfo(context.width, context.height, fps, duration_s, context.name, unit_s, films)
 
 
-def frame_times(source: Media | Path) -> list[float]:
-    """Times in seconds of all frames, ascending, from the packets alone: nothing is decoded."""
+def frame_times(source: Media | Path, scan: Scan | None = None) -> list[float]:
+    """Times in seconds of all frames, ascending, from the packets alone; those of telecined film are decoded."""
+    if is_telecine(scan):
+        return [decoded.time_s for decoded in iter_decoded(source, scan=scan)]
     if animation_kind(source) is not None:
         return [time_s for time_s, _ in animation_frames(source)]
     with open_video(source) as (container, stream):
@@ -111,8 +120,12 @@ def frame_times(source: Media | Path) -> list[float]:
         return sorted(times_s)
 
 
-def iter_decoded(source: Media | Path, from_s: float | None = None) -> Iterator[Decoded]:
+def iter_decoded(
+    source: Media | Path, from_s: float | None = None, scan: Scan | None = None
+) -> Iterator[Decoded]:
     """Decodes a video's frames in order, one in memory at a time; ItemError on broken data.
+
+    Without a `scan` (`interlacing.scan_of`) they are as they are coded, with it frames of two fields are made whole.
 
     With `from_s` the first frames may be left out: where the container allows it, decoding starts at a keyframe
     at or before that time, and every frame from there on is the one that decoding from the start gives.
@@ -122,15 +135,27 @@ def iter_decoded(source: Media | Path, from_s: float | None = None) -> Iterator[
             yield Decoded(time_s, frame, 1.0)
         return
     damaged_at = None
-    if from_s is not None:
+    if from_s is not None and not is_telecine(scan):
         with open_video(source) as (container, stream):
-            start = seek_to_keyframe(container, stream, from_s)
+            start = seek_to_keyframe(container, stream, from_s - (SCAN_MARGIN_S if scan else 0.0))
             if start is not None:
-                damaged_at = yield from _until_damage(_frames(container, stream, start))
-                if damaged_at is None:
-                    return
+                frames, reaches_back = (
+                    _shown(_frames(container, stream, start), scan, stream_fps(stream)),
+                    True,
+                )
+                if scan is not None:
+                    next(frames, None)  # to be made whole it would need its neighbour before the keyframe
+                    first = next(frames, None)
+                    reaches_back = first is not None and first.time_s <= from_s
+                    frames = chain([] if first is None else [first], frames)
+                if reaches_back:
+                    damaged_at = yield from _until_damage(frames)
+                    if damaged_at is None:
+                        return
     with open_video(source) as (container, stream):
-        yield from _frames(container, stream, damaged_at)
+        for decoded in _shown(_frames(container, stream, None), scan, stream_fps(stream)):
+            if damaged_at is None or (decoded.stamp is not None and decoded.stamp >= damaged_at):
+                yield decoded
 
 
 def _until_damage(frames: Iterator[Decoded]) -> Generator[Decoded, None, int | None]:
@@ -219,8 +244,12 @@ def _frames(container: InputContainer, stream: VideoStream, start: int | None) -
             continue
         # Times never run backwards, even where the file's do.
         time_s = max(time_s, frame.time if frame.time is not None else max(time_s + step_s, 0.0))
-        shown, orientation = over_white(frame), orientation_of(frame)
-        yield Decoded(time_s, shown, aspect, orientation, frame.pts, frame.is_corrupt)
+        yield Decoded(time_s, frame, aspect, orientation_of(frame), frame.pts, frame.is_corrupt)
+
+
+def _shown(frames: Iterator[Decoded], scan: Scan | None, fps: float) -> Iterator[Decoded]:
+    for decoded in frames if scan is None else whole_frames(frames, scan, fps):
+        yield replace(decoded, frame=over_white(decoded.frame))
 
 
 def _decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:

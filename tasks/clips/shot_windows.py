@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.clips.deinterlacing import Scan
 from tasks.clips.grid_frames import GridFrames
 from tasks.clips.instants import grid_refinement
 from tasks.clips.reading import iter_decoded
@@ -26,7 +27,7 @@ class ShotWindow:
 
 
 def shot_windows(
-    media: Media, settings: ClipSettings
+    media: Media, settings: ClipSettings, scan: Scan | None = None
 ) -> Iterator[tuple[Shot, tuple[int, int], list[ShotWindow]]]:
     """Yields the shots in order, the (width, height) of the upright source, and the clips of each, often none.
 
@@ -37,7 +38,7 @@ def shot_windows(
     grid = GridFrames(resizer, settings.fps * grid_refinement(settings))
     finder = ShotFinder(settings)
     size = (0, 0)
-    for index, decoded in enumerate(iter_decoded(media)):
+    for index, decoded in enumerate(iter_decoded(media, scan=scan)):
         size = upright_size(decoded) if index == 0 else size
         grid.push(index, decoded)
         for shot in finder.push(decoded.time_s, resizer.small(decoded)):

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from tasks.clips.collecting import frames_at
+from tasks.clips.interlacing import scan_of
 from tasks.clips.reading import frame_times, iter_decoded, probe
 from tasks.clips.resizing import Resizer
 from tasks.clips.sampling import plan_starts, starts_that_fit
@@ -72,7 +73,8 @@ def _native(
     rng: np.random.Generator | None,
 ) -> tuple[np.ndarray, float]:
     # An index promises frames that no decoder gives (packed AVI files), so they are counted as they come.
-    available = sum(1 for _ in iter_decoded(media))
+    scan = scan_of(media)
+    available = sum(1 for _ in iter_decoded(media, scan=scan))
     fitting = available - num_frames + 1
     if fitting < 1:
         raise ItemError(
@@ -82,7 +84,7 @@ def _native(
     resizer = Resizer(media_name(media), width, height)
     taken = [
         (decoded.time_s, resizer.upright(decoded))
-        for decoded in islice(iter_decoded(media), first, first + num_frames)
+        for decoded in islice(iter_decoded(media, scan=scan), first, first + num_frames)
     ]
     return np.stack([frame_hwc for _, frame_hwc in taken]), taken[0][0]
 
@@ -96,7 +98,8 @@ def _sampled(
     height: int,
     rng: np.random.Generator | None,
 ) -> tuple[np.ndarray, float]:
-    times_s = frame_times(media)
+    scan = scan_of(media)
+    times_s = frame_times(media, scan)
     fitting_s = starts_that_fit(times_s, num_frames, fps)
     if not len(fitting_s):
         length_s = times_s[-1] - times_s[0] if times_s else 0.0
@@ -109,5 +112,5 @@ def _sampled(
         (start_s,) = plan_starts(times_s, num_frames, fps, 1)
     else:
         start_s = float(rng.choice(fitting_s))
-    (taken,) = frames_at(media, [start_s + np.arange(num_frames) / fps], width, height)
+    (taken,) = frames_at(media, [start_s + np.arange(num_frames) / fps], width, height, scan)
     return taken.frames_nhwc, start_s

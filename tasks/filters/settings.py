@@ -14,6 +14,8 @@ from storage.local.typed_paths import TypedText
 _RULES: tuple[tuple[str, str | None, str | None], ...] = (
     ("source_side", "min_source_side_px", None),
     ("source_duration", "min_source_duration_s", None),
+    ("interlaced", None, "max_interlaced"),
+    ("picture", "min_picture", None),
     ("brightness", "min_brightness", None),
     ("frozen", None, "max_frozen"),
     ("motion", "min_motion", "max_motion"),
@@ -72,6 +74,12 @@ class FilterSettings(BaseModel):
         ge=0,
         le=1,
         description="score of the detector in [nudity], at most; none comes with the project",
+    )
+    max_interlaced: float | None = Field(
+        None, ge=0, le=1, description="share of the source's frames that were two fields each, at most"
+    )
+    min_picture: float | None = Field(
+        None, ge=0, le=1, description="share of the frame that is no black bar, at least"
     )
     min_source_side_px: int | None = Field(None, ge=1, description="shorter side of the source, at least")
     min_source_duration_s: float | None = Field(None, ge=0, description="length of the source, at least")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from tasks.filters.bars import picture_part
+
 SIDE_CELLS = 32  # of the reduced luma: grain and the codec's noise average out, an object of 1/32 does not
 STILL_LEVELS = 2  # a cell that changes by no more has only been coded anew
 NOISE_LEVELS = 1.0  # in `jump`, so that a still clip's tiny steps are no multiples of one another
@@ -34,6 +36,7 @@ class ClipSignals:
     one frame, or the start of a fade, is not.
     frozen: the share of steps, 0..1, in which no cell changes by more than two levels. A mean would call the
     locked camera frozen; sensors' grain and a bird far away move some cell, repeated frames none.
+    picture: the share of the frame that is no black bar (`tasks.filters.bars`).
     fingerprint: the first, middle and last frame as 8x8 means of RGB, 576 bytes (frame, row, column, channel).
     """
 
@@ -42,6 +45,7 @@ class ClipSignals:
     brightness: float
     frozen: float
     fingerprint: bytes
+    picture: float
 
 
 def clip_signals(frames_nhwc: np.ndarray) -> ClipSignals:
@@ -62,6 +66,7 @@ def clip_signals(frames_nhwc: np.ndarray) -> ClipSignals:
         brightness=_as_stored(brightness),
         frozen=_as_stored(frozen),
         fingerprint=fingerprint(frames_nhwc),
+        picture=_as_stored(picture_part(frames_nhwc)),
     )
 
 
