@@ -134,6 +134,9 @@ def test_rows_keep_the_corpus_caption_beside_those_of_the_model(tmp_path, tiny_p
         same = {"model_captions": None, "captioner": None}
         assert row | same == before[name] | same, "the corpus's own caption, its score and origin stay"
     assert refilter(dataset, always).captioned == 0
+    asked_more = replace(always, captioner=settings(model, when="always"))
+    assert refilter(dataset, asked_more).captioned == len(rows)
+    assert max(len(row["model_captions"]) for row in all_rows(dataset).values()) == 2
     # Built so from the start it is the same, and a source without a caption has the model's as its own.
     build(corpora, tmp_path / "e", always)
     anew = all_rows(tmp_path / "e")

@@ -42,7 +42,9 @@ class Pending:
         self._writer = writer
         self._again = again
         self._settings = _digest([_ROWS, recipe.clips.model_dump(), sorted(recipe.build.videos)])
-        self._captioner = recipe.captioner.model
+        self._captioner: list[Any] = [recipe.captioner.model]
+        asked = recipe.captioner.model_dump(include={"prompts", "frames"}, exclude_defaults=True)
+        self._captioner += [asked] if asked else []
         self._captions_needed = recipe.captions_needed
         self._removed = removed_rules(writer.dataset_dir)
         self._tried: set[str] = set()
@@ -90,7 +92,7 @@ class Pending:
         spans = [[span.text, span.start_s, span.end_s, span.given] for span in source.captions]
         labels = [spans, source.caption_origin, source.kind, source.licence, source.split, source.problem]
         if not source.captions:
-            labels.append(self._captioner)
+            labels += self._captioner
         if source.caption_choice != "best" and len(source.captions) > 1:
             labels.append(source.caption_choice)
         return Signature(source.size_bytes, source.mtime_ns, _digest(labels), self._settings)

@@ -62,6 +62,7 @@ COLUMNS = (
     NUDITY,
     NUDITY_MODEL,
     CAPTIONER,
+    "caption_origin",
     DUPLICATE_OF,
     ENCODER,
     SCORER,

@@ -87,7 +87,7 @@ def reconcile(
         writer.drop_sources(leaving)
     changed = _apply([job for job in jobs if not job.encode], writer, recipe, workers, done)
     done.encoded, done.moved = len(encoded), len(moving & (encoded | changed))
-    done.captioned = sum(job.caption and job.clip_id in encoded | changed for job in jobs)
+    done.captioned = sum(job.caption and job.clip_id not in done.failures for job in jobs)
     return done
 
 
@@ -140,13 +140,18 @@ def _job(
 ) -> Rewrite | None:
     """Tells what has to be done to a row; None when it is as it should be."""
     encode = placement.reason is None and row[ENCODER] != digests.encoder
-    caption = placement.reason is None and recipe.captions_all and row[CAPTIONER] != recipe.captioned_by
+    caption = placement.reason is None and lacks_captions(row, recipe)
     changes = placement._asdict()
     if not encode and not caption and all(row[name] == value for name, value in changes.items()):
         return None
     return Rewrite(
         row[CLIP_ID], row["ref"], changes, encode=encode, caption=caption, place=places.get(row[SOURCE_ID])
     )
+
+
+def lacks_captions(row: dict[str, Any], recipe: Recipe) -> bool:
+    """Tells whether a model is to write captions beside the row's own; its own ones go with the source."""
+    return recipe.captions_all and row[CAPTIONER] != recipe.captioned_by and row["caption_origin"] != "model"
 
 
 def _apply(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -57,13 +57,44 @@ def rewrite_rows(
         try:
             rows.append(_rewrite(job, row, models, frames_of))
         except Exception as error:  # one row's missing source must not keep the others from being written
-            done.failures[job.clip_id] = " ".join(str(error).split()) or type(error).__name__
+            done.failures[job.clip_id] = _reason(error)
+    to_caption = {job.clip_id: job.place for job in jobs if job.caption}
+    if to_caption and models is not None:
+        _add_captions(
+            [row for row in rows if row[CLIP_ID] in to_caption], to_caption, models, frames_of, done
+        )
     if rows:
         done.group.clips, done.group.rejected, _ = write_clip_rows(jobs[0].ref.dataset_dir, *rows)
     for row in rows:
         ids = done.group.clips_ids if row.get(REASON) is None else done.group.rejected_ids
         ids.append(row[CLIP_ID])
     return done
+
+
+def _add_captions(
+    rows: Sequence[dict[str, Any]],
+    places: Mapping[str, str | None],
+    models: ScoringModels,
+    frames_of: Callable[[dict[str, Any], str | None], np.ndarray],
+    done: Rewritten,
+) -> None:
+    """Adds a model's captions to rows, all in one call; a row that gets none is written without, and named."""
+    with_frames = []
+    for row in rows:
+        try:
+            with_frames.append((row, frames_of(row, places[row[CLIP_ID]])))
+        except Exception as error:
+            done.failures[row[CLIP_ID]] = _reason(error)
+    columns = models.captions_again([(frames_nhwc, row[CLIP_ID]) for row, frames_nhwc in with_frames])
+    for (row, _), given in zip(with_frames, columns, strict=True):
+        if isinstance(given, Exception):
+            done.failures[row[CLIP_ID]] = _reason(given)
+        else:
+            row |= given
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _read(jobs: Sequence[Rewrite]) -> list[dict[str, Any]]:
@@ -90,8 +121,6 @@ def _rewrite(
             row |= models.score_again(row, frames_nhwc)
         if job.encode and frames_nhwc is not None:
             row |= models.encode_again(frames_nhwc)
-    if job.caption and models is not None:
-        row |= models.caption_again(row, frames_of(row, job.place))
     if job.measures:
         row |= measured(frames_of(row, job.place), job.measures)
     return row | job.changes

@@ -127,12 +127,10 @@ class ScoringModels:
             raise latents
         return latent_columns(latents, self._digests.encoder)
 
-    def caption_again(self, row: dict[str, Any], frames_nhwc: np.ndarray) -> dict[str, Any]:
-        """Writes the captions of a row by today's model; ItemError when it writes none."""
-        (texts,) = self._write([(frames_nhwc, row[CLIP_ID])], {})
-        if isinstance(texts, Exception):
-            raise texts
-        return self._caption_columns(texts)
+    def captions_again(self, clips: Sequence[tuple[np.ndarray, str]]) -> list[dict[str, Any] | Exception]:
+        """Computes the columns that the captioning model decides, of frames and clip_ids; an error instead of none."""
+        written = self._write(clips, {}) if clips else []
+        return [texts if isinstance(texts, Exception) else self._caption_columns(texts) for texts in written]
 
     def _score(
         self, batch: Sequence[DecodedClip], settings: FilterSettings, seconds: Seconds

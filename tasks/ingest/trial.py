@@ -6,12 +6,13 @@ from collections import Counter
 from typing import Any
 
 from storage.dataset.clip_dataset import ClipDataset
-from storage.dataset.columns import CAPTIONER, ENCODER, REASON, SCORER, SOURCE_ID
+from storage.dataset.columns import ENCODER, REASON, SCORER, SOURCE_ID
 from storage.dataset.folder import CLIP_TABLES
 from tasks.filters.measures import unmeasured
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.placement import COLUMNS, evidence_columns, place
 from tasks.ingest.recipe import Digests, Recipe
+from tasks.ingest.reconcile import lacks_captions
 
 
 def try_thresholds(
@@ -39,7 +40,7 @@ def try_thresholds(
         "to_measure": dict(lacking),
         "to_score": sum(row[SCORER] != digests.scorer for row in rows),
         "to_encode": sum(row[ENCODER] != digests.encoder for row in kept),
-        "to_caption": sum(recipe.captions_all and row[CAPTIONER] != recipe.captioned_by for row in kept),
+        "to_caption": sum(lacks_captions(row, recipe) for row in kept),
     }
 
 
