@@ -13,6 +13,7 @@ from storage.dataset.builds import finished_builds, last_with
 from storage.local.addresses import without_secrets
 from storage.local.typed_paths import TypedText, as_typed, expanded
 from tasks.captions.settings import AestheticSettings, CaptionerSettings
+from tasks.clips.limits import LimitSettings
 from tasks.clips.settings import ClipSettings
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
@@ -49,6 +50,7 @@ class Profile(BaseModel):
     aesthetic: AestheticSettings = AestheticSettings()
     build: BuildSettings = BuildSettings()
     nudity: NuditySettings = NuditySettings()
+    limits: LimitSettings = LimitSettings()
     temporal: TemporalSettings
     decoder: DecoderSettings
     sampling: SamplingSettings
@@ -71,6 +73,7 @@ class Profile(BaseModel):
             self.aesthetic,
             self.build,
             self.nudity,
+            self.limits,
         )
 
 

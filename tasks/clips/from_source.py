@@ -12,26 +12,33 @@ from tasks.clips.deinterlacing import Scan, interlaced_part
 from tasks.clips.images import read_image
 from tasks.clips.instants import grid_refinement, sample_instants_s, shot_instants_s
 from tasks.clips.interlacing import scan_of
+from tasks.clips.limits import LimitSettings, memory_limited
 from tasks.clips.pseudo_video import draw_motion, render
 from tasks.clips.reading import VideoInfo, frame_times, probe
 from tasks.clips.sampling import plan_starts
 from tasks.clips.settings import ClipSettings
 from tasks.clips.shot_windows import shot_windows
+from tasks.clips.within_limits import refuse_over_limits
 from tasks.corpora.media import Media, open_media
 from tasks.corpora.records import CaptionSpan, SourceRecord, captions_for_span
 from tasks.errors import ItemError
 
+NO_LIMITS = LimitSettings()
 
-def clips_of(source: SourceRecord, settings: ClipSettings) -> Iterator[Clip]:
+
+def clips_of(
+    source: SourceRecord, settings: ClipSettings, limits: LimitSettings = NO_LIMITS
+) -> Iterator[Clip]:
     """Yields the clips of a source as they are decoded; the same source and settings give the same clips.
 
-    Raises ItemError (stage `read`, `decode`, `sample` or `shots`) when the source is bad, possibly
+    Raises ItemError (stage `read`, `limits`, `decode`, `sample` or `shots`) when the source is bad, possibly
     after some clips: whoever collects them decides whether these count.
     """
     if source.problem is not None:
         raise ItemError(f"{source.uri}: {source.problem}", stage="read")
     makers = {"images": _from_image, "short-videos": _from_short_video, "long-videos": _from_long_video}
-    with open_media(source.place) as media:
+    with open_media(source.place) as media, memory_limited(limits):
+        refuse_over_limits(media, source.uri, source.kind, limits)
         yield from makers[source.kind](source, media, settings)
 
 

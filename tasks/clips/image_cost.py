@@ -44,22 +44,27 @@ def size_problem(image: Any, kept_bytes_per_pixel: int = 0) -> str | None:
 
     kept_bytes_per_pixel: what the caller makes of the picture while it is there.
     """
-    if _is_jpeg(image):
-        cost = _jpeg_bytes(image, DIVISORS[-1])
-    elif image.format == "TIFF":
-        cost = _tiff_bytes(image)
-    elif image.format == "JPEG2000":
-        per_pixel = BYTES_PER_PIXEL["JPEG2000"] + JPEG2000_SAMPLE_BYTES * len(image.getbands())
-        cost = per_pixel * image.width * image.height
-    else:
-        cost = BYTES_PER_PIXEL[image.format] * image.width * image.height
-    cost += kept_bytes_per_pixel * image.width * image.height + _OTHER_BYTES
+    cost = cost_bytes(image, kept_bytes_per_pixel)
     if cost <= MAX_BYTES:
         return None
     return (
         f"{image.width}x{image.height} in {image.format} takes about {cost / 1e6:.0f} MB of memory to decode, "
         f"over the limit of {MAX_BYTES / 1e6:.0f} MB"
     )
+
+
+def cost_bytes(image: Any, kept_bytes_per_pixel: int = 0) -> int:
+    """Gives the bytes of memory that decoding an opened image takes, as its header tells."""
+    pixels = image.width * image.height
+    if _is_jpeg(image):
+        cost = _jpeg_bytes(image, DIVISORS[-1])
+    elif image.format == "TIFF":
+        cost = _tiff_bytes(image)
+    elif image.format == "JPEG2000":
+        cost = (BYTES_PER_PIXEL["JPEG2000"] + JPEG2000_SAMPLE_BYTES * len(image.getbands())) * pixels
+    else:
+        cost = BYTES_PER_PIXEL[image.format] * pixels
+    return cost + kept_bytes_per_pixel * pixels + _OTHER_BYTES
 
 
 def reduce(image: Image.Image) -> None:

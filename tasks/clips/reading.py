@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from tasks.clips.animations import animation_frames, animation_kind
 from tasks.clips.deinterlacing import Scan, is_telecine, whole_frames
 from tasks.clips.keyframes import seek_to_keyframe
+from tasks.clips.limits import look_at_memory
 from tasks.clips.orientation import UPRIGHT, Orientation, orientation_of
 from tasks.clips.streams import films_of, packets_of
 from tasks.clips.transparency import over_white, transparent_decoder
@@ -140,7 +141,7 @@ def iter_decoded(
             start = seek_to_keyframe(container, stream, from_s - (SCAN_MARGIN_S if scan else 0.0))
             if start is not None:
                 frames, reaches_back = (
-                    _shown(_frames(container, stream, start), scan, stream_fps(stream)),
+                    _shown(_frames(container, stream, start, media_name(source)), scan, stream_fps(stream)),
                     True,
                 )
                 if scan is not None:
@@ -153,7 +154,7 @@ def iter_decoded(
                     if damaged_at is None:
                         return
     with open_video(source) as (container, stream):
-        for decoded in _shown(_frames(container, stream, None), scan, stream_fps(stream)):
+        for decoded in _shown(_frames(container, stream, None, media_name(source)), scan, stream_fps(stream)):
             if damaged_at is None or (decoded.stamp is not None and decoded.stamp >= damaged_at):
                 yield decoded
 
@@ -233,12 +234,15 @@ def _bound(context: VideoCodecContext) -> None:
     context.thread_count = 1  # one worker per core decodes; threads inside would fight
 
 
-def _frames(container: InputContainer, stream: VideoStream, start: int | None) -> Iterator[Decoded]:
+def _frames(
+    container: InputContainer, stream: VideoStream, start: int | None, name: str
+) -> Iterator[Decoded]:
     aspect = float(stream.sample_aspect_ratio or 1)
     if not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
         aspect = 1.0
     time_s, step_s = -1.0, 1.0 / stream_fps(stream)
     for frame in _decoded_frames(container, stream):
+        look_at_memory(name)
         # Frames shown before the keyframe refer to what was not decoded.
         if start is not None and (frame.pts is None or frame.pts < start):
             continue

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.clips.clip import Clip
-from tasks.clips.from_source import clips_of
+from tasks.clips.from_source import NO_LIMITS, clips_of
+from tasks.clips.limits import LimitSettings
 from tasks.clips.settings import ClipSettings
 from tasks.clips.video_io import decode_bytes, encode_lossless_ish
 from tasks.corpora.media import content_digest
@@ -19,13 +20,17 @@ from tasks.ingest.items import DecodedClip, DecodeStep, Failure, Seconds, timed
 
 
 def decode_source(
-    source: SourceRecord, settings: ClipSettings, videos: Collection[str], measures: Measures = ()
+    source: SourceRecord,
+    settings: ClipSettings,
+    videos: Collection[str],
+    measures: Measures = (),
+    limits: LimitSettings = NO_LIMITS,
 ) -> Iterator[DecodeStep | DecodedClip]:
     """Yields that it has begun, then a step and a clip in turns: a driver need not see frames.
 
     The step before the last clip says so, hence clips are made one ahead of what is given away. A source that fails
     ends with a step of its own. `videos` are the kinds whose clips are kept as mp4, `measures`
-    what filters ask of networks.
+    what filters ask of networks, `limits` what a file may be and cost.
     """
     seconds: Seconds = {}
     digest = None
@@ -33,7 +38,7 @@ def decode_source(
     try:
         with timed(seconds, "digest"):
             digest = content_digest(source.place)
-        clips = clips_of(source, settings)
+        clips = clips_of(source, settings, limits)
         clip = _next(clips, seconds)
         if clip is None:
             raise ItemError("no clip could be made of it", stage="decode")

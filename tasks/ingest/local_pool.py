@@ -68,7 +68,7 @@ class LocalPool:
 
     def decode(self, source: SourceRecord, recipe: Recipe) -> Any:
         """Starts to decode a source as soon as a decoder is free."""
-        decoding = _Decoding((source, recipe.clips, recipe.build.videos, recipe.measures))
+        decoding = _Decoding((source, recipe.clips, recipe.build.videos, recipe.measures, recipe.limits))
         self._queue.append(decoding)
         self._start_decoders()
         return decoding

@@ -117,7 +117,7 @@ class RayPool:
 
     def decode(self, source: SourceRecord, recipe: Recipe) -> Any:
         """Starts a task; its generator is the handle."""
-        return self._decode.remote(source, recipe.clips, recipe.build.videos, recipe.measures)
+        return self._decode.remote(source, recipe.clips, recipe.build.videos, recipe.measures, recipe.limits)
 
     def take_step(self, decoding: Any) -> tuple[DecodeStep, Any | None]:
         """Gives a step, and the ref of the clip that follows it: the frames do not pass through the driver."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.captions.settings import AestheticSettings, CaptionerSettings
+from tasks.clips.limits import LimitSettings
 from tasks.clips.settings import ClipSettings
 from tasks.filters.settings import FilterSettings, NuditySettings
 from tasks.ingest.settings import BuildSettings
@@ -29,6 +30,7 @@ class Recipe:
     aesthetic: AestheticSettings = field(default_factory=AestheticSettings)
     build: BuildSettings = field(default_factory=BuildSettings)
     nudity: NuditySettings = field(default_factory=NuditySettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
 
     @property
     def captions_needed(self) -> bool:
