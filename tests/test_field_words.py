@@ -11,6 +11,7 @@ from storage.dataset.clip_dataset import ClipDataset
 from tasks.clips.video_io import encode
 from tasks.ingest.workers import Workers
 from tests.build_world import all_rows, build, keep_all
+from tests.corpus_records import write_image
 
 FIELD = Path(__file__).parents[1].parent / "shared/media/field"
 TABLE = '[[corpus]]\nname = "{}"\nkind = "{}"\nformat = "{}"\npath = "{}"\nlicence = "CC0-1.0"\n'
@@ -96,3 +97,22 @@ def test_the_words_of_the_field_folder(tmp_path: Path, workers: Workers, tiny_pr
     assert not [
         name for name in names if "._" in name or "MACOSX" in name or "Thumbs" in name or "DS_Store" in name
     ]
+
+
+def test_the_rows_of_a_saved_dataset(tmp_path: Path, workers: Workers, tiny_profile: Profile) -> None:
+    datasets = pytest.importorskip("datasets")
+    for split, shades in (("train", (10, 90)), ("test", (200,))):
+        paths = [str(write_image(tmp_path / f"made/{shade}.png", shade)) for shade in shades]
+        columns = {"image": paths, "text": [f"shade {shade}" for shade in shades]}
+        part = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+        part.save_to_disk(tmp_path / "saved" / split)
+    (tmp_path / "saved/dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    (tmp_path / "corpora.toml").write_text(TABLE.format("saved", "images", "hf", "saved"))
+    summary = build(tmp_path / "corpora.toml", tmp_path / "d", keep_all(tiny_profile), workers=workers)
+    assert (summary.read, summary.quarantined) == (3, 0)
+    rows = all_rows(tmp_path / "d").values()
+    assert {(row["caption"], row["split"]) for row in rows} == {
+        ("shade 10", "train"),
+        ("shade 90", "train"),
+        ("shade 200", "test"),
+    }
