@@ -1,6 +1,7 @@
 """Nudity by a detector of the user's: ONNX files, classifiers of transformers, NudeNet; none comes with the project."""
 
 import math
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,19 @@ def test_nudenet_is_named_with_its_licence_where_it_is_not():
     with pytest.raises(RequestError, match=r"nudenet is not installed; it is under AGPL-3\.0"):
         nudity_digest(settings)
     assert settings.licence_shown == "AGPL-3.0"
+
+
+def test_nothing_of_ours_installs_nudenet():
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"].values()
+    asked = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    asked += [name for extra in extras for name in extra]
+    assert len(asked) > 40 and not [name for name in asked if "nudenet" in name.lower()]
+    files = [root / "requirements.lock", root / "Makefile", *(root / "infra").rglob("*")]
+    read = [path for path in files if path.is_file() and path.suffix not in (".safetensors", ".gz")]
+    assert len(read) > 10
+    assert not [path for path in read if b"nudenet" in path.read_bytes().lower()]
 
 
 def test_a_digest_follows_the_file_and_what_decides_the_score(tmp_path):
