@@ -19,6 +19,8 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from tasks import markdown
 from tests.mutants.choice import Choice, TimedTest
 from tests.mutants.faults import Fault, draw, faults_of
@@ -46,6 +48,15 @@ _GIVEN_TESTS_S = 120.0
 def main() -> int:
     """Tries the faults and prints a table; 1 when fewer than `--least` per cent are caught."""
     options = _options()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(FOLDER / "lock", timeout=0):
+            return _run(options)
+    except Timeout:
+        raise SystemExit(f"error: {FOLDER}: another run puts its faults into the copies there") from None
+
+
+def _run(options: argparse.Namespace) -> int:
     tests = options.tests + [name for name in options.only if name.startswith("tests/")]
     scope = [name for name in options.only if not name.startswith("tests/")] or SCOPE
     faults = _faults(options, [ROOT / name for name in tracked(ROOT, scope)])
