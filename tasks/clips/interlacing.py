@@ -159,7 +159,7 @@ def _luma(frame: av.VideoFrame) -> np.ndarray:
     """The frame's luma, int16 (h, w), of wide frames some of the columns."""
     eight_bits = all(part.bits == 8 for part in frame.format.components)
     if not eight_bits or not frame.format.name.startswith(_LUMA_FIRST):
-        frame = frame.reformat(format="gray")
+        frame = frame.reformat(format="gray", threads=1)
     plane = frame.planes[0]
     luma = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
         : plane.height, : plane.width

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 # The decoders that libav chooses drop the second picture in which these codecs hold it.
 _DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _OPAQUE, _WHITE = 255, 255
+BICUBIC = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
 
 
 def transparent_decoder(stream: VideoStream) -> VideoCodecContext | None:
@@ -34,7 +35,7 @@ def over_white(frame: VideoFrame) -> VideoFrame:
     """
     if not _may_be_transparent(frame):
         return frame
-    planes = frame.reformat(format="gbrap", interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND)
+    planes = frame.reformat(format="gbrap", interpolation=BICUBIC, threads=1)
     green, blue, red, alpha = (_samples(plane) for plane in planes.planes)
     if alpha.min() == _OPAQUE:
         return frame
