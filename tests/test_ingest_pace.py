@@ -97,6 +97,7 @@ def test_clips_are_seen_before_a_source_is_done(corpora, tmp_path, tiny_profile)
             films, tmp_path / "d", recipe, workers=workers, on_progress=lambda *note: notes.append(note)
         )
     assert summary.read == 2 and summary.clips > 2
+    assert "the models are loaded and timed" in notes[1][2]
     counted = [note for note in notes if note[2].startswith("clips: ")]
     before_the_first = [note for note in counted if "; 0 clips kept" in note[2]]
     assert any("1 scored" in text and "1 encoded" in text for _, _, text in before_the_first)

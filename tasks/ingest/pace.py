@@ -67,7 +67,7 @@ class Progress:
     def note(self) -> str:
         """Says how many, and how many are scored in a second or a minute."""
         if self._since_s is None:
-            return "no clip read yet"
+            return "the models are loaded and timed"
         rate = self.scored / max(time.monotonic() - self._since_s, 1e-3)
         pace = f"{rate:.1f} a second" if rate >= 1 else f"{60 * rate:.1f} a minute"
         return f"clips: {self.read} read, {self.scored} scored ({pace}), {self.encoded} encoded"

@@ -217,6 +217,7 @@ class _Run:
             self.note(f"{pipeline.progress.note()}; {summary.note()}", done, total)
 
         with Pipeline(executor, self.recipe, known, dataset_dir, show) as pipeline:
+            show()
             committer = Committer(executor, self.writer, summary.seconds, self.recipe.build.commit_rows)
             for finished in pipeline.run(iter(pending)):
                 pending.tried(finished.source.source_id)
