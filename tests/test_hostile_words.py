@@ -69,7 +69,18 @@ def _evaluation() -> EvaluationReport:
 
 def _build() -> dict[str, Any]:
     counts = dict.fromkeys(
-        ("read", "skipped", "encoded", "rescored", "measured", "moved", "vanished", "dataset_clips"), 1
+        (
+            "read",
+            "skipped",
+            "encoded",
+            "rescored",
+            "measured",
+            "captioned",
+            "moved",
+            "vanished",
+            "dataset_clips",
+        ),
+        1,
     )
     by = {"kept_by_kind": {HOSTILE: 1}, "rejected": {HOSTILE: 1}, "quarantined_by_stage": {HOSTILE: 1}}
     by |= {"thresholds_set": {"clip_threshold": 0.5}, "cut_captions": {HOSTILE: {"cut": 1}}}
