@@ -113,3 +113,13 @@ def test_a_broadcast_may_get_further_streams_on_its_way(tmp_path: Path) -> None:
     alone, both_at_once = (tmp_path / "alone.ts").read_bytes(), (tmp_path / "both.ts").read_bytes()
     (tmp_path / "recording.ts").write_bytes(alone * 200 + both_at_once + alone * 100)
     assert len(frame_times(tmp_path / "recording.ts")) == 301 * len(frames_nhwc)
+
+
+@pytest.mark.parametrize(
+    ("name", "films"), [("cover-first.mkv", 1), ("preview-first.mp4", 2), ("all-default.mkv", 3)]
+)
+def test_streams_that_could_be_the_film_are_counted(tmp_path: Path, name: str, films: int) -> None:
+    _write(tmp_path / name, FILES[name][0])
+    assert probe(tmp_path / name).films == films
+    (clip,) = clips_in(tmp_path / name, "short-videos")
+    assert clip.source_films == films
