@@ -113,7 +113,7 @@ class _Finder:
                 yield from self._code(child)
 
     def _is_skipped(self, node: ast.AST) -> bool:
-        if isinstance(node, _SKIPPED_STATEMENTS) or _is_strictness(node):
+        if isinstance(node, _SKIPPED_STATEMENTS) or _is_no_fault(node):
             return True
         if isinstance(node, ast.Expr):
             value = node.value
@@ -177,7 +177,7 @@ class _Finder:
         if name in _TOLD or name.endswith("Error"):
             return
         for keyword in node.keywords:
-            if keyword.arg is not None and not _is_strictness(keyword):
+            if keyword.arg is not None and not _is_no_fault(keyword):
                 start, end = self._span(keyword)
                 rest = self._source[end:]
                 comma = len(rest) - len(rest.lstrip(" \n")) + 1 if rest.lstrip(" \n")[:1] == "," else 0
@@ -211,9 +211,9 @@ def _called(node: ast.Call) -> str:
     return getattr(node.func, "id", getattr(node.func, "attr", ""))
 
 
-def _is_strictness(node: ast.AST) -> bool:
-    """Whether this is the `strict=True` of a zip, an assertion in other words."""
-    return isinstance(node, ast.keyword) and node.arg == "strict"
+def _is_no_fault(node: ast.AST) -> bool:
+    """Whether this is a setting's words for people, or the `strict=True` of a zip, an assertion in other words."""
+    return isinstance(node, ast.keyword) and node.arg in ("description", "help", "strict")
 
 
 def _is_none(node: ast.AST) -> bool:
