@@ -60,6 +60,7 @@ class Pipeline:
         self._dataset_dir = dataset_dir
         self._on_event = on_event
         self._batch_clips: int | None = None
+        self._clip_s = 0.0
         self._measuring = executor.measure_pace(recipe, noted_pace(dataset_dir))
         self._timeout_s = recipe.build.source_timeout_s
         self._decoding: dict[Any, _OpenSource] = {}
@@ -108,11 +109,18 @@ class Pipeline:
             or (waiting > 0 and not full)
         ):
             return
+        if not full and self._has_more_at_once():
+            return
         reuse = [self._known.get(clip_id) for _, clip_id, _ in self._batch]
         clips = [clip for _, _, clip in self._batch]
         scored, rows = self._executor.score(worker, self._recipe.filter, reuse, clips)
         self._scoring[scored] = _Batch(worker, [source for source, _, _ in self._batch], rows)
         self._batch = []
+
+    def _has_more_at_once(self) -> bool:
+        """Whether a decoder gives something within a moment of the models' time: a fuller batch is worth that."""
+        moment_s = min(1.0, 0.05 * self._clip_s)
+        return bool(self._decoding) and self._executor.wait(self._decoding, moment_s) is not None
 
     def _next_event(self) -> list[FinishedSource]:
         """Waits until a batch is scored or, while there is room for its clip, a decoder has gone on."""
@@ -133,6 +141,7 @@ class Pipeline:
             self._measuring = self._executor.measure_pace(self._recipe, None)
             return []
         note_pace(self._dataset_dir, pace)
+        self._clip_s = pace.clip_s
         self._batch_clips = min(pace.batch_clips, self._recipe.build.batch_clips)
         return []
 
