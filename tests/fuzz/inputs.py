@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tasks.clips.video_io import encode
 from tasks.tiny.world.drawing import draw_clip, draw_image, random_scene
+from tests.heif_files import heic
 
 CORPORA = "corpora.toml"
 _FPS = 8.0
@@ -93,12 +96,25 @@ def _tables() -> Iterator[Input]:
     structs = {"image": [{"bytes": _picture("PNG"), "path": "x.png"}], "caption": ["a red circle"]}
     yield _input("structs.parquet", {"a.parquet": _parquet(structs)}, "a.parquet", format="parquet")
     videos = {f"Class/{name}.avi": _video("mpeg4", "avi") for name in "ab"}
+    saved = _saved_dataset()
+    name = next(name for name in saved if name.endswith(".arrow"))
+    yield _input("saved dataset", saved, name, format="hf")
     lists = {
         "ucfTrainTestlist/trainlist01.txt": b"Class/a.avi 1\r\n",
         "ucfTrainTestlist/testlist01.txt": b"Class/b.avi\r\n",
     }
     target = "ucfTrainTestlist/trainlist01.txt"
     yield _input("split list", videos | lists, target, "short-videos", format="class-folders", split_fold=1)
+
+
+def _saved_dataset() -> Files:
+    """What the library `datasets` writes with `save_to_disk`."""
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+    pictures = {"a red circle": _picture("PNG"), "two squares": _picture("PNG", 1)}
+    rows = [{"image": {"bytes": content, "path": None}, "text": text} for text, content in pictures.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        datasets.Dataset.from_list(rows, features).save_to_disk(folder)
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
 def _parquet(columns: dict[str, list]) -> bytes:
@@ -152,16 +168,19 @@ def _archives() -> Iterator[Input]:
 
 
 def _images() -> Iterator[Input]:
-    for format_, suffix in (
-        ("PNG", "png"),
-        ("JPEG", "jpg"),
-        ("WEBP", "webp"),
-        ("GIF", "gif"),
-        ("TIFF", "tif"),
-        ("BMP", "bmp"),
-    ):
-        files = {f"a.{suffix}": _picture(format_), "a.txt": b"a red circle"}
-        yield _input(f"{suffix} image", files, f"a.{suffix}")
+    formats = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
+    pictures = {format_.lower(): _picture(format_) for format_ in formats} | {"heic": _heic()}
+    # As scans, cameras and animations have them, by other ways through a reader.
+    pictures |= {
+        "png of 16 bits": _deep_picture(),
+        "tiff of floats": _float_picture(),
+        "cmyk jpeg": _printed_picture(),
+    }
+    for name, content in pictures.items():
+        yield _input(f"{name} image", {"a.img.png": content, "a.img.txt": b"a red circle"}, "a.img.png")
+    for format_ in ("GIF", "WEBP", "PNG", "AVIF"):
+        files = {"a.gif": _animation(format_), "a.txt": b"a red circle"}
+        yield _input(f"animated {format_.lower()}", files, "a.gif", "short-videos")
 
 
 def _videos() -> Iterator[Input]:
@@ -185,6 +204,41 @@ def _picture(format_: str, seed: int = 0) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(draw_image(random_scene(rng, moving=False), rng, _SIZE)).save(buffer, format_)
     return buffer.getvalue()
+
+
+def _saved(image: Image.Image, format_: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def _pictures(count: int) -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(frame) for frame in draw_clip(random_scene(rng), rng, count)]
+
+
+def _heic() -> bytes:
+    return heic(np.asarray(_pictures(1)[0]))
+
+
+def _deep_picture() -> bytes:
+    ramp_hw = np.linspace(0, 65535, _SIZE * _SIZE).reshape(_SIZE, _SIZE)
+    return _saved(Image.fromarray(ramp_hw.astype(np.uint16)), "PNG")
+
+
+def _float_picture() -> bytes:
+    ramp_hw = np.linspace(0, 1, _SIZE * _SIZE).reshape(_SIZE, _SIZE)
+    return _saved(Image.fromarray(ramp_hw.astype(np.float32)), "TIFF")
+
+
+def _printed_picture() -> bytes:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return _saved(_pictures(1)[0].convert("CMYK"), "JPEG", icc_profile=profile)
+
+
+def _animation(format_: str) -> bytes:
+    first, *others = _pictures(12)
+    return _saved(first, format_, save_all=True, append_images=others, duration=125)
 
 
 @cache
