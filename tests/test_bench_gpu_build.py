@@ -26,6 +26,7 @@ def videos(tmp_path: Path, shared_dir: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_cpu(videos: Path) -> None:
     arguments = [str(videos), "--tiny", "--clips", "16", "--decoders", "1", "--precision", "bfloat16"]
     done = subprocess.run(

@@ -70,16 +70,13 @@ def quarantine(dataset: Path) -> list[tuple[Any, ...]]:
 
 
 def test_rows_are_those_of_a_build_on_ray_through_kills(folder, corpora, tiny_profile, workers):
-    """Killed between commits, then finished; and refiltered, which encodes what was rejected before."""
+    """Killed between two commits, then finished; and refiltered, which encodes what was rejected before."""
     build(corpora, folder / "ray", keep_all(tiny_profile, threshold=0.9), workers=workers)
     assert any(row["latents"] is None for row in all_rows(folder / "ray").values())
     refilter(folder / "ray", keep_all(tiny_profile), workers=workers)
-    for fatal in (
-        4 + 4,
-        4 + 4 + 4,
-    ):  # four commits repair what needs none, then four for each group of sources
-        killed = command(corpora, folder / "local", fatal)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    # Four commits repair what needs none, then there are four for each group of sources.
+    killed = command(corpora, folder / "local", fatal=4 + 4 + 4)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert open_table(folder / "local", "sources").count_rows() > 0
     done = command(corpora, folder / "local")
     assert done.returncode == 0, done.stderr

@@ -26,7 +26,7 @@ def test_parts_count(monkeypatch, capsys):
     progress._first = (progress._first[0] - 60.0, 0.0)
     progress(1 / 3, 1, "clips: 100 read")
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("[build] 0/1  33 %  clips: 100 read") and line.endswith("about 2 min left")
+    assert line.startswith("[build] 0/1  33 %  clips: 100 read") and line.endswith("about 2 min 00 s left")
 
 
 def test_an_unknown_total_is_allowed(capsys):
