@@ -80,9 +80,14 @@ def workers_on_ray(tiny_profile: Profile, ray_session: None) -> "Iterator[Worker
 
 
 @pytest.fixture(scope="session")
-def workers(workers_on_ray: "Workers") -> "Workers":
-    """The same, under the name of what most tests take."""
-    return workers_on_ray
+def workers(tiny_profile: Profile) -> "Iterator[Workers]":
+    """The models in this process and decoders beside it, for all builds whose subject is not where they run."""
+    from tasks.ingest.recipe import Digests
+    from tests.build_world import LocalWorkers
+
+    recipe = tiny_profile.recipe()
+    with LocalWorkers(recipe, Digests.of(recipe)) as workers:
+        yield workers
 
 
 @pytest.fixture(scope="module")

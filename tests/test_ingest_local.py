@@ -69,11 +69,11 @@ def quarantine(dataset: Path) -> list[tuple[Any, ...]]:
     return sorted((row["source_uri"], row["stage"], row["error"], row["attempts"]) for row in found)
 
 
-def test_rows_are_those_of_a_build_on_ray_through_kills(folder, corpora, tiny_profile, workers):
+def test_rows_are_those_of_a_build_on_ray_through_kills(folder, corpora, tiny_profile, workers_on_ray):
     """Killed between two commits, then finished; and refiltered, which encodes what was rejected before."""
-    build(corpora, folder / "ray", keep_all(tiny_profile, threshold=0.9), workers=workers)
+    build(corpora, folder / "ray", keep_all(tiny_profile, threshold=0.9), workers=workers_on_ray)
     assert any(row["latents"] is None for row in all_rows(folder / "ray").values())
-    refilter(folder / "ray", keep_all(tiny_profile), workers=workers)
+    refilter(folder / "ray", keep_all(tiny_profile), workers=workers_on_ray)
     # Four commits repair what needs none, then there are four for each group of sources.
     killed = command(corpora, folder / "local", fatal=4 + 4 + 4)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

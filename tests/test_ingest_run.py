@@ -66,6 +66,12 @@ def run(corpora, dataset, profile: Profile, workers: Workers, threshold: float =
 
 
 @pytest.fixture(scope="module")
+def workers(workers_on_ray: Workers) -> Workers:
+    """On Ray, as builds of more than a few sources are."""
+    return workers_on_ray
+
+
+@pytest.fixture(scope="module")
 def first(folder, corpora, tiny_profile, workers):
     """The first build, with everything that has a score kept."""
     notes: list[tuple[int, int | None, str]] = []

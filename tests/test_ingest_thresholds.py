@@ -114,7 +114,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(steps=STEPS)
 def test_any_sequence_of_commands_is_what_the_last_of_them_said(
     steps, made, corpora, tiny_profile, tmp_path_factory

@@ -22,9 +22,12 @@ from tests.build_world import LocalWorkers, all_rows, build, keep_all, small_wor
 FILM_S = 240
 
 
-@pytest.fixture(scope="module", params=["on Ray", "in this process"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("on Ray", marks=[pytest.mark.slow, pytest.mark.gate]), "in this process"],
+)
 def workers(request, tiny_profile):
-    """Those of the whole session, and those of a small build: both are attacked alike."""
+    """Those of a large build, and those of a small one: both are attacked alike."""
     if request.param == "on Ray":
         yield request.getfixturevalue("workers_on_ray")
         return
