@@ -179,6 +179,7 @@ def test_a_request_that_fails_in_the_flow_is_one_line(tmp_path):
     done = vidrd("build-dataset", "--corpora", str(tmp_path / "corpora.toml"), home=tmp_path / "home")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr and done.stderr.splitlines()[-1].startswith("error: dataset: ")
+    assert "broken: 1 images (1 .png)\n  captions: none\n" in done.stderr  # told before the work
 
 
 @pytest.mark.slow

@@ -237,3 +237,37 @@ def test_deep_images_from_the_field(shared_dir: Path, name: str) -> None:
     assert np.abs(shown[ramp] - RAMP[ramp, None]).max() <= 1
     (clip,) = clips_in(path, "images")
     assert 60 < clip.frames_nhwc.mean() < 195 and clip.frames_nhwc.std() > 30
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_plane_for_each_colour_is_read_right_or_refused(tmp_path: Path, bits: int) -> None:
+    """A TIFF by hand, as Pillow writes none: its planes of 16 bits are taken for three of 8."""
+    picture = np.zeros((4, 6, 3), np.uint8)
+    picture[:, :3], picture[:, 3:] = (200, 40, 40), (40, 40, 200)
+    samples = picture.astype("<u2") * 257 if bits == 16 else picture
+    data = b"".join(samples[..., colour].tobytes() for colour in range(3))
+    places = [200 + colour * len(data) // 3 for colour in range(3)]
+    wide = {258: (3, [bits] * 3), 273: (4, places), 279: (4, [len(data) // 3] * 3)}
+    tags = {
+        256: (3, [6]),
+        257: (3, [4]),
+        259: (3, [1]),
+        262: (3, [2]),
+        277: (3, [3]),
+        278: (3, [4]),
+        284: (3, [2]),
+    }
+    entries, more = b"", b""
+    for tag, (kind, values) in sorted((tags | wide).items()):
+        raw = b"".join(value.to_bytes(2 if kind == 3 else 4, "little") for value in values)
+        if len(raw) > 4:
+            raw, more = (140 + len(more)).to_bytes(4, "little"), more + raw
+        entries += struct.pack("<HHI", tag, kind, len(values)) + raw.ljust(4, b"\0")
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags | wide)) + entries + bytes(4)
+    path = tmp_path / "planes.tif"
+    path.write_bytes((head.ljust(140, b"\0") + more).ljust(200, b"\0") + data)
+    if bits == 8:
+        assert np.array_equal(np.asarray(read_image(path).picture), picture)
+        return
+    with pytest.raises(ItemError, match=r"planes\.tif.*samples of 16 bits lie in a plane for each colour"):
+        read_image(path)

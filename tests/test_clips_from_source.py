@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tasks.clips.from_params import frames_from_params
 from tasks.clips.from_source import clips_of
 from tasks.clips.images import read_image
 from tasks.clips.settings import ClipSettings
@@ -16,6 +17,7 @@ from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_
 from tasks.errors import ItemError
 from tasks.tiny.world.drawing import Scene, draw_clip
 from tests.drawn_films import cut_scenes
+from tests.field_media import add_film
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 
@@ -57,6 +59,29 @@ def test_shots_take_their_captions_and_clips_lie_in_their_middle(tmp_path: Path)
     assert len({clip.clip_id for clip in clips}) == 3
     only_two = _source(tmp_path / "film.mp4", "long-videos", CaptionSpan("two", 1.6, 2.5))
     assert [clip.captions[0].text for clip in clips_of(only_two, ClipSettings())] == ["two"]
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".mp4"])
+@pytest.mark.parametrize("kind", ["long-videos", "short-videos"])
+def test_captions_of_a_film_whose_times_start_above_zero_count_from_its_beginning(
+    tmp_path: Path, suffix: str, kind: str
+) -> None:
+    path = tmp_path / f"film{suffix}"
+    scenes = cut_scenes([12, 9, 12])
+    with av.open(str(path), "w") as container:
+        film = add_film(container, "libx264", (64, 64), "yuv420p", crf="10")
+        for index, pixels in enumerate(np.concatenate(scenes)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = index + 80, Fraction(1, 8)
+            container.mux(film.encode(frame))
+        container.mux(film.encode())
+    captions = (CaptionSpan("one", 0, 1.5), CaptionSpan("two", 1.5, 2.6), CaptionSpan("three", 2.6, 4.1))
+    count = 3 if kind == "short-videos" else 1  # of a file, of a shot
+    clips = list(clips_of(_source(path, kind, *captions), ClipSettings(clips_per_source=count)))
+    assert [clip.captions[0].text for clip in clips] == ["one", "two", "three"]
+    for clip in clips:
+        again = frames_from_params(path, clip.params_json)
+        assert np.array_equal(again, clip.frames_nhwc)
 
 
 def test_short_videos_give_evenly_spaced_clips_that_are_the_same_every_time(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import fsspec
 import pytest
 
 from tasks.corpora.companions import is_companion
+from tasks.corpora.corpus import Corpus
+from tasks.corpora.readers import passed_by
 from tests.corpus_records import problems, read_records, write_image
 
 COMPANIONS = (
@@ -57,6 +59,19 @@ def test_in_folders_and_manifests(tmp_path: Path, image: bytes) -> None:
     assert problems(read_records(folder / "manifest.tsv", layout="csv")) == {"a.png": None}
 
 
+def test_copies_in_hidden_folders_are_no_sources(tmp_path: Path, image: bytes) -> None:
+    copies = (".ipynb_checkpoints/a-checkpoint.png", "deep/.cache/huggingface/b.png", ".git/c.png", ".d.png")
+    metadata = b'{"file_name": "a-checkpoint.png", "text": "a copy"}'
+    notes = {".ipynb_checkpoints/metadata.jsonl": metadata}
+    files = {name: image if name.endswith(".png") else content for name, content in REAL.items()}
+    folder = _put(tmp_path / "c", files | dict.fromkeys(copies, image) | notes)
+    assert problems(read_records(folder)) == {"a.png": None, "deep/b.png": None}
+    table = {"name": "c", "kind": "images", "format": "folder", "path": folder, "licence": "MIT"}
+    assert passed_by(Corpus.model_validate(table)) == sorted((*copies, *notes))
+    (folder / "list.csv").write_text(f"file,caption\n{copies[0]},named by a table\n")
+    assert problems(read_records(folder / "list.csv", layout="csv")) == {copies[0]: None}
+
+
 def test_in_classes(tmp_path: Path, image: bytes) -> None:
     names = (
         "dog/1.mp4",
@@ -65,6 +80,8 @@ def test_in_classes(tmp_path: Path, image: bytes) -> None:
         "dog/@eaDir/1.mp4",
         ".Trashes/2.mp4",
         "dog/._1.mp4",
+        "dog/.ipynb_checkpoints/1-checkpoint.mp4",
+        ".cache/1.mp4",
     )
     folder = _put(tmp_path / "c", dict.fromkeys(names, image))
     assert problems(read_records(folder, "short-videos", "class-folders")) == {"dog/1.mp4": None}

@@ -69,6 +69,20 @@ def test_metadata_in_the_folders_of_splits(folder: Path) -> None:
     assert problems(read_records(folder))["validation/gone.png"] == "no such file"
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "image,prompt\ntrain/0.png,red\ntrain/deep/1.png,blue\n",
+        "path,text\ntrain/0.png,red\ntrain/deep/1.png,blue\n",
+        "id,filename,caption\n1,train/0.png,red\n2,train/deep/1.png,blue\n",
+    ],
+)
+def test_metadata_as_trainers_have_them(folder: Path, table: str) -> None:
+    (folder / "metadata.csv").write_text(table)
+    (folder / "train/deep/1.txt").write_text("its own words")
+    assert _words(folder) == {"train/0.png": ("red", "train"), "train/deep/1.png": ("its own words", None)}
+
+
 def test_what_counted_before_counts_still(folder: Path) -> None:
     (folder / "metadata.jsonl").write_text('{"file_name": "train/0.png", "text": "new"}\n')
     (folder / "train/0.txt").write_text("a text beside it")

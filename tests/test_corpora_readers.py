@@ -205,7 +205,7 @@ def test_subtitles_beside_a_long_video_are_spans(tmp_path: Path) -> None:
     assert records["c.mp4"].captions == (CaptionSpan("all", 1.0),)
     assert records["e.mp4"].captions == (CaptionSpan("all"),)
     assert [uri for uri, problem in problems(records).items() if problem] == ["d.mp4"]
-    assert "d.srt: no subtitles can be read" in str(records["d.mp4"].problem)
+    assert "d.srt: holds no subtitles that can be read" in str(records["d.mp4"].problem)
     assert not read_records(tmp_path, "short-videos")["a.mp4"].captions
 
 

@@ -1,5 +1,6 @@
 """Subtitles: cues are words with their times, and neither markup nor comments, styles or names of cues are words."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import settings as checks
 from hypothesis import strategies as st
 
+from tasks.corpora.corpus import Corpus
 from tasks.corpora.cue_markup import cue_words
+from tasks.corpora.readers import passed_by
 from tasks.corpora.records import CaptionSpan
 from tests.corpus_records import read_records
 
@@ -115,6 +118,108 @@ def test_a_script_counts_where_there_is_nothing_else(tmp_path: Path) -> None:
     assert _spans(tmp_path, ".ass", script) == [("moving, right", 1.0, 2.5)]
     (tmp_path / "a.txt").write_text("all of it")
     assert _spans(tmp_path, ".ass", script) == [("all of it", None, None)]
+
+
+ROLLING = """WEBVTT
+Kind: captions
+
+00:00:00.000 --> 00:00:02.000 align:start position:0%
+\x20
+a<00:00:00.500><c> red</c><00:00:00.800><c> square</c>
+
+00:00:02.000 --> 00:00:02.010 align:start position:0%
+a red square
+\x20
+
+00:00:02.010 --> 00:00:04.000 align:start position:0%
+a red square
+moves<00:00:03.000><c> right</c>
+
+00:00:04.000 --> 00:00:04.010 align:start position:0%
+moves right
+\x20
+
+00:00:04.010 --> 00:00:06.000 align:start position:0%
+moves right
+moves<00:00:05.000><c> right</c>
+"""
+
+
+@pytest.mark.parametrize("suffix", [".vtt", ".srt"])
+def test_captions_that_roll_up_say_each_line_once(tmp_path: Path, suffix: str) -> None:
+    content = ROLLING
+    if suffix == ".srt":  # as downloaders convert them
+        _, *cues = re.sub(r"<[^<>]*>", "", ROLLING).split("\n\n")
+        content = "\n\n".join(f"{number}\n{cue}" for number, cue in enumerate(cues, start=1))
+        content = content.replace(" align:start position:0%", "").replace(".", ",")
+    assert _spans(tmp_path, suffix, content) == [
+        ("a red square", 0.0, 2.0),
+        ("moves right", 2.01, 4.0),
+        ("moves right", 4.01, 6.0),
+    ]
+
+
+def test_lines_that_are_said_twice_stay_where_nothing_rolls(tmp_path: Path) -> None:
+    cues = "".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n},900\nla la\nla la\n\n" for n in (1, 2))
+    assert _spans(tmp_path, ".srt", cues) == [("la la la la", 1.0, 1.9), ("la la la la", 2.0, 2.9)]
+
+
+def test_what_a_drone_writes_beside_its_film_is_no_caption(tmp_path: Path) -> None:
+    told = (
+        '1\n00:00:00,000 --> 00:00:00,033\n<font size="28">FrameCnt: 1, DiffTime: 33ms\n2024-05-01 10:00:00.000\n'
+        "[iso: 100] [shutter: 1/320.0] [latitude: 52.1] [longitude: 13.1] </font>\n\n"
+        "2\n00:00:00,033 --> 00:00:00,066\nF/2.8, SS 320, ISO 100, EV 0, GPS (13.1, 52.1, 18), D 24.6m\n\n"
+    )
+    assert _spans(tmp_path, ".srt", told) == []
+    (record,) = read_records(tmp_path, "long-videos").values()
+    assert record.problem == "a.srt: holds no subtitles"
+
+
+SRT = "1\n00:00:01,000 --> 00:00:02,500\n{}\n"
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ({"film.en.srt": "red"}, "red"),
+        ({"film.en-US.srt": "red", "film.de.srt": "rot"}, "red"),
+        ({"film.de.srt": "rot", "film.eng.SRT": "red", "film.fr.srt": "rouge"}, "red"),
+        ({"film.pt-BR.srt": "vermelho"}, "vermelho"),
+        ({"film.en.forced.srt": "signs", "film.en.srt": "red"}, "red"),
+        ({"film.en.sdh.srt": "red"}, "red"),
+        ({"film.en-orig.vtt": "rolling", "film.en.vtt": "red"}, "red"),
+        ({"film.en.srt": "of another", "film.srt": "red"}, "red"),
+        ({"film.en.ass": "red", "film.de.ass": "rot"}, "red"),
+    ],
+)
+def test_subtitles_with_a_language_in_their_names(tmp_path: Path, others: dict[str, str], words: str) -> None:
+    (tmp_path / "film.mp4").touch()
+    for name, text in others.items():
+        suffix = Path(name).suffix.lower()
+        head = SRT.removesuffix("{}\n") if suffix == ".srt" else HEAD[suffix]
+        (tmp_path / name).write_text(f"{head}{text}\n")
+    (record,) = read_records(tmp_path, "long-videos").values()
+    assert [(caption.text, caption.start_s) for caption in record.captions] == [(words, 1.0)]
+
+
+def test_subtitles_in_several_languages_of_which_none_is_english_are_named(tmp_path: Path) -> None:
+    for name in ("film.mp4", "film.en.mp4", "other.mp4"):
+        (tmp_path / name).touch()
+    for name in ("film.de.srt", "film.fr.srt", "film.en.srt", "other.1080p.srt", "nobody.en.srt"):
+        (tmp_path / name).write_text(SRT.format(name))
+    records = read_records(tmp_path, "long-videos")
+    assert [caption.text for caption in records["film.en.mp4"].captions] == ["film.en.srt"]
+    assert records["film.mp4"].problem == (
+        "its subtitles are in several languages and none in English (film.de.srt, film.fr.srt); keep one"
+    )
+    assert "no caption" in str(records["other.mp4"].problem)
+    table = {"name": "c", "kind": "long-videos", "format": "folder", "path": tmp_path, "licence": "MIT"}
+    assert passed_by(Corpus.model_validate(table)) == [
+        "film.de.srt",
+        "film.fr.srt",
+        "nobody.en.srt",
+        "other.1080p.srt",
+    ]
 
 
 def test_the_field_folder(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from flows.build_dataset.request import BuildDatasetRequest
 from flows.cut_captions import say_what_is_cut
 from flows.runs.artifacts import log_line, show_markdown, show_table
 from flows.runs.progress import stage_progress
+from flows.terminal import tell
 from storage.dataset.clip_dataset import ClipDataset
 from tasks import markdown
 from tasks.corpora.config import read_corpora
@@ -71,6 +72,7 @@ def _say_what_was_found(looks: Sequence[Look]) -> None:
     """Tells before the work what lies in each corpus, and by which words its captions were found."""
     for look in looks:
         for line in look.as_lines():
+            tell(line)
             log_line(line)
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 STRIP_ROWS = 256  # the whole picture in floats would be four times as large
 _DEEP_MODES = ("I", "F")  # and I;16 in its byte orders
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANES, _TIFF_SAMPLE_FORMAT = 258, 262, 284, 339
+_SEPARATE = 2
 _WHITE_IS_ZERO, _UNSIGNED = 0, 1
 _GREYS = {"L;2": 4, "L;4": 16}  # by what Pillow calls the samples of a file
 
@@ -38,6 +39,20 @@ def eight_bits(image: Image.Image) -> Image.Image:
         if alpha is not None:
             alpha.paste(Image.fromarray(np.where(samples == clear, 0, 255).astype(np.uint8)), (0, top))
     return grey if alpha is None else Image.merge("LA", (grey, alpha))
+
+
+def refuse_planes(image: Image.Image) -> None:
+    """Raises ValueError for a TIFF with more bits than eight in planes of their own, which Pillow takes for eight."""
+    bits = _tag(image, _TIFF_BITS, ())
+    if (
+        _tag(image, _TIFF_PLANES, 1) == _SEPARATE
+        and isinstance(bits, tuple)
+        and len(bits) > 1
+        and max(bits) > 8
+    ):
+        raise ValueError(
+            f"its samples of {max(bits)} bits lie in a plane for each colour; save it with those of a pixel together"
+        )
 
 
 def settle_transparency(image: Image.Image) -> None:

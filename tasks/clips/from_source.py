@@ -74,7 +74,8 @@ def _from_short_video(source: SourceRecord, media: Media, settings: ClipSettings
     instants_s = [sample_instants_s(parameters) for parameters in drawn]
     taken = frames_at(media, instants_s, settings.width, settings.height, scan)
     for start_s, parameters, frames in zip(starts_s, drawn, taken, strict=True):
-        captions = captions_for_span(source.captions, start_s, start_s + settings.span_s)
+        said_s = start_s - info.begins_s
+        captions = captions_for_span(source.captions, said_s, said_s + settings.span_s)
         yield _clip(
             source,
             settings,
@@ -93,7 +94,9 @@ def _from_long_video(source: SourceRecord, media: Media, settings: ClipSettings)
     for shot, size, windows in shot_windows(media, settings, scan):
         shots += 1
         long_enough += bool(windows)
-        captions = captions_for_span(source.captions, shot.start_s, shot.end_s)
+        captions = captions_for_span(
+            source.captions, shot.start_s - info.begins_s, shot.end_s - info.begins_s
+        )
         if not captions and source.captions:  # of a source without any, each clip gets one from a model
             continue
         for window in windows:

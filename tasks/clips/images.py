@@ -11,7 +11,8 @@ from pathlib import Path
 import pi_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from tasks.clips.deep_images import eight_bits, is_deep, settle_transparency
+from tasks.clips.broken_files import what_is_wrong
+from tasks.clips.deep_images import eight_bits, is_deep, refuse_planes, settle_transparency
 from tasks.clips.icc_profiles import to_srgb
 from tasks.clips.image_cost import FORMATS, reduce, size_problem
 from tasks.corpora.media import Media, first_bytes, media_name
@@ -98,6 +99,7 @@ def opened_image(media: Media | Path, kept_bytes_per_pixel: int = 0) -> Iterator
             with Image.open(media, formats=FORMATS) as image:
                 if (problem := size_problem(image, kept_bytes_per_pixel)) is not None:
                     raise ItemError(f"{name}: {problem}", stage="decode")
+                refuse_planes(image)
                 yield image
     except (ItemError, GeneratorExit):
         raise
@@ -105,6 +107,8 @@ def opened_image(media: Media | Path, kept_bytes_per_pixel: int = 0) -> Iterator
         problem = f"its content is no image of a kind that is read ({', '.join(FORMATS)})"
         if first_bytes(media, 12).startswith(JPEG_XL):
             problem = "it is JPEG XL, which is not read; make it a JPEG or PNG (djxl does)"
+        elif (wrong := what_is_wrong(media)) is not None:
+            problem = f"its content is no image: it {wrong}"
         raise ItemError(f"{name}: cannot be decoded: {problem}", stage="decode") from None
     except Exception as error:  # broken files make Pillow's plugins raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__

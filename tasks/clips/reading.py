@@ -22,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tasks.clips.animations import animation_frames, animation_kind
+from tasks.clips.broken_files import what_is_wrong
 from tasks.clips.deinterlacing import Scan, is_telecine, whole_frames
 from tasks.clips.keyframes import seek_to_keyframe
 from tasks.clips.limits import look_at_memory
@@ -54,7 +55,8 @@ MAX_PIXEL_ASPECT = (
 class VideoInfo:
     """What the container says about its film (`streams.py`), sizes before any turn; `duration_s` may be unknown.
 
-    `films` counts the video streams that could have been it, as of several angles.
+    `films` counts the video streams that could have been it, as of several angles. Players count their time from
+    `begins_s`, the earliest time of any of its streams: 10 s, say, in a recording of a broadcast.
 
     Times of frames are rounded to `time_unit_s`: 1/100 s in GIF, 1/1000 s in WebM and WebP.
     """
@@ -66,6 +68,7 @@ class VideoInfo:
     codec: str
     time_unit_s: float = 0.001
     films: int = 1
+    begins_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,10 @@ def probe(source: Media | Path) -> VideoInfo:
         context, fps = stream.codec_context, stream_fps(stream)
         unit_s = float(stream.time_base) if stream.time_base else 0.001
         films = len(films_of(container))
-        return VideoInfo(context.width, context.height, fps, duration_s, context.name, unit_s, films)
+        begins_s = max((container.start_time or 0) / av.time_base, 0.0)
+        return VideoInfo(
+            context.width, context.height, fps, duration_s, context.name, unit_s, films, begins_s
+        )
 
 
 def frame_times(source: Media | Path, scan: Scan | None = None) -> list[float]:
@@ -208,7 +214,10 @@ def open_video(source: Media | Path) -> Iterator[tuple[InputContainer, VideoStre
             yield container, stream
     except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise ItemError(f"{name}: cannot be decoded: {reason}", stage="decode") from error
+        wrong = what_is_wrong(source) if isinstance(error, av.InvalidDataError) else None
+        raise ItemError(
+            f"{name}: cannot be decoded: {reason if wrong is None else f'it {wrong}'}", stage="decode"
+        ) from error
 
 
 def _opened(target: Any) -> InputContainer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tasks.corpora.corpus import Corpus
@@ -18,6 +18,7 @@ FILE_COLUMNS = (
 )
 # fmt: on
 CAPTION_COLUMNS = ("caption", "text", "captions", "description", "prompt")
+LICENCE_COLUMNS = ("licence", "license")
 SPANS_COLUMN = "timestamp"  # Panda-70M's: a list of [begin, end], one for each caption
 
 
@@ -51,14 +52,15 @@ def find_columns(corpus: Corpus, where: str, names: Collection[str], captions_ne
         stated_or(corpus.start_column, ("start_s",), names, where),
         stated_or(corpus.end_column, ("end_s",), names, where),
         SPANS_COLUMN if SPANS_COLUMN in names else None,
-        stated_or(corpus.licence_column, ("licence",), names, where),
+        stated_or(corpus.licence_column, LICENCE_COLUMNS, names, where),
     )
 
 
 def find_metadata_columns(corpus: Corpus, where: str, row: Row) -> Columns | None:
-    """Picks those of Hugging Face's metadata, `file_name` or `*_file_name`; None for a table that has none of these.
+    """Picks those of Hugging Face's metadata, `file_name` or `*_file_name`, else those of any table.
 
-    Without a column of captions by a usual name it is the only one with several words in its first row.
+    None for a table that names no files, or has no captions either. Beside `file_name` the column of captions may have
+    another name: it is then the only one with several words in the first row.
     """
     names = row.header
     ours = [name for name in names if name.endswith("_file_name")]
@@ -66,7 +68,10 @@ def find_metadata_columns(corpus: Corpus, where: str, row: Row) -> Columns | Non
     if file is None and len(ours) > 1:
         raise RequestError(f"{where}: files in {listed_names(ours)}; file_column says which to take")
     if file is None and not ours:
-        return None
+        try:
+            return find_columns(corpus, where, names, captions_needed=True)
+        except RequestError:
+            return None
     file = file or ours[0]
     columns = find_columns(
         corpus.model_copy(update={"file_column": file}), where, names, captions_needed=False
@@ -86,10 +91,20 @@ def _guessed(row: Row, others: Collection[str]) -> str | None:
 def stated_or(stated: str | None, usual: Iterable[str], names: Collection[str], where: str) -> str | None:
     """Gives the stated column, else the first usual one that is there; RequestError where the stated one is not."""
     if stated is None:
-        return next((name for name in usual if name in names), None)
+        return usual_name(list(usual), names)
     if stated not in names:
         raise RequestError(f"{where}: has no column {stated!r} (found: {listed_names(names)})")
     return stated
+
+
+def usual_name(usual: Sequence[str], names: Collection[str]) -> str | None:
+    """Gives the first usual name that is there, else the first that is there in other letters, as in `File`.
+
+    Those of WebVid and Panda-70M differ in nothing else.
+    """
+    exact = next((name for name in usual if name in names), None)
+    spelt = {name.lower(): name for name in names if name.lower() != WEBVID_ID}
+    return exact or next((spelt[name] for name in usual if name in spelt), None)
 
 
 def listed_names(names: Iterable[str]) -> str:

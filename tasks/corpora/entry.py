@@ -22,6 +22,8 @@ _CONTROLS: dict[int, str] = {
 }
 _MARK = "\ufeff"  # of encodings; where files were put together it stands amid the words
 _CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)", re.ASCII)
+# As spreadsheets of half the world write it; `1,234` may be a thousand and more.
+_DECIMAL_COMMA = re.compile(r"(?!\d{1,3},\d{3}$)\d+,\d+|0,\d{3}", re.ASCII)
 NO_CAPTION = "no caption; add a row to the manifest or a .txt beside the file"
 
 
@@ -120,7 +122,7 @@ def caption_span(text: str, start_s: float | None = None, end_s: float | None = 
 
 
 def seconds(value: object, column: str) -> float | None:
-    """Gives the seconds from a number, a text of one or a time like 0:01:02.5, None for nothing.
+    """Gives the seconds from a number, a text of one (`1.5`, `1,5`) or a time like 0:01:02.5, None for nothing.
 
     ValueError, naming the column, for anything else.
     """
@@ -129,6 +131,8 @@ def seconds(value: object, column: str) -> float | None:
     clock = _CLOCK.fullmatch(value.strip()) if isinstance(value, str) else None
     if clock:
         return float(clock[1] or 0) * 3600 + float(clock[2]) * 60 + float(clock[3].replace(",", "."))
+    if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value.strip()):
+        value = value.replace(",", ".")
     try:
         number = float(value)  # type: ignore[arg-type]  # whatever else a table holds is refused below
     except (TypeError, ValueError, OverflowError):

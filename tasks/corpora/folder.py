@@ -14,8 +14,9 @@ from tasks.corpora.manifest import MANIFEST_NAMES, read_manifest
 from tasks.corpora.metadata import CAPTIONS_NAME, METADATA_NAMES, read_metadata
 from tasks.corpora.recognised import media_listing
 from tasks.corpora.records import SourceRecord
+from tasks.corpora.subtitle_languages import Tagged, chosen_subtitle, tagged_subtitles, unclear_language
 from tasks.corpora.subtitles import MAX_SUBTITLE_BYTES, SCRIPT_SUFFIXES, SUBTITLE_SUFFIXES, add_cues
-from tasks.corpora.tree import FoundFile, Listing, Tree, uri_of
+from tasks.corpora.tree import FoundFile, Listing, Tree, is_hidden, uri_of
 from tasks.errors import RequestError
 
 TEXT_SUFFIXES = (".txt", ".caption", ".json")
@@ -47,10 +48,20 @@ def passed_by_in(corpus: Corpus, tree: Tree) -> list[str]:
         (*SUBTITLE_SUFFIXES, *SCRIPT_SUFFIXES) if corpus.kind == "long-videos" else ()
     )
     tables = (*MANIFEST_NAMES, *METADATA_NAMES, CAPTIONS_NAME)
+    tagged = {
+        name
+        for stem, languages in _tagged(corpus, listing).items()
+        if stem in stems
+        if (name := chosen_subtitle(languages)) is not None
+    }
 
     def says_something(name: str) -> bool:
         stem, suffix = posixpath.splitext(name)
-        return posixpath.basename(name) in tables or (stem in stems and suffix.lower() in suffixes)
+        return (
+            (posixpath.basename(name) in tables and not is_hidden(name))
+            or (stem in stems and suffix.lower() in suffixes)
+            or name in tagged
+        )
 
     return sorted(name for name in listing.others if not says_something(name))
 
@@ -90,9 +101,10 @@ def _with_side_cars(
 ) -> Iterator[tuple[str, Entry]]:
     """Gives each source with what the manifest and the files beside it say; these are read as they are needed."""
     beside = {}
+    tagged = _tagged(corpus, listing)
     for uri in uris:
         if uri in files:
-            beside[uri] = _side_cars(corpus, listing, files[uri].name, entries.get(uri))
+            beside[uri] = _side_cars(corpus, listing, files[uri].name, entries.get(uri), tagged)
     names = [name for names in beside.values() for name in names]
     # Each kind of file in its own row, for each is read to another length.
     heads = {limit: tree.heads([name for name in names if _limit(name) == limit], limit) for limit in _LIMITS}
@@ -100,17 +112,32 @@ def _with_side_cars(
         entry = entries.get(uri) or Entry()
         for name in beside.get(uri, ()):
             _add_side_car(entry, name, next(heads[_limit(name)]), corpus)
+        if uri in files and not beside[uri] and (languages := tagged.get(_stem(files[uri].name))):
+            entry.doubt = entry.doubt or unclear_language(languages)
         yield uri, entry
 
 
-def _side_cars(corpus: Corpus, listing: Listing, name: str, entry: Entry | None) -> list[str]:
+def _tagged(corpus: Corpus, listing: Listing) -> Tagged:
+    if corpus.kind != "long-videos":
+        return {}
+    films = {_stem(name) for name in listing.files}  # of `film.en.mp4` a `film.en.srt` is its own
+    others = (name for name in listing.others if _stem(name) not in films)
+    return tagged_subtitles(others, (*SUBTITLE_SUFFIXES, *SCRIPT_SUFFIXES))
+
+
+def _stem(name: str) -> str:
+    return posixpath.splitext(name)[0]
+
+
+def _side_cars(corpus: Corpus, listing: Listing, name: str, entry: Entry | None, tagged: Tagged) -> list[str]:
     """Tells which files beside a source can add to what the manifest says of it.
 
-    Subtitles add to a text; of texts there is one, and a script counts where there is nothing else.
+    Subtitles add to a text, those of the file's own name before those with a language in it; of texts there is one, and
+    a script counts where there is nothing else.
     """
     if entry is not None and entry.problem is not None:
         return []
-    stem = posixpath.splitext(name)[0]
+    stem = _stem(name)
     if entry is not None and entry.is_metadata and stem + ".txt" in listing.others:
         # It counted before metadata were read, and is as good.
         entry.captions, entry.split = [], None
@@ -124,7 +151,9 @@ def _side_cars(corpus: Corpus, listing: Listing, name: str, entry: Entry | None)
     texts = [] if captions else there(TEXT_SUFFIXES)[:1]
     if corpus.kind != "long-videos" or timed:
         return texts
-    return (texts + there(SUBTITLE_SUFFIXES)) or ([] if captions else there(SCRIPT_SUFFIXES)[:1])
+    chosen = chosen_subtitle(tagged.get(stem, {}))
+    subtitles = there(SUBTITLE_SUFFIXES) or ([] if chosen is None else [chosen])
+    return (texts + subtitles) or ([] if captions else there(SCRIPT_SUFFIXES)[:1])
 
 
 def _limit(name: str) -> int:

@@ -7,7 +7,7 @@ import posixpath
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.entry import Entry
 from tasks.corpora.manifest import read_manifest
-from tasks.corpora.tree import Listing, Tree
+from tasks.corpora.tree import Listing, Tree, is_hidden
 from tasks.errors import RequestError
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -30,7 +30,7 @@ def read_metadata(corpus: Corpus, tree: Tree, listing: Listing) -> dict[str, Ent
     entries: dict[str, Entry] = {}
     for name in sorted(listing.others):
         base = posixpath.basename(name)
-        if base not in METADATA_NAMES and base != CAPTIONS_NAME:
+        if (base not in METADATA_NAMES and base != CAPTIONS_NAME) or is_hidden(name):
             continue
         problem = tree.find(name).problem
         if problem is not None:

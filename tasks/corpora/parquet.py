@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 from tasks.corpora.columns import (
     CAPTION_COLUMNS,
     FILE_COLUMNS,
+    LICENCE_COLUMNS,
     SPANS_COLUMN,
     Columns,
     listed_names,
     stated_or,
+    usual_name,
 )
 from tasks.corpora.companions import is_companion
 from tasks.corpora.corpus import Corpus
@@ -27,7 +29,7 @@ from tasks.corpora.entry import Entry, record_of
 from tasks.corpora.listed_files import listed_files
 from tasks.corpora.parquet_rows import decoded_values, is_light, is_text, light_values
 from tasks.corpora.records import MediaPlace, SourceRecord
-from tasks.corpora.table_entries import fill, places
+from tasks.corpora.table_entries import fill, in_both_forms, places
 from tasks.corpora.tree import FoundFile, Tree, reason_of, uri_of
 from tasks.errors import ItemError, RequestError
 
@@ -116,7 +118,7 @@ def _list_paths(
     names = places(columns.media, {columns.media: named})
     path, *candidates = (posixpath.join(folder, name) for name in names)
     if names[0] and not is_companion(path):
-        entry = listed.setdefault(path, Entry(candidates=tuple(candidates)))
+        entry = listed.setdefault(path, Entry(candidates=tuple(in_both_forms(candidates or [path]))))
         _fill(corpus, entry, columns, values, where)
 
 
@@ -140,7 +142,7 @@ def parquet_columns(corpus: Corpus, where: str, schema: Any, captions_needed: bo
         stated_or(corpus.start_column, ("start_s",), names, where),
         stated_or(corpus.end_column, ("end_s",), names, where),
         spans,
-        stated_or(corpus.licence_column, ("licence",), names, where),
+        _licence_column(corpus, where, schema),
     )
     wanted = stated_or(corpus.bytes_column or corpus.file_column, (), names, where)
     among = [wanted] if wanted else [name for name in names if name != caption]
@@ -165,14 +167,13 @@ def parquet_columns(corpus: Corpus, where: str, schema: Any, captions_needed: bo
 
 
 def _caption_column(corpus: Corpus, where: str, schema: Any, needed: bool) -> str | None:
-    usual = (name for name in CAPTION_COLUMNS if name in schema.names and is_text(schema.field(name).type))
+    texts = [name for name in schema.names if is_text(schema.field(name).type)]
     # A column of that name with something else in it is refused below.
-    caption = corpus.caption_column or next(usual, "caption" if "caption" in schema.names else None)
+    others = "caption" if "caption" in schema.names else None
+    caption = corpus.caption_column or usual_name(CAPTION_COLUMNS, texts) or others
     if caption is None and corpus.format == "hf":
-        texts = [
-            name for name in schema.names if is_text(schema.field(name).type) and name not in FILE_COLUMNS
-        ]
-        caption = texts[0] if len(texts) == 1 else None
+        words = [name for name in texts if name not in FILE_COLUMNS]
+        caption = words[0] if len(words) == 1 else None
     if caption is None and not needed:
         return None
     if caption is None or caption not in schema.names:
@@ -183,6 +184,13 @@ def _caption_column(corpus: Corpus, where: str, schema: Any, needed: bool) -> st
     if not is_text(schema.field(caption).type):
         raise RequestError(f"{where}: column {caption!r} holds {schema.field(caption).type}, not text")
     return caption
+
+
+def _licence_column(corpus: Corpus, where: str, schema: Any) -> str | None:
+    texts = [name for name in schema.names if is_text(schema.field(name).type)]
+    return stated_or(
+        corpus.licence_column, LICENCE_COLUMNS, schema.names if corpus.licence_column else texts, where
+    )
 
 
 def _bytes_path(name: str, kind: Any) -> str | None:

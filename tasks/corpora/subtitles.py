@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import webvtt
 from webvtt.errors import MalformedCaptionError, MalformedFileError
@@ -12,42 +12,44 @@ from webvtt.errors import MalformedCaptionError, MalformedFileError
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.cue_markup import cue_words
 from tasks.corpora.entry import Entry, seconds
+from tasks.corpora.rolling_cues import Cue, unrolled
 
 SUBTITLE_SUFFIXES = (".srt", ".vtt")
 SCRIPT_SUFFIXES = (".ass", ".ssa")
 MAX_SUBTITLE_BYTES = 8 * 2**20
 _ARROW = "-->"
-
-
-class _Cue(NamedTuple):
-    start_s: float
-    end_s: float
-    text: str
+_TELEMETRY = re.compile(r"\bFrameCnt\s*:|\[(?:iso|shutter|latitude)\s*:|\bGPS\s*\(", re.IGNORECASE)
+"""What drones write beside their films, a cue a frame, in the form of subtitles."""
 
 
 def add_cues(entry: Entry, corpus: Corpus, name: str, text: str) -> None:
     """Adds the cues of a .srt, .vtt or .ass to an entry; ValueError when it holds none."""
     before = len(entry.captions)
     cues = _script(text) if name.lower().endswith(SCRIPT_SUFFIXES) else _cues(text)
-    for cue in cues:
+    told = (
+        cue._replace(text=cue_words(cue.text, corpus.sound_marks, corpus.speaker_names))
+        for cue in cues
+        if not _TELEMETRY.search(cue.text)
+    )
+    for cue in unrolled(told):
         if cue.end_s > cue.start_s:  # a cue that is never shown speaks of nothing
-            words = cue_words(cue.text, corpus.sound_marks, corpus.speaker_names)
-            entry.add(words, cue.start_s, cue.end_s, name, f"{name[-4:].lower()} beside it")
+            entry.add(cue.text, cue.start_s, cue.end_s, name, f"{name[-4:].lower()} beside it")
     if len(entry.captions) == before and entry.doubt is None:
         raise ValueError("holds no subtitles")
 
 
-def _cues(text: str) -> Iterator[_Cue]:
+def _cues(text: str) -> Iterator[Cue]:
     """Reads VTT where its header says so, else SRT, whatever the file is called."""
     kind = "vtt" if text.lstrip().startswith("WEBVTT") else "srt"
     content = text.lstrip() if kind == "vtt" else _numbered(text)
     try:
         found = webvtt.from_buffer(io.StringIO(content), format=kind).captions
     except (MalformedFileError, MalformedCaptionError) as error:
-        raise ValueError(f"no subtitles can be read: {' '.join(str(error).split())[:200]}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"holds no subtitles that can be read ({reason})") from None
     for cue in found:
         start_s, end_s = (time.in_milliseconds() / 1000 for time in (cue.start_time, cue.end_time))
-        yield _Cue(start_s, end_s, cue.raw_text)
+        yield Cue(start_s, end_s, cue.raw_text)
 
 
 def _numbered(text: str) -> str:
@@ -60,7 +62,7 @@ def _numbered(text: str) -> str:
     return "\n".join(lines).strip()
 
 
-def _script(text: str) -> Iterator[_Cue]:
+def _script(text: str) -> Iterator[Cue]:
     """Reads ASS and SSA: the lines `Dialogue:`, whose fields the line `Format:` before them names."""
     fields: list[str] = []
     events = False
@@ -75,4 +77,4 @@ def _script(text: str) -> Iterator[_Cue]:
             values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
             times = (seconds(values.get(name), name) for name in ("start", "end"))
             start_s, end_s = (time or 0.0 for time in times)
-            yield _Cue(start_s, end_s, values.get("text", ""))
+            yield Cue(start_s, end_s, values.get("text", ""))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
@@ -15,6 +17,9 @@ from tasks.corpora.tree import uri_of
 
 _VIDEO_FOLDERS = ("videos", "video")
 _USUAL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".mp4")
+_NOTHING = ("nan", "null", "none", "n/a", "<na>", "#n/a")
+"""What programs write into a cell that is empty."""
+_ABSOLUTE = re.compile("/|[A-Za-z]:/")
 _PANDA_SUFFIXES = (".mp4", ".webm", ".mkv")
 
 
@@ -33,8 +38,9 @@ def add_row(entries: dict[str, Entry], columns: Columns, row: Row, table: str, r
     if not named[0] or is_companion(name):
         return
     uri = uri_of(name)
-    if uri != name and not candidates:
-        candidates = [name]
+    candidates = in_both_forms(candidates or [name])
+    if candidates == [uri]:
+        candidates = []
     entry = entries.setdefault(uri, Entry(candidates=tuple(candidates)))
     # Excel leaves empty cells at the end of a row out: what is not read is not missed.
     is_short = len(row.values) < len(row.header)
@@ -44,13 +50,23 @@ def add_row(entries: dict[str, Entry], columns: Columns, row: Row, table: str, r
     fill(entry, columns, row.values, f"{base}: line {row.line}")
 
 
+def in_both_forms(names: list[str]) -> list[str]:
+    """Gives the names, then their other forms: macOS writes letters and accents apart where tables have them as one."""
+    forms = [
+        unicodedata.normalize(form, name) for form in ("NFC", "NFD") for name in names if not name.isascii()
+    ]
+    return list(dict.fromkeys((*names, *forms)))
+
+
 def fill(entry: Entry, columns: Columns, values: Mapping[str, object], where: str) -> None:
     """Adds the captions and the licence of a row; what is wrong with it becomes the entry's problem."""
 
     def value(column: str | None) -> object:
         return None if column is None else values.get(column)
 
-    entry.licence = entry.licence or text_of(value(columns.licence)).strip()
+    licence = text_of(value(columns.licence)).strip()
+    if any(letter.isalpha() for letter in licence):  # "?" and numbers of a list elsewhere name none
+        entry.licence = entry.licence or licence
     try:
         captions = captions_in(value(columns.caption))
         spans = spans_in(value(columns.spans))
@@ -60,8 +76,10 @@ def fill(entry: Entry, columns: Columns, values: Mapping[str, object], where: st
             starts, ends = [span[0] for span in spans], [span[1] for span in spans]
         else:
             raise ValueError(f"{len(spans)} spans of time for {len(captions)} captions")
-        for text, start, end in zip(captions, starts, ends, strict=True):
-            entry.add(text_of(text), start, end, where, f"column {columns.caption}")
+        for caption, start, end in zip(captions, starts, ends, strict=True):
+            text = text_of(caption)
+            if text.strip().lower() not in _NOTHING:
+                entry.add(text, start, end, where, f"column {columns.caption}")
     except ValueError as error:
         entry.problem = f"{where}: {error}"
 
@@ -79,15 +97,16 @@ def places(column: str, values: Mapping[str, object], root: str = "") -> tuple[s
     if column == PANDA_ID:
         names = [f"{named}{suffix}" for suffix in _PANDA_SUFFIXES]
         return names[0], *names, *(f"{folder}/{name}" for folder in _VIDEO_FOLDERS for name in names)
-    path = clean_path(named)
-    if column == "file" or path.startswith(".."):
-        return (path,)
+    written = clean_path(named)
+    path = clean_path(named.replace("\\", "/")) if "/" not in named else written  # as Windows writes it
+    if column.lower() == "file" or path.startswith(".."):
+        return (path,) if path == written else (path, path, written)
     inside = _inside(path, root)
-    if path.startswith("/") and inside:
+    if _ABSOLUTE.match(path) and inside:
         return (*inside, *inside, path)
     # kohya's metadata may name a file without its suffix.
     bare = [path + suffix for suffix in _USUAL_SUFFIXES] if "." not in posixpath.basename(path) else []
-    return path, *inside, path, *bare, *(posixpath.join(folder, path) for folder in _VIDEO_FOLDERS)
+    return path, *inside, path, written, *bare, *(posixpath.join(folder, path) for folder in _VIDEO_FOLDERS)
 
 
 def _inside(path: str, root: str) -> tuple[str, ...]:

@@ -71,9 +71,13 @@ class Tree(Protocol):
 
 
 def is_media(name: str, suffixes: Collection[str]) -> bool:
-    """Tells whether a name has one of the suffixes and is not hidden."""
-    base = posixpath.basename(name)
-    return not base.startswith(".") and posixpath.splitext(base)[1].lower() in suffixes
+    """Tells whether a name has one of the suffixes, and neither the file nor a folder that it lies in is hidden."""
+    return posixpath.splitext(name)[1].lower() in suffixes and not is_hidden(name)
+
+
+def is_hidden(name: str) -> bool:
+    """Tells whether a part of a name begins with a dot: `.cache`, `.ipynb_checkpoints` and the like hold copies."""
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
 
 
 def media_suffixes(kind: str) -> tuple[str, ...]:

@@ -92,7 +92,8 @@ def build(
             looks = {corpus.name: Look(corpus) for corpus in corpora.corpora}
             counts = pending.count(lambda source: looks[source.corpus].add(source))
             for corpus in corpora.corpora:
-                summary.unread.update(suffix_of(name) for name in passed_by(corpus))
+                looks[corpus.name].ignored.update(suffix_of(name) for name in passed_by(corpus))
+                summary.unread.update(looks[corpus.name].ignored)
         if on_looked is not None and counts.pending:
             on_looked(list(looks.values()))
         summary.read, summary.skipped = counts.read, counts.read - counts.pending
