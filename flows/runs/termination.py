@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-WITHIN_S = 10.0
+WITHIN_S = 6.0
 _SIGNALS = {int(signal.SIGTERM), int(signal.SIGINT)}
 
 
