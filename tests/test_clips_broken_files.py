@@ -11,6 +11,7 @@ from tasks.clips.images import read_image
 from tasks.clips.reading import probe
 from tasks.clips.video_io import encode
 from tasks.errors import ItemError
+from tests.field_media import clips_in
 
 CONTENTS = {
     b"": "is empty (0 bytes)",
@@ -46,6 +47,10 @@ def test_films_that_are_cut_off(tmp_path: Path) -> None:
         ItemError, match=rf"it is cut off: {len(content) // 2} of at least \d+ bytes are there"
     ):
         probe(part)
+    for missing in range(200, 1500, 50):  # of the index, whose last box is the muxer's name
+        part.write_bytes(content[:-missing])
+        with pytest.raises(ItemError, match=r"it is cut off: \d+ of at least \d+ bytes are there"):
+            clips_in(part, "short-videos")
     start = content.index(b"moov") - 4
     part.write_bytes(content[:start])  # as a camera leaves it whose battery ends
     with pytest.raises(

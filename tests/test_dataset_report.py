@@ -20,8 +20,10 @@ from storage.dataset.writer import DatasetWriter, SourceGroup
 from storage.errors import StorageError
 from tasks.clips.video_io import encode_lossless_ish
 from tasks.errors import RequestError
+from tasks.filters.settings import FilterSettings
 from tasks.pages.charts import stacked_histogram
 from tasks.pages.dataset_counts import SAMPLES, count_dataset, error_kind
+from tasks.pages.dataset_signals import MEASURES
 from tasks.pages.dataset_thresholds import near_thresholds, show_thresholds
 from tasks.pages.histogram import MAX_BINS, Histogram
 from tests.chart_shapes import assert_sound, hints
@@ -149,7 +151,7 @@ def test_the_page_carries_everything_and_says_what_was_counted(folder: Path, tmp
         "clip_threshold",
         "max_motion",
         "CC-BY-4.0",
-        "Not measured in this build: text, text that stays, nudity, aesthetic",
+        "Not measured in this build: picture, interlaced, text, text that stays, nudity, aesthetic",
     ):
         assert shown in page
     assert page.count('class="threshold"') == 2
@@ -252,3 +254,11 @@ class _Links(HTMLParser):
         self.addresses += [
             value or "" for name, value in attrs if name in ("src", "href", "srcset", "poster")
         ]
+
+
+def test_every_threshold_of_the_filter_has_its_histogram() -> None:
+    thresholds = {
+        name for name in FilterSettings.model_fields if re.search("(?:^|_)(?:min|max|threshold)(?:_|$)", name)
+    }
+    of_pairs = {"max_duplicate_distance", "min_duplicate_cosine"}  # no measure of one clip
+    assert {name for measure in MEASURES for name in measure.settings} == thresholds - of_pairs

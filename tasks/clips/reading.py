@@ -124,6 +124,8 @@ def frame_times(source: Media | Path, scan: Scan | None = None) -> list[float]:
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None and packet.size > 0 and not packet.is_discard:
                 times_s.append(float(stamp * packet.time_base))
+        if not times_s and (wrong := what_is_wrong(source)) is not None:
+            raise ItemError(f"{media_name(source)}: it {wrong}", stage="decode")
         return sorted(times_s)
 
 
@@ -201,7 +203,10 @@ def open_video(source: Media | Path) -> Iterator[tuple[InputContainer, VideoStre
             container = stack.enter_context(_opened(target))
             films = films_of(container)
             if not films:
-                raise ItemError(f"{name}: holds no video", stage="decode")
+                wrong = what_is_wrong(source)
+                raise ItemError(
+                    f"{name}: {'holds no video' if wrong is None else f'it {wrong}'}", stage="decode"
+                )
             index = films[0].index
             if len(container.streams.video) > 1:
                 container.close()  # to tell films from covers it was read
@@ -210,11 +215,11 @@ def open_video(source: Media | Path) -> Iterator[tuple[InputContainer, VideoStre
                 container = stack.enter_context(_opened(target))
             stream = container.streams[index]
             assert isinstance(stream, VideoStream)
-            _check_decoder(name, stream)
+            _check_decoder(name, stream, source)
             yield container, stream
     except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        wrong = what_is_wrong(source) if isinstance(error, av.InvalidDataError) else None
+        wrong = what_is_wrong(source) if isinstance(error, av.FFmpegError) else None
         raise ItemError(
             f"{name}: cannot be decoded: {reason if wrong is None else f'it {wrong}'}", stage="decode"
         ) from error
@@ -228,10 +233,12 @@ def _opened(target: Any) -> InputContainer:
         raise ValueError(f"it is none of the containers that are read ({', '.join(CONTAINERS)})") from None
 
 
-def _check_decoder(name: str, stream: VideoStream) -> None:
+def _check_decoder(name: str, stream: VideoStream, source: Media | Path) -> None:
     context = stream.codec_context
     if context is None:
-        raise ItemError(f"{name}: cannot be decoded: no decoder knows its codec", stage="decode")
+        wrong = what_is_wrong(source)  # an index that is cut off may name no codec
+        reason = "no decoder knows its codec" if wrong is None else f"it {wrong}"
+        raise ItemError(f"{name}: cannot be decoded: {reason}", stage="decode")
     if context.width * context.height > MAX_PIXELS:
         size = f"{context.width}x{context.height}"
         raise ItemError(f"{name}: {size} is over the limit of {MAX_PIXELS} pixels", stage="decode")

@@ -99,6 +99,23 @@ MEASURES = (
         unit="luma, 0 to 255",
     ),
     Measure(
+        "picture",
+        "share of the frame between black bars",
+        ("picture",),
+        ("min_picture",),
+        0.0,
+        unit="share of the frame",
+    ),
+    Measure(
+        "interlaced",
+        "share of the source's frames that were two fields each; videos only",
+        ("interlaced",),
+        ("max_interlaced",),
+        0.0,
+        videos_only=True,
+        unit="share of frames",
+    ),
+    Measure(
         "text",
         "share of a frame under text boxes, of the frame that has most",
         ("text_area",),
