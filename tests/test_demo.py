@@ -82,6 +82,7 @@ def test_the_gate_accepts_the_candidate_on_five_seeds(
     from tasks.evaluation.evaluate import evaluate_model
     from tasks.evaluation.gate import decide
     from tasks.evaluation.protocols import find_protocol
+    from tasks.evaluation.workers import MeasuringPool
 
     monkeypatch.setenv("VIDRD_HOME", str(demo_home / "demo"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -89,9 +90,10 @@ def test_the_gate_accepts_the_candidate_on_five_seeds(
     reference = demo_home / "demo" / "tiny-world" / "reference"
     for seed in range(5):
         settings = profile.evaluation.model_copy(update={"seed": seed})
-        found = evaluate_model(folder, reference, profile.clip, settings, profile.sampling)
+        with MeasuringPool(videos=settings.num_videos) as pool:
+            found = evaluate_model(folder, reference, profile.clip, settings, profile.sampling, pool)
         protocol = find_protocol(settings.protocol)
-        decision = decide(found.measures, None, found.reference, protocol, settings.gate)
+        decision = decide(found.features, None, found.reference, protocol, settings.gate)
         assert decision.promote, (seed, decision.reason)
 
 
