@@ -185,7 +185,7 @@ def _lonely_words(
 ) -> Iterator[SourceRecord]:
     """Names words whose image or video is not there; what downloaders note of failures is no loss."""
     name, (member, *_) = next(iter(sample.texts.items()))
-    problem = "words without an image or a video: no other member has their key"
+    problem = "words without an image or a video of their key"
     if not any(text.endswith(_WORDS_SUFFIXES) for text in sample.texts):
         said = Entry()
         try:
