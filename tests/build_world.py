@@ -23,6 +23,26 @@ from tasks.model_files import latent_shape
 from tasks.tiny.world.corpora import write_tiny_world
 from tests.dataset_rows import clip_row, source_row
 
+# The beginning of a program, given (project, corpora, dataset, n), that kills itself before its n-th commit to a table.
+DIES_AT_A_COMMIT = """
+import os, signal, sys
+project, corpora, dataset, fatal = sys.argv[1:]
+sys.path.insert(0, project)
+from pathlib import Path
+import storage.dataset.writer
+from flows.profile import load_profile
+from tests.build_world import build, keep_all, refilter
+
+commit_rows, calls = storage.dataset.writer.commit_rows, 0
+def commit_or_die(*args, **kwargs):
+    global calls
+    calls += 1
+    if calls == int(fatal):
+        os.kill(os.getpid(), signal.SIGKILL)
+    commit_rows(*args, **kwargs)
+
+storage.dataset.writer.commit_rows = commit_or_die
+"""
 BROKEN = {
     "text.png": "decode",
     "uncaptioned.jpg": "read",

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import cases
-from tests.fuzz.cases import Case, try_all, write_files
+from tests.fuzz.cases import Case, try_all, try_case, write_files
 from tests.fuzz.inputs import CORPORA, Files, whole_inputs
 from tests.fuzz.reader import Outcome, Reader
 
@@ -64,10 +63,10 @@ def test_a_reader_that_dies_or_hangs_is_noticed_and_started_again(reader, tmp_pa
     assert _read(reader, tmp_path / "again", files).ended == "rows"
 
 
-def test_the_files_of_a_bad_end_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(cases.Reader, "read", lambda self, folder: Outcome("raised", ("an error",), 0.0))
-    try_all([Case(0, 0)], workers=1, kept=tmp_path)
-    kept = tmp_path / "0-0"
+def test_the_files_of_a_bad_end_are_kept(reader, tmp_path):
+    os.kill(reader.pid, signal.SIGKILL)
+    assert try_case(Case(0, 0), reader, tmp_path / "case", tmp_path / "kept").outcome.ended == "died"
+    kept = tmp_path / "kept/0-0"
     left = {
         path.relative_to(kept).as_posix(): path.read_bytes() for path in kept.rglob("*") if path.is_file()
     }

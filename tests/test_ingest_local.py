@@ -18,35 +18,21 @@ from tasks.ingest.executor import ITEMS_PER_WORKER
 from tasks.ingest.frames import COLUMNS
 from tasks.ingest.recipe import Digests
 from tasks.ingest.workers import runs_here
-from tests.build_world import LocalWorkers, all_rows, build, keep_all, refilter, small_world
+from tests.build_world import DIES_AT_A_COMMIT, LocalWorkers, all_rows, build, keep_all, refilter, small_world
 from tests.decoder_children import count_up, die, refuse, say_what_it_is
 
 PROJECT = Path(__file__).parents[1]
 
 # Commands as a user gives them, each in a process of its own; it kills itself before its n-th commit to a table.
-SCRIPT = """
-import os, signal, sys
-project, corpora, dataset, fatal = sys.argv[1:]
-sys.path.insert(0, project)
-from pathlib import Path
-import storage.dataset.writer
-from flows.profile import load_profile
-from tests.build_world import build, keep_all, refilter
-
-commit_rows, calls = storage.dataset.writer.commit_rows, 0
-def commit_or_die(*args, **kwargs):
-    global calls
-    calls += 1
-    if calls == int(fatal):
-        os.kill(os.getpid(), signal.SIGKILL)
-    commit_rows(*args, **kwargs)
-
-storage.dataset.writer.commit_rows = commit_or_die
+SCRIPT = (
+    DIES_AT_A_COMMIT
+    + """
 profile = load_profile("tiny")
 build(Path(corpora), Path(dataset), keep_all(profile, threshold=0.9, commit_rows=6, text_states=True))
 refilter(Path(dataset), keep_all(profile))
 assert "ray" not in sys.modules
 """
+)
 
 
 @pytest.fixture(scope="module")

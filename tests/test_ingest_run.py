@@ -19,33 +19,17 @@ from tasks.corpora.config import read_corpora
 from tasks.errors import RequestError
 from tasks.ingest.summary import BuildSummary
 from tasks.ingest.workers import Workers
-from tests.build_world import BROKEN, all_rows, build, keep_all, small_world
+from tests.build_world import BROKEN, DIES_AT_A_COMMIT, all_rows, build, keep_all, small_world
 
 PROJECT = Path(__file__).parents[1]
 
 # The build of another process, on the test session's Ray; it kills itself before its n-th commit to a table.
-SCRIPT = """
-import os, signal, sys
-project, corpora, dataset, fatal = sys.argv[1:]
-sys.path.insert(0, project)
-from pathlib import Path
-import storage.dataset.writer
-from dataclasses import replace
-from flows.profile import load_profile
-from tests.build_world import build
-from tests.build_world import keep_all
-
-commit_rows, calls = storage.dataset.writer.commit_rows, 0
-def commit_or_die(*args, **kwargs):
-    global calls
-    calls += 1
-    if calls == int(fatal):
-        os.kill(os.getpid(), signal.SIGKILL)
-    commit_rows(*args, **kwargs)
-
-storage.dataset.writer.commit_rows = commit_or_die
+SCRIPT = (
+    DIES_AT_A_COMMIT
+    + """
 build(Path(corpora), Path(dataset), keep_all(load_profile("tiny"), commit_rows=6))
 """
+)
 
 
 @pytest.fixture(scope="module")

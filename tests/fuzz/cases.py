@@ -70,7 +70,7 @@ def try_all(
         def one(case: Case) -> None:
             reader = readers.get()
             try:
-                tried = _try(case, reader, Path(scratch) / f"case-{case.number}", kept)
+                tried = try_case(case, reader, Path(scratch) / f"case-{case.number}", kept)
             finally:
                 readers.put(reader)
             with lock:
@@ -87,7 +87,8 @@ def try_all(
     return sorted(done, key=lambda tried: tried.case.number)
 
 
-def _try(case: Case, reader: Reader, folder: Path, kept: Path) -> Tried:
+def try_case(case: Case, reader: Reader, folder: Path, kept: Path) -> Tried:
+    """Has a worker read a case, which is written into `folder` and, where it ends as none may, left under `kept`."""
     write_files(folder, case.files)
     outcome = reader.read(folder)
     if outcome.wrong:
