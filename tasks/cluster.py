@@ -16,7 +16,7 @@ import ray
 from ray._private import utils
 
 from storage.local.private_temp import private_temp
-from tasks.cluster_checks import check_cluster, joins_cluster
+from tasks.cluster_checks import check_cluster, joins_cluster, note_own_session
 from tasks.errors import RequestError
 from tasks.guard import guard_children
 
@@ -48,6 +48,7 @@ def ensure_ray(num_cpus: int | None = None) -> None:
             # Ray forks only to execute another program, which is safe.
             warnings.filterwarnings("ignore", message="lance is not fork-safe")
             _start_local(num_cpus)
+        note_own_session(ray.get_runtime_context().gcs_address)
 
 
 def room_for(each: Mapping[str, float]) -> int:

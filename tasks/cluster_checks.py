@@ -10,6 +10,7 @@ from contextlib import suppress
 from tasks.errors import RequestError
 
 _ANSWER_S = 5.0
+_own_session: str | None = None
 
 
 def joins_cluster() -> bool:
@@ -17,10 +18,23 @@ def joins_cluster() -> bool:
     return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
 
 
-def has_joined_ray() -> bool:
-    """Whether this process is connected to Ray already; Ray is not imported for it."""
+def uses_cluster() -> bool:
+    """Whether work goes to Ray however little it is: a cluster is named, or somebody else's session is joined already.
+
+    One that `ensure_ray` started for this process is no reason. Ray is not imported here.
+    """
+    if joins_cluster():
+        return True
     ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
+    if ray is None or not ray.is_initialized():
+        return False
+    return bool(ray.get_runtime_context().gcs_address != _own_session)
+
+
+def note_own_session(address: str | None) -> None:
+    """Keeps the address of the session that this process has started for itself."""
+    global _own_session
+    _own_session = address
 
 
 def check_cluster() -> None:

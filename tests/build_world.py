@@ -78,11 +78,20 @@ def refilter(dataset_dir: Path, recipe: Recipe, **options: Any) -> BuildSummary:
 
 
 class LocalWorkers(Workers):
-    """Workers that stay in this process, though it has joined Ray for other tests."""
+    """Workers that stay in this process, however much there is to do."""
 
     def executor(self, items: int) -> Executor:
         if self._executor is None:
             self._executor = self._start_local(items)
+        return self._executor
+
+
+class RayWorkers(Workers):
+    """Workers on Ray, however little there is to do."""
+
+    def executor(self, items: int) -> Executor:
+        if self._executor is None:
+            self._executor = self._start_on_ray(items)
         return self._executor
 
 

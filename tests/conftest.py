@@ -72,10 +72,10 @@ def ray_session() -> Iterator[None]:
 def workers_on_ray(tiny_profile: Profile, ray_session: None) -> "Iterator[Workers]":
     """One scoring actor for all builds with the profile's models, because starting one takes a quarter of a minute."""
     from tasks.ingest.recipe import Digests
-    from tasks.ingest.workers import Workers
+    from tests.build_world import RayWorkers
 
     recipe = tiny_profile.recipe()
-    with Workers(recipe, Digests.of(recipe)) as workers:
+    with RayWorkers(recipe, Digests.of(recipe)) as workers:
         yield workers
 
 
@@ -90,9 +90,9 @@ def workers(tiny_profile: Profile) -> "Iterator[Workers]":
         yield workers
 
 
-@pytest.fixture(scope="module")
-def measuring_pool(ray_session: None) -> "Iterator[MeasuringPool]":
-    """One actor of an evaluation for a test file, because starting one takes a quarter of a minute."""
+@pytest.fixture(scope="session")
+def measuring_pool() -> "Iterator[MeasuringPool]":
+    """The workers of an evaluation of few videos: this process."""
     from tasks.evaluation.workers import MeasuringPool
 
     with MeasuringPool(videos=1) as pool:

@@ -43,9 +43,9 @@ def _coded(picture_hwc: np.ndarray) -> tuple[bytes, bytes]:
         stream.height, stream.width = picture_hwc.shape[:2]
         stream.pix_fmt = "yuv420p"
         frame = av.VideoFrame.from_ndarray(picture_hwc, format="rgb24")
-        frame.pts = 0
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            packet.pts = packet.dts = 0  # of a single picture the encoder leaves them to chance
+            container.mux(packet)
     buffer.seek(0)
     with av.open(buffer) as container:
         video = container.streams.video[0]

@@ -253,7 +253,6 @@ def small_experiment() -> Experiment:
 
 def small_context(model: Path, folder: Path) -> ExperimentContext:
     """Four videos of two steps beside four real clips; without I3D, which takes a second for a window."""
-    from tasks.cluster import ensure_ray
     from tasks.evaluation.networks import Networks
     from tasks.evaluation.protocols import find_protocol
     from tasks.evaluation.reference import find_reference, measure_reference
@@ -269,7 +268,6 @@ def small_context(model: Path, folder: Path) -> ExperimentContext:
     protocol, networks = find_protocol("tiny"), Networks(profile.clip)
     request = find_reference(world / "reference", protocol, evaluation, sampling.fps)
     settings = AblationSettings(num_videos=4, lengths=(1, 2), length_videos=2)
-    ensure_ray()
     context = ExperimentContext(model, sampling, settings, evaluation, protocol, None, networks, folder)  # type: ignore[arg-type]
     with MeasuringPool(2) as pool:
         reference = measure_reference(request, context.reading, networks, pool)

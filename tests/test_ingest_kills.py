@@ -96,9 +96,9 @@ def test_kills_at_random_moments_change_nothing(folder, corpora, undisturbed):
     _check(folder / "killed", undisturbed)
 
 
-def test_kills_of_a_build_in_the_commands_own_process_change_nothing(folder, tiny_profile, ray_session):
+def test_kills_of_a_build_in_the_commands_own_process_change_nothing(folder, tiny_profile, workers_on_ray):
     corpora = small_world(folder / "few", images=20, short_videos=16, class_videos=8, long_videos=2)
-    build(corpora, folder / "few-undisturbed", keep_all(tiny_profile))
+    build(corpora, folder / "few-undisturbed", keep_all(tiny_profile), workers=workers_on_ray)
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     _kill_and_finish(folder / "few-killed", corpora, environment, KILLS_HERE)
     _check(folder / "few-killed", folder / "few-undisturbed")

@@ -12,6 +12,7 @@ import pytest
 
 from storage.dataset.clip_dataset import ClipDataset
 from storage.dataset.tables import open_table
+from tasks import cluster_checks
 from tasks.errors import ItemError, RequestError
 from tasks.ingest.decoder_process import DecoderProcess
 from tasks.ingest.executor import ITEMS_PER_WORKER
@@ -82,7 +83,9 @@ def test_what_is_done_here(monkeypatch):
         assert done.stdout.split() == answer.split(), done.stderr
 
 
-def test_a_session_that_runs_is_used(ray_session):
+def test_a_session_that_somebody_else_started_is_used_and_our_own_is_not(ray_session, monkeypatch):
+    assert runs_here(1)
+    monkeypatch.setattr(cluster_checks, "_own_session", None)
     assert not runs_here(1)
 
 

@@ -216,6 +216,7 @@ INSIDE = {
     "tasks/ingest/pool.py": "the driver of a build loads no model",
     "tasks/ingest/run.py": "torch is for the shot detector that is a network",
     "tasks/ingest/workers.py": "of the two ways to build only the one in use is imported; with nothing to do neither",
+    "tasks/evaluation/workers.py": "Ray is for evaluations of many videos",
     "tasks/model_files.py": "the hub and torch are for the few models and files that need them",
     "tasks/training/optimizers.py": "an optional package",
     "tasks/training/perceptual.py": "a second that every worker would pay, for weights that few have",

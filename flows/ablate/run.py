@@ -13,7 +13,6 @@ from flows.runs.progress import stage_progress
 from storage.local.home import home
 from storage.registry.model_folder import ResolvedModel
 from storage.registry.registry import Registry
-from tasks.cluster import ensure_ray
 from tasks.errors import RequestError
 from tasks.evaluation.features import Reading
 from tasks.evaluation.leakage import check_unseen, trained_digests
@@ -34,7 +33,6 @@ from tasks.progress import OnProgress
 def run(request: AblateRequest) -> dict[str, Any]:
     """Carries them out; returns where tables and page lie, which are logged as an MLflow run too, with the charts."""
     started_s = time.monotonic()
-    ensure_ray()
     model = request.model.model
     folder = request.params.out or home() / "ablation" / _folder_name(model)
     _make(folder)

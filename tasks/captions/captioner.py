@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from transformers import AutoConfig, BlipForConditionalGeneration, BlipProcessor
+from transformers import BlipForConditionalGeneration, BlipProcessor
 
-from tasks.errors import ItemError, RequestError
-from vidrd_model.image_models import split_revision
+from tasks.errors import ItemError
+from tasks.transformers_models import load_network
 
 _TOP_P = 0.9  # what BLIP's authors sample with
 
@@ -28,7 +27,9 @@ class Captioner:
 
     def __init__(self, model: str | Path, candidates: int = 3, max_tokens: int = 30, seed: int = 0) -> None:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._processor, blip = _load(model)
+        self._processor, blip = load_network(
+            "captioner", model, BlipProcessor, BlipForConditionalGeneration, kind="blip"
+        )
         self._model = blip.to(self._device).eval()
         self._sampled = candidates - 1
         self._max_tokens = max_tokens
@@ -71,27 +72,6 @@ class Captioner:
         # The first token only says that a caption begins, which not every tokenizer knows.
         texts = self._processor.batch_decode(tokens[:, 1:], skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
-
-
-def _load(model: str | Path) -> tuple[Any, Any]:
-    """Gives the processor and the model in float32; RequestError for other models and for files that lack weights."""
-    name, revision = split_revision(model)
-    if Path(name).is_absolute() and not Path(name).is_dir():
-        raise RequestError(f"captioner: {model} is not a folder")
-    try:
-        kind = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).model_type
-        if kind != "blip":
-            raise RequestError(f"captioner: {model} is a model of the kind {kind}, not blip")
-        processor = BlipProcessor.from_pretrained(name, revision=revision)
-        blip, info = BlipForConditionalGeneration.from_pretrained(
-            name, revision=revision, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RequestError(f"captioner: {model} cannot be loaded: {reason}") from error
-    if info["missing_keys"]:
-        raise RequestError(f"captioner: {model} lacks weights: {sorted(info['missing_keys'])[:3]}")
-    return processor, blip
 
 
 def _clip_seed(seed: int, clip_id: str) -> int:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tasks.captions.settings import CaptionerSettings
 from tasks.errors import ItemError, RequestError
-from vidrd_model.image_models import split_revision
+from tasks.transformers_models import load_network
 
 SILENT = "the captioner wrote no caption"
 
@@ -77,27 +75,14 @@ def _spread(frames_nhwc: np.ndarray, count: int) -> list[Image.Image]:
 
 def _load(model: str, device: str) -> tuple[Any, Any]:
     """Gives the processor and the model; float32 on a CPU, on a GPU in the precision of its weights."""
-    name, revision = split_revision(model)
-    if Path(name).is_absolute() and not Path(name).is_dir():
-        raise RequestError(f"captioner: {model} is not a folder")
+    dtype = torch.float32 if device == "cpu" else "auto"
     try:
-        processor = AutoProcessor.from_pretrained(name, revision=revision, trust_remote_code=False)
-        network, info = AutoModelForImageTextToText.from_pretrained(
-            name,
-            revision=revision,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32 if device == "cpu" else "auto",
-            output_loading_info=True,
+        processor, network = load_network(
+            "captioner", model, AutoProcessor, AutoModelForImageTextToText, dtype
         )
     except ImportError as error:
         missing = "" if find_spec("num2words") else ": pip install 'vidrd[captions]'"
         raise RequestError(f"captioner: {model} needs a package that is not installed{missing}") from error
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RequestError(f"captioner: {model} cannot be loaded: {reason}") from error
-    if info["missing_keys"]:
-        raise RequestError(f"captioner: {model} lacks weights: {sorted(info['missing_keys'])[:3]}")
     if not getattr(processor, "chat_template", None):
         raise RequestError(f"captioner: {model} has no chat template, so nobody knows how to ask it")
     processor.tokenizer.padding_side = "left"  # what is written comes at the end

@@ -1,4 +1,4 @@
-"""Evaluates a model: videos are sampled from it and compared with real clips, on Ray."""
+"""Evaluates a model: videos are sampled from it and compared with real clips."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def evaluate_model(
     trained_on: Set[str] = frozenset(),
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
-    """Samples, measures and compares, on Ray; what earlier runs have measured is not measured again.
+    """Samples, measures and compares; what earlier runs have measured is not measured again.
 
     `clip_model` is an open_clip folder or name; `trained_on` are the digests of the files that the model has seen.
     Where the I3D weights cannot be had there is no fvd, and `unavailable` says why. Raises RequestError when the

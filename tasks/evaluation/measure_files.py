@@ -1,4 +1,4 @@
-"""Measures finished videos on Ray as they are; features are kept by the files' content, so a killed run goes on."""
+"""Measures finished videos as they are; features are kept by the files' content, so a killed run goes on."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def measure_files(
 
 @dataclass(frozen=True)
 class MeasuredFiles:
-    """What an actor returns of a few videos: their features or, when one cannot be used, why, by its name."""
+    """What a worker returns of a few videos: their features or, when one cannot be used, why, by its name."""
 
     features: VideoFeatures | None
     problems: list[str]
@@ -74,7 +74,7 @@ def decode_and_measure(
     reading: Reading,
     networks: Networks,
 ) -> MeasuredFiles:
-    """Does an actor's work on a few videos."""
+    """Does a worker's work on a few videos."""
     videos, problems = [], []
     for source in sources:
         try:

@@ -1,4 +1,4 @@
-"""Measures what is missing of a list of jobs on the actors, and keeps each at once, so that a killed run goes on."""
+"""Measures what is missing of a list of jobs, and keeps each result at once, so that a killed run goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples videos from a model and measures them on Ray; what is measured is kept, so that a killed run goes on."""
+"""Samples videos from a model and measures them; what is measured is kept, so that a killed run goes on."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class MeasuredSamples:
 
 @dataclass(frozen=True)
 class MeasuredBatch:
-    """What an actor returns: the features of a batch, and the frames (t, h, w, 3) of videos that are kept as files."""
+    """What a worker returns: the features of a batch, and the frames (t, h, w, 3) of videos that are kept as files."""
 
     features: VideoFeatures
     frames: dict[int, np.ndarray]
@@ -107,7 +107,7 @@ def measure_samples(
 def sample_and_measure(
     videos: SampledVideos, rows: range, reading: Reading, size: tuple[int, int] | None, networks: Networks
 ) -> MeasuredBatch:
-    """Does an actor's work on one batch."""
+    """Does a worker's work on one batch."""
     frames_bthwc = videos.sample(rows)
     height, width = frames_bthwc.shape[2:4]
     if size is not None and (width, height) != size:

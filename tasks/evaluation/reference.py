@@ -115,7 +115,7 @@ def measure_reference(
 
 @dataclass(frozen=True)
 class MeasuredSources:
-    """What an actor returns of a few videos: a row for each clip that could be cut, and which could not, and why."""
+    """What a worker returns of a few videos: a row for each clip that could be cut, and which could not, and why."""
 
     features: VideoFeatures | None
     prompts: list[str] = field(default_factory=list)
@@ -191,7 +191,7 @@ def measure_sources(
     reading: Reading,
     networks: Networks,
 ) -> MeasuredSources:
-    """Does an actor's work on a few videos: decodes and measures them, and lets the pixels go."""
+    """Does a worker's work on a few videos: decodes and measures them, and lets the pixels go."""
     found = MeasuredSources(None)
     clips = []
     for source in sources:

@@ -43,7 +43,7 @@ def score_videos(
     pool: MeasuringPool,
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
-    """Measures finished videos and compares them, on Ray; what is kept is only compared.
+    """Measures finished videos and compares them; what is kept is only compared.
 
     They are read as sampled ones are, every frame at their own rate from the first on; real clips are taken at that
     rate and size. `sampling` tells only how the real clips' own signatures are read: as beside a model. There are no

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 import torch
 
+from tasks.cluster import ensure_ray
 from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
 from tasks.peak_memory import PeakMemory
@@ -39,7 +40,8 @@ class Cost:
 
 
 def measure_cost(model_dir: Path, prompt: str, seed: int, num_clips: int, sampling: SamplingSettings) -> Cost:
-    """Samples one video in a fresh process on the running Ray session, and returns what it took."""
+    """Samples one video in a fresh process on Ray, and returns what it took."""
+    ensure_ray()
     num_gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
     task = ray.remote(num_cpus=1, num_gpus=num_gpus, max_calls=1, max_retries=0)(_cost)
     try:

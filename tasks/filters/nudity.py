@@ -117,27 +117,11 @@ def _likely(outputs_nk: np.ndarray, classes: Sequence[int], activation: str) -> 
 
 def _transformers_classifier(model: str, labels: Sequence[str]) -> Detector:
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-    from vidrd_model.image_models import split_revision
+    from tasks.transformers_models import load_network
 
-    name, revision = split_revision(model)
-    try:
-        processor = AutoImageProcessor.from_pretrained(name, revision=revision, trust_remote_code=False)
-        network, info = AutoModelForImageClassification.from_pretrained(
-            name,
-            revision=revision,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RequestError(f"{_FIELD}: {model} cannot be loaded: {reason}") from error
-    if info["missing_keys"]:
-        raise RequestError(f"{_FIELD}: {model} lacks weights: {sorted(info['missing_keys'])[:3]}")
+    processor, network = load_network(_FIELD, model, AutoImageProcessor, AutoModelForImageClassification)
     number_of = {name: int(number) for number, name in network.config.id2label.items()}
     unknown = [label for label in labels if label not in number_of]
     if unknown:

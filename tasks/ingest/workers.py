@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.cluster_checks import has_joined_ray, joins_cluster
+from tasks.cluster_checks import uses_cluster
 from tasks.ingest.cut_captions import count_cut_captions
 from tasks.ingest.executor import ITEMS_PER_WORKER
 from tasks.ingest.recipe import Digests, Recipe
@@ -84,7 +84,7 @@ class Workers:
 
 def runs_here(items: int) -> bool:
     """Whether so many sources or rows are done in this process: no cluster is there, and one worker would do them."""
-    return items <= ITEMS_PER_WORKER and not joins_cluster() and not has_joined_ray()
+    return items <= ITEMS_PER_WORKER and not uses_cluster()
 
 
 def _models(recipe: Recipe) -> tuple[object, ...]:
