@@ -15,7 +15,7 @@ demo: env ## small corpora of images and videos to a promoted model, a video and
 	@$(BIN)/python -m flows.demo
 
 test: env ## the fast tests, real libraries and real media
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 test-slow: env ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m "slow and not gpu"

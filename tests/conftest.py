@@ -48,10 +48,23 @@ LONGEST_FIRST = [
 ]
 
 
+_SERVERS = ("prefect_session", "ray_session")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if hasattr(config, "workerinput"):
-        order = {name: number for number, name in enumerate(LONGEST_FIRST)}
-        items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    """Gives each file to one process of xdist, and all that need Ray, or Prefect, to the same: it starts them once."""
+    if not hasattr(config, "workerinput"):
+        return
+    groups = {item.path: item.path.stem for item in items}
+    for server in _SERVERS:
+        for item in items:
+            if server in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow"):
+                groups[item.path] = server
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+    order = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: (groups[item.path] not in _SERVERS, order.get(item.path.stem, len(order))))
 
 
 def pytest_unconfigure() -> None:

@@ -41,7 +41,7 @@ def test_wrong_requests_name_the_field(tmp_home):
     assert not tmp_home.exists()
 
 
-def test_the_flow_builds_and_says_so(tmp_home, tiny_profile, ray_session, prefect_session):
+def test_the_flow_builds_and_says_so(tmp_home, tiny_profile, prefect_session):
     from prefect.client.orchestration import get_client
 
     corpora = small_world(tmp_home / "world")
@@ -60,7 +60,7 @@ def test_the_flow_builds_and_says_so(tmp_home, tiny_profile, ray_session, prefec
     assert json.loads(told.stdout) == {"tag": "build-0001", "skipped": 22, "loaded": []}
 
 
-def test_nothing_kept_is_an_error(tmp_home, tiny_profile, ray_session):
+def test_nothing_kept_is_an_error(tmp_home, tiny_profile):
     images = tmp_home / "images"
     images.mkdir(parents=True)
     (images / "text.png").write_text("This is no image.")

@@ -54,7 +54,7 @@ def test_a_training_that_was_killed_goes_on_in_its_run(earlier, ray_session, pre
     assert steps == set(range(14))
 
 
-def test_a_champion_makes_videos_and_keeps_its_evaluation(earlier, tmp_path, ray_session, prefect_session):
+def test_a_champion_makes_videos_and_keeps_its_evaluation(earlier, tmp_path, prefect_session):
     registry = Registry()
     assert registry.alias_version(CHAMPION) == 1
     tags = resolve_model("models:/vidrd@champion").tags

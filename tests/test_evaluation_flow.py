@@ -53,7 +53,6 @@ def test_by_schedule_there_may_be_no_candidate_yet(
 
 
 def test_figures_and_their_setup_are_recorded_on_the_version(
-    ray_session: None,
     prefect_session: None,
     tmp_home: Path,
     tmp_path: Path,

@@ -193,7 +193,6 @@ def test_features_that_are_not_finite_are_told_by_their_file(
 
 
 def test_a_folder_is_scored_into_a_run_of_its_own(
-    ray_session: None,
     prefect_session: None,
     tmp_home: Path,
     tmp_path: Path,

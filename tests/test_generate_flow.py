@@ -10,7 +10,7 @@ from tasks.generation.settings import SamplingSettings
 
 
 def test_prompts_become_files_in_their_order(
-    prefect_session: None, ray_session: None, tmp_home: Path, tmp_path: Path, tiny_profile: Any, capsys: Any
+    prefect_session: None, tmp_home: Path, tmp_path: Path, tiny_profile: Any, capsys: Any
 ) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red circle moving right\n\na blue square moving up\na red circle moving right\n")
@@ -33,7 +33,7 @@ def test_prompts_become_files_in_their_order(
 
 
 def test_words_that_are_never_read_and_where_settings_come_from_are_told(
-    prefect_session: None, ray_session: None, tmp_home: Path, tmp_path: Path, small_model: Path, capsys: Any
+    prefect_session: None, tmp_home: Path, tmp_path: Path, small_model: Path, capsys: Any
 ) -> None:
     long = "a red circle moving right" + " red" * 12 + " left"
     lost = "red red red left"
