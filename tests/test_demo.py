@@ -126,7 +126,7 @@ def _check_outcome(folder: Path) -> dict:
     assert summary["peak_memory_bytes"] < 6e9
     for sample in summary["samples"]:
         assert (folder / sample["file"]).is_file() and (folder / sample["contact_sheet"]).is_file()
-        assert sample["frames"] == 24
+        assert sample["frames"] == 22
     assert 50_000 < (folder / "report.html").stat().st_size < 6_000_000
     return summary
 

@@ -23,7 +23,7 @@ def test_prompts_become_files_in_their_order(
     ]
     # A prompt that comes again is another video, not the same one twice.
     assert [video["seed"] for video in result["videos"]] == [7, 7, 8]
-    assert all(Path(video["file"]).stat().st_size and video["frames"] == 16 for video in result["videos"])
+    assert all(Path(video["file"]).stat().st_size and video["frames"] == 15 for video in result["videos"])
     manifest = (folder / "manifest.tsv").read_text().splitlines()
     assert manifest[0] == "file\tcaption\tseed" and manifest[3] == "0003.mp4\ta red circle moving right\t8"
     told = capsys.readouterr().err
@@ -57,4 +57,6 @@ def test_words_that_are_never_read_and_where_settings_come_from_are_told(
     sources = {name: how["from"] for name, how in result["sampling"].items()}
     assert sources["num_inference_steps"] == sources["negative_prompt"] == "option"
     assert sources["beta"] == "model" and sources["scheduler"] == "default"
+    assert result["sampling"]["seam"] == {"value": "drop-duplicate", "from": "default"}
+    assert result["videos"][0]["frames"] == 22  # the repetition at each of the two seams is not shown
     assert result["videos"][0]["fps"] == result["sampling"]["fps"]["value"] == 8.0

@@ -27,7 +27,8 @@ def _scenes(seed: int, count: int) -> list[Scene]:
 
 def _videos(profile: Any, scenes: list[Scene], clips: int) -> list[np.ndarray]:
     prompts, seeds = [scene.caption for scene in scenes], list(range(len(scenes)))
-    stream = stream_videos_on_ray(Path(profile.model), prompts, seeds, clips, profile.sampling)
+    every_frame = profile.sampling.model_copy(update={"seam": "keep"})
+    stream = stream_videos_on_ray(Path(profile.model), prompts, seeds, clips, every_frame)
     videos = dict(whole_videos(stream))
     return [videos[index] for index in range(len(scenes))]
 

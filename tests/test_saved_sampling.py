@@ -73,6 +73,29 @@ def test_option_model_profile_default_in_this_order(unsaid: Path, tmp_path: Path
     json.dumps(resolve_sampling(None, model, profile).as_dict(), allow_nan=False)
 
 
+def test_commands_leave_out_the_repeated_frame_unless_somebody_chose(
+    unsaid: Path, small_model: Path, tmp_path: Path
+) -> None:
+    """A pipeline of which nothing was said shows every frame and saves `keep`, which is no wish."""
+    pipe = _pipe(small_model)
+    pipe.save_pretrained(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "model_index.json").read_text())["seam"] == "keep"
+    plain = SamplingSettings()
+    save_sampling(tmp_path / "saved", plain, (64, 64))
+    assert _pipe(tmp_path / "saved").config.seam == "keep"
+    for model in (unsaid, small_model, tmp_path / "saved"):
+        resolved = resolve_sampling(None, model, plain)
+        assert (resolved.settings.seam, resolved.sources["seam"]) == ("drop-duplicate", "default")
+        for source in ("option", "profile"):
+            said = SamplingSettings(seam="keep")
+            resolved = resolve_sampling(
+                *((said, model, plain) if source == "option" else (None, model, said))
+            )
+            assert (resolved.settings.seam, resolved.sources["seam"]) == ("keep", source)
+    save_sampling(tmp_path / "saved", SamplingSettings(seam="crossfade"), (64, 64))
+    assert resolve_sampling(None, tmp_path / "saved", plain).sources["seam"] == "model"
+
+
 def test_an_old_model_is_sampled_as_the_profile_says(unsaid: Path) -> None:
     profile = SamplingSettings(num_inference_steps=9, seam="crossfade")
     resolved = resolve_sampling(None, unsaid, profile)

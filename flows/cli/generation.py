@@ -47,7 +47,8 @@ def generate(
     seam: Annotated[
         str | None,
         typer.Option(
-            metavar="keep|drop-duplicate|drop-prompt-frames|crossfade", help="How clips are joined."
+            metavar="keep|drop-duplicate|drop-prompt-frames|crossfade",
+            help="How clips are joined [drop-duplicate].",
         ),
     ] = None,
     profile: ProfileOption = "tiny",

@@ -79,5 +79,5 @@ def measure_seams(
 
 def _sample_and_measure(videos: SampledVideos, rows: range) -> list[dict[str, float]]:
     sampling = videos.sampling
-    seams = seam_steps(sampling.seam or "keep", sampling.num_frames, sampling.prompt_frames, videos.num_clips)
+    seams = seam_steps(sampling.seam, sampling.num_frames, sampling.prompt_frames, videos.num_clips)
     return [seam_metrics(frames_thwc, seams, sampling.num_frames) for frames_thwc in videos.sample(rows)]

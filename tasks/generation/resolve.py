@@ -76,7 +76,8 @@ def saved_sampling(model_dir: Path) -> dict[str, Any]:
         raise RequestError(f"model: {path} cannot be read: {error}") from error
     if not saved:
         return {}
-    if "seam" in index:
+    # Every pipeline saves `keep` when nobody has chosen anything, so a `keep` in a folder is no wish.
+    if index.get("seam", "keep") != "keep":
         saved["seam"] = index["seam"]
     try:
         kept = SamplingSettings.model_validate(saved)
@@ -94,7 +95,9 @@ def save_sampling(model_dir: Path, sampling: SamplingSettings, size: tuple[int, 
     values = plain_settings(sampling, _OF_THE_MODEL)
     width, height = sampling.width or size[0], sampling.height or size[1]
     index["sampling"] = values | {"width": width, "height": height}
-    if sampling.seam is not None:
+    if (
+        "seam" in sampling.model_fields_set
+    ):  # the default is that of commands, a pipeline's own is every frame
         index["seam"] = sampling.seam
     write_json(path, index)
 

@@ -36,8 +36,9 @@ class SamplingSettings(BaseModel):
     beta: float = Field(0.4, ge=0, le=1, description="share of the steps that guide the prompt frames")
     eta: float = Field(0.0, ge=0, le=1, description="share of fresh noise in each step, for ddim")
     noise_alpha: float = Field(0.0, ge=0, description="how much noise neighbouring frames share (2305.10474)")
-    seam: Literal["keep", "drop-duplicate", "drop-prompt-frames", "crossfade"] | None = Field(
-        None, description="how clips are joined; none: as the model says"
+    # Of videos to look at; what measures seams asks for every frame itself.
+    seam: Literal["keep", "drop-duplicate", "drop-prompt-frames", "crossfade"] = Field(
+        "drop-duplicate", description="how clips are joined; keep shows every frame"
     )
     scheduler: Literal["ddim", "euler", "dpm++", "unipc"] | None = Field(
         None, description="none: the model's"
