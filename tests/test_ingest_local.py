@@ -56,6 +56,8 @@ def quarantine(dataset: Path) -> list[tuple[Any, ...]]:
     return sorted((row["source_uri"], row["stage"], row["error"], row["attempts"]) for row in found)
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_rows_are_those_of_a_build_on_ray_through_kills(folder, corpora, tiny_profile, workers_on_ray):
     """Killed between two commits, then finished; and refiltered, which encodes what was rejected before."""
     build(corpora, folder / "ray", keep_all(tiny_profile, threshold=0.9), workers=workers_on_ray)

@@ -20,8 +20,16 @@ from tasks.errors import RequestError
 from tasks.ingest.recipe import Digests
 from tasks.ingest.rewriting import Rewrite, rewrite_rows
 from tasks.ingest.scoring import ScoringModels
-from tasks.ingest.workers import Workers
-from tests.build_world import BROKEN, all_rows, build, keep_all, refilter, small_world
+from tests.build_world import (
+    BROKEN,
+    LocalWorkers,
+    RayWorkers,
+    all_rows,
+    build,
+    keep_all,
+    refilter,
+    small_world,
+)
 from vidrd_model import VidRDPipeline
 
 
@@ -120,8 +128,10 @@ def _other_model(folder: Path, copy_of: str, weights: str) -> str:
 
 @pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_rows_of_other_models_are_made_anew_though_their_actor_is_killed(
-    everything, copy, corpora, tmp_path, tiny_profile, is_killed
+    everything, copy, corpora, tmp_path, tiny_profile, is_killed, request
 ):
+    if is_killed:
+        request.getfixturevalue("ray_session")
     recipe = keep_all(tiny_profile)
     recipe = replace(
         recipe,
@@ -129,17 +139,17 @@ def test_rows_of_other_models_are_made_anew_though_their_actor_is_killed(
         clip_model=_other_model(tmp_path / "clip", recipe.clip_model, "open_clip_model.safetensors"),
     )
     before = all_rows(copy)
-    import ray
-
     killed = []
 
     def kill_before_it_encodes(done: int, total: int | None, note: str) -> None:
         if is_killed and note.endswith("are encoded"):
+            import ray
+
             (actor,) = others.executor(1).scoring
             ray.kill(actor, no_restart=False)
             killed.append(note)
 
-    with Workers(recipe, Digests.of(recipe)) as others:
+    with (RayWorkers if is_killed else LocalWorkers)(recipe, Digests.of(recipe)) as others:
         summary = build(corpora, copy, recipe, workers=others, on_progress=kill_before_it_encodes)
         assert len(killed) == is_killed
         build(corpora, tmp_path / "fresh", recipe, workers=others)

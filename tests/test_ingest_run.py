@@ -209,14 +209,17 @@ def test_wrong_requests_are_refused_before_anything_is_made(first, folder, corpo
         build(folder / "nowhere.toml", folder / "new", keep_all(tiny_profile))
 
 
-def test_a_killed_build_is_completed_by_the_next(first, folder, corpora, tiny_profile, workers):
+@pytest.mark.parametrize("is_on_ray", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_killed_build_is_completed_by_the_next(first, folder, corpora, tiny_profile, workers, is_on_ray):
+    """Killed on Ray or in the command's own process, and completed on Ray: the rows are the same."""
     import ray
 
-    dataset = folder / "killed"
+    dataset = folder / f"killed-{is_on_ray}"
     # Four commits repair what needs no repair; then four for each group: the second loses its ledger.
     fatal = 4 + 4 + 4
     command = [sys.executable, "-c", SCRIPT, str(PROJECT), str(corpora), str(dataset), str(fatal)]
-    environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    address = ray.get_runtime_context().gcs_address if is_on_ray else ""
+    environment = os.environ | {"RAY_ADDRESS": address}
     killed = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     with pytest.raises(StorageError, match="no finished build"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from tasks.tiny.models.train_clip import train_clip
@@ -22,16 +23,19 @@ def _falls(losses: list[float]) -> bool:
     return np.mean(losses[-third:]) < 0.9 * np.mean(losses[:third])
 
 
+@pytest.mark.slow
 def test_first_steps_of_the_autoencoder_learn():
     _vae, losses = train_vae(1600, seed=7, log=print, stop_after=STEPS)
     assert len(losses) == STEPS and _falls(losses)
 
 
+@pytest.mark.slow
 def test_first_steps_of_the_clip_model_learn():
     _clip, losses = train_clip(1500, seed=7, log=print, stop_after=2 * STEPS)
     assert _falls(losses)
 
 
+@pytest.mark.slow
 def test_first_steps_of_the_unet_learn(tiny_profile):
     vae = TemporalVAE.from_pretrained(f"{tiny_profile.model}/vae", dtype=torch.float32)
     bank, tokenizer = draw_bank(vae, seed=7, clips_per_scene=1), make_tokenizer()
