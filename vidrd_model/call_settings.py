@@ -23,6 +23,7 @@ class CallSettings:
     num_frames: int = 8
     num_inference_steps: int = 50
     guidance_scale: float = 7.5
+    guidance_rescale: float = 0.0
     negative_prompt: str | Sequence[str] = ""
     prompt_frames: int = 4
     alpha: float = 4.0
@@ -42,8 +43,10 @@ class CallSettings:
                 values[name] = float(values[name])  # infinity is saved as a text
         return cls(**values)
 
-    def options(self, full_prompt_noise: str, prompt_frames: int | None = None) -> SamplingOptions:
-        """Those of the sampling loop."""
+    def options(
+        self, full_prompt_noise: str, prompt_frames: int | None = None, **schedule: Any
+    ) -> SamplingOptions:
+        """Those of the sampling loop; `schedule` is timesteps or sigmas."""
         return SamplingOptions(
             num_inference_steps=self.num_inference_steps,
             guidance_scale=self.guidance_scale,
@@ -52,6 +55,8 @@ class CallSettings:
             beta=self.beta,
             eta=self.eta,
             full_prompt_noise=full_prompt_noise,
+            guidance_rescale=self.guidance_rescale,
+            **schedule,
         )
 
 

@@ -7,3 +7,7 @@ class VidrdError(Exception):
 
 class ModelError(VidrdError):
     """A model folder, config or weights file that cannot be used; the message is one line that names it."""
+
+
+class ArgumentError(ModelError, TypeError):
+    """An argument that a call does not have; the message is one line that names the call and the argument."""

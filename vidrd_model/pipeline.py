@@ -14,21 +14,24 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from safetensors import SafetensorError
 
+from vidrd_model.arguments import lora_scale, scaled_lora, takes_arguments_of
 from vidrd_model.blocks import BLOCKS
 from vidrd_model.call_settings import CallSettings, saved_settings
+from vidrd_model.callbacks import TENSOR_INPUTS, Callback, StepCallback
 from vidrd_model.compiling import compile_blocks
+from vidrd_model.conditioning import TextConditions, encode_texts, text_conditions
 from vidrd_model.errors import ModelError
 from vidrd_model.finite import check_frames
-from vidrd_model.noise import clip_noise, progressive_noise, step_generators
+from vidrd_model.noise import ClipNoises
 from vidrd_model.outputs import OutputType, check_output_type, in_depth_of, present, whole_videos
-from vidrd_model.prompts import Prompt, negative_texts, stories_and_seeds, warn_of_lost_words
-from vidrd_model.sampling import Cancelled, ClipSampler, OnStepEnd
+from vidrd_model.prompts import Prompt
+from vidrd_model.sampling import Cancelled, ClipSampler, Stepper
 from vidrd_model.seams import SeamJoiner
 from vidrd_model.temporal_layers import fold_frames
 from vidrd_model.unet import TemporalUNet
 from vidrd_model.vae import TemporalVAE  # noqa: F401 (diffusers imports no module because a folder names it)
+from vidrd_model.video_batch import Generators, video_batch
 
-Callback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any] | None]
 OnStep = Callable[[int, int, torch.Tensor], None]
 
 
@@ -51,6 +54,7 @@ class VidRDPipeline(DiffusionPipeline):
 
     _optional_components: ClassVar = ["vae", "text_encoder", "tokenizer"]
     model_cpu_offload_seq = "text_encoder->unet->vae"
+    _callback_tensor_inputs: ClassVar = list(TENSOR_INPUTS)
 
     def __init__(
         self,
@@ -76,7 +80,50 @@ class VidRDPipeline(DiffusionPipeline):
             noise_deviation=noise_deviation,
             sampling=saved_settings(sampling),
         )
-        self.interrupt = False
+        self._interrupt = False
+        self._guidance_scale = CallSettings.of(self.config.sampling).guidance_scale
+        self._num_timesteps = self._num_videos = 0
+        self._clip_skip: int | None = None
+        self._attention_kwargs: Mapping[str, Any] | None = None
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the call that is running shall end after its step."""
+        return self._interrupt
+
+    @interrupt.setter
+    def interrupt(self, value: bool) -> None:
+        self._interrupt = value
+
+    @property
+    def guidance_scale(self) -> float:
+        """Of the call that is running, or of the last one; a callback may set `_guidance_scale`."""
+        return self._guidance_scale
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether the UNet computes both with and without the text."""
+        return self._guidance_scale != 1.0
+
+    @property
+    def num_timesteps(self) -> int:
+        """The steps of each clip of the call that is running, or of the last one."""
+        return self._num_timesteps
+
+    @property
+    def clip_skip(self) -> int | None:
+        """Of the call that is running, or of the last one."""
+        return self._clip_skip
+
+    @property
+    def attention_kwargs(self) -> Mapping[str, Any] | None:
+        """Of the call that is running, or of the last one."""
+        return self._attention_kwargs
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Pixels of a latent's side; without a VAE, on latents alone, those of Stable Diffusion's."""
+        return 8 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **settings: Any) -> VidRDPipeline:
@@ -107,75 +154,98 @@ class VidRDPipeline(DiffusionPipeline):
         """Compiles each kind of layer of the UNet once, with dynamic sizes: later clips may have other lengths."""
         compile_blocks(self.unet, BLOCKS, dynamic=True)
 
-    @torch.no_grad()
-    def encode_prompt(self, prompts: Sequence[str]) -> torch.Tensor:
-        """The text encoder's states of each prompt, (b, tokens, width)."""
-        tokens = self.tokenizer(
-            list(prompts),
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        return self.text_encoder(tokens.input_ids.to(self.text_encoder.device))[0]
-
-    @torch.no_grad()
-    def __call__(
+    def encode_prompt(
         self,
-        prompt: str | Sequence[Prompt],
-        num_clips: int = 1,
-        *,
-        output_type: OutputType = "np",
-        **settings: Any,
-    ) -> VidRDOutput:
-        """Generates the videos of `prompt`; `settings` are those of `stream`.
+        prompt: str | Sequence[str] | None = None,
+        device: torch.device | str | None = None,
+        num_videos_per_prompt: int = 1,
+        do_classifier_free_guidance: bool | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
+        prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
+        clip_skip: int | None = None,
+    ) -> Any:
+        """The text encoder's states of each prompt, (b, tokens, width), and those of what it should not show.
 
-        Interrupted before the first clip was done, the videos have no frames.
+        Of prompts alone the states; asked as diffusers' pipelines are, with a device or whatever else beside them, a
+        pair whose second part is None without guidance. Arguments and errors are those of `stream`.
         """
-        parts = list(self.stream(prompt, num_clips, output_type=output_type, **settings))
-        videos = 1 if isinstance(prompt, str) else len(list(prompt))
-        return VidRDOutput(frames=whole_videos(parts, output_type, len(parts[0]) if parts else videos))
+        others = (device, do_classifier_free_guidance, negative_prompt, prompt_embeds, negative_prompt_embeds)
+        if prompt is not None and num_videos_per_prompt == 1 and all(one is None for one in others):
+            return encode_texts(self, [prompt] if isinstance(prompt, str) else prompt, clip_skip)
+        conditions = text_conditions(
+            self,
+            video_batch(prompt, prompt_embeds, None, None, num_videos_per_prompt),
+            negative_prompt,
+            do_classifier_free_guidance is not False,
+            clip_skip,
+            prompt_embeds,
+            negative_prompt_embeds,
+        )
+        states = (conditions.of_clip(0), conditions.negative_btd)
+        return tuple(one if one is None or device is None else one.to(device) for one in states)
 
     def stream(
         self,
-        prompt: str | Sequence[Prompt],
+        prompt: str | Sequence[Prompt] | None = None,
         num_clips: int = 1,
         *,
         num_frames: int | None = None,
-        seed: int | Sequence[int] = 0,
+        height: int | None = None,
+        width: int | None = None,
         num_inference_steps: int | None = None,
+        timesteps: Sequence[float] | None = None,
+        sigmas: Sequence[float] | None = None,
         guidance_scale: float | None = None,
+        guidance_rescale: float | None = None,
         negative_prompt: str | Sequence[str] | None = None,
+        num_videos_per_prompt: int = 1,
+        seed: int | Sequence[int] | None = None,
+        generator: Generators | None = None,
+        latents: torch.Tensor | None = None,
+        prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
+        clip_skip: int | None = None,
         prompt_frames: int | None = None,
         alpha: float | None = None,
         beta: float | None = None,
         eta: float | None = None,
         noise_alpha: float | None = None,
         seam: str | None = None,
-        height: int | None = None,
-        width: int | None = None,
         output_type: OutputType = "np",
+        attention_kwargs: Mapping[str, Any] | None = None,
         callback_on_step_end: Callback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents", "clip"),
     ) -> Iterator[Any]:
         """Yields the frames of each clip as soon as it is decoded; memory does not grow with `num_clips`.
 
         They are float32 (b, n, h, w, 3) in 0..1, or as another `output_type` says; `latent` yields every clip's latents
         whole, since clips are joined as frames.
 
-        prompt: a text, or one for each video; a video's own may be a list of texts, one for each clip. One seed per
-        video, or one for all: the noise depends on (seed, prompt, clip) alone. negative_prompt is one text for all
-        videos, or a list of one for each. prompt_frames M, alpha and beta are the paper's; noise_alpha is the
-        progressive noise prior's. height and width are in pixels. What is None is as it was saved with the model, else
-        as published (`CallSettings`). callback_on_step_end(pipe, step, timestep, kwargs) is diffusers': `kwargs` holds
-        `latents`, a tensor that nothing writes to later, and the index `clip`; it may return other `latents`. Setting
+        prompt: a text, or one for each video; a video's own may be a list of texts, one for each clip. negative_prompt
+        is one text for all, or a list of one for each. prompt_embeds and negative_prompt_embeds b t d stand for them.
+        seed: one per prompt, or one for all (0): the noise depends on (seed, prompt, clip) alone, and copy k of a
+        prompt, of `num_videos_per_prompt`, takes seed + k. A generator, or a list of one per video, is drawn from once
+        for each video's seed, and the prompt is then in no key; with embeddings the empty prompt is. latents: the first
+        clip's noise b c n h w, of unit variance, in place of what the seed gives.
+
+        prompt_frames M, alpha and beta are the paper's; noise_alpha is the progressive noise prior's. height and width
+        are in pixels. timesteps or sigmas are for schedulers that take them. clip_skip leaves out the text encoder's
+        last layers; `attention_kwargs={"scale": s}` scales LoRA layers. What is None is as it was saved with the model,
+        else as published (`CallSettings`).
+
+        callback_on_step_end(pipe, step, timestep, kwargs) is diffusers': `kwargs` holds what its tensor inputs name (of
+        `TENSOR_INPUTS`), tensors that nothing writes to later, and others that it returns take their place. Setting
         `pipe.interrupt` to True ends the video after that step, with the clips that are done. Raises ModelError for
         settings that do not fit, and for latents or frames that are not finite.
         """
+        num_frames, height, width = self._sizes(latents, num_frames, height, width)
         settings = CallSettings.of(
             self.config.sampling,
             num_frames=num_frames,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
+            guidance_rescale=guidance_rescale,
             negative_prompt=negative_prompt,
             prompt_frames=prompt_frames,
             alpha=alpha,
@@ -188,54 +258,105 @@ class VidRDPipeline(DiffusionPipeline):
         check_output_type(output_type)
         if output_type == "latent" and seam not in (None, "keep"):
             raise ModelError(f"seam {seam!r} joins frames; output_type latent has none")
+        if negative_prompt is not None and negative_prompt_embeds is not None:
+            raise ModelError("give either negative_prompt or negative_prompt_embeds, not both")
         joiner = SeamJoiner(seam or self.config.seam, settings.prompt_frames)
-        clips = self._sampled_clips(prompt, num_clips, seed, settings, callback_on_step_end)
-        for latents_bcnhw in clips:
-            if output_type == "latent":
-                yield latents_bcnhw
-                continue
-            shown_bnhwc = joiner.push(in_depth_of(self.decode_latents(latents_bcnhw), output_type))
-            if shown_bnhwc.shape[1]:
-                yield present(shown_bnhwc, output_type)
+        batch = video_batch(prompt, prompt_embeds, seed, generator, num_videos_per_prompt)
+        self._num_videos = len(batch)
+        noises = ClipNoises(
+            batch,
+            self.latent_shape(settings.num_frames, settings.height, settings.width),
+            settings.noise_alpha,
+            self.config.noise_deviation,
+            latents,
+        )
+        sampler = self._sampler(settings, num_clips, timesteps, sigmas)
+        callback = StepCallback(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        self._clip_skip, self._attention_kwargs = clip_skip, attention_kwargs
+        texts = text_conditions(
+            self,
+            batch,
+            settings.negative_prompt,
+            self.do_classifier_free_guidance,
+            clip_skip,
+            prompt_embeds,
+            negative_prompt_embeds,
+        )
+        try:
+            for latents_bcnhw in self._sampled_clips(
+                num_clips, sampler, noises, texts, callback, lora_scale(attention_kwargs)
+            ):
+                if output_type == "latent":
+                    yield latents_bcnhw
+                    continue
+                shown_bnhwc = joiner.push(in_depth_of(self.decode_latents(latents_bcnhw), output_type))
+                if shown_bnhwc.shape[1]:
+                    yield present(shown_bnhwc, output_type)
+        finally:
+            self.maybe_free_model_hooks()
         held_bnhwc = joiner.finish()
         if held_bnhwc is not None:
             yield present(held_bnhwc, output_type)
 
-    def _sampled_clips(
+    @takes_arguments_of(stream)
+    @torch.no_grad()
+    def __call__(
         self,
-        prompt: str | Sequence[Prompt],
-        num_clips: int,
-        seed: int | Sequence[int],
+        prompt: str | Sequence[Prompt] | None = None,
+        num_clips: int = 1,
+        *,
+        output_type: OutputType = "np",
+        return_dict: bool = True,
+        **settings: Any,
+    ) -> Any:
+        """Generates the videos of `prompt`: a `VidRDOutput`, or a tuple; `settings` are those of `stream`.
+
+        Interrupted before the first clip was done, the videos have no frames.
+        """
+        parts = list(self.stream(prompt, num_clips, output_type=output_type, **settings))
+        videos = len(parts[0]) if parts else self._num_videos
+        frames = whole_videos(parts, output_type, videos)
+        return VidRDOutput(frames=frames) if return_dict else (frames,)
+
+    def _sampler(
+        self,
         settings: CallSettings,
-        callback: Callback | None,
-    ) -> Iterator[torch.Tensor]:
-        """Yields the latents b c n h w of one clip after another, until `interrupt` is set."""
-        stories, seeds = stories_and_seeds(prompt, seed)
-        negative = negative_texts(settings.negative_prompt, len(stories))
+        num_clips: int,
+        timesteps: Sequence[float] | None,
+        sigmas: Sequence[float] | None,
+    ) -> ClipSampler:
+        """The sampler of a call, whose state begins anew; ModelError for settings that it cannot use."""
         if num_clips < 1:
             raise ModelError(f"num_clips must be at least 1, not {num_clips}")
-        shape = self.latent_shape(settings.num_frames, settings.height, settings.width)
-        options = settings.options(self.config.full_prompt_noise)
+        options = settings.options(self.config.full_prompt_noise, timesteps=timesteps, sigmas=sigmas)
         options.check(settings.num_frames)
-        sampler = ClipSampler(self.unet, self.scheduler, options, self._execution_device)
-        warn_of_lost_words(self.tokenizer, stories, negative)
-        negative_text_btd = self.encode_prompt(negative)
-        self.interrupt, prompts = False, [""] * len(stories)
+        device = self._execution_device
+        started = Stepper(self.scheduler, options, settings.num_frames, device)
+        self._num_timesteps, self._guidance_scale = len(started.timesteps), options.guidance_scale
+        self._interrupt = False
+        return ClipSampler(self.unet, self.scheduler, options, device)
+
+    def _sampled_clips(
+        self,
+        num_clips: int,
+        sampler: ClipSampler,
+        noises: ClipNoises,
+        texts: TextConditions,
+        callback: StepCallback,
+        lora: float,
+    ) -> Iterator[torch.Tensor]:
+        """Yields the latents b c n h w of one clip after another, until `interrupt` is set."""
         for clip in range(num_clips):
-            before, prompts = prompts, [story[min(clip, len(story) - 1)] for story in stories]
-            if prompts != before or clip == 0:
-                text_btd = self.encode_prompt(prompts)
-            noise_bcnhw = progressive_noise(
-                clip_noise(seeds, prompts, clip, shape), settings.noise_alpha, self.config.noise_deviation
-            )
+            text_btd = texts.of_clip(clip)
+            self._guidance_scale = sampler.options.guidance_scale  # whatever a callback made of it
             try:
-                with self.progress_bar(total=options.num_inference_steps) as bar:
+                with self.progress_bar(total=self._num_timesteps) as bar, scaled_lora(self.unet, lora):
                     latents_bcnhw = sampler.next_clip(
-                        noise_bcnhw,
+                        noises.of_clip(clip),
                         text_btd,
-                        negative_text_btd,
-                        step_generators(seeds, prompts, clip),
-                        on_step_end=self._on_step_end(clip, bar, callback),
+                        texts.negative_btd,
+                        noises.generators(clip),
+                        on_step_end=callback.of_clip(clip, sampler, text_btd, texts.negative_btd, bar),
                     )
             except Cancelled:
                 break
@@ -281,21 +402,6 @@ class VidRDPipeline(DiffusionPipeline):
                 on_step_start=None if on_step is None else partial(on_step, clip),
             )
 
-    def _on_step_end(self, clip: int, bar: Any, callback: Callback | None) -> OnStepEnd:
-        def on_step_end(
-            step: int, timestep: torch.Tensor, latents_bcnhw: torch.Tensor
-        ) -> torch.Tensor | None:
-            bar.update()
-            replaced = None
-            if callback is not None:
-                outputs = callback(self, step, timestep, {"latents": latents_bcnhw, "clip": clip}) or {}
-                replaced = outputs.get("latents")
-            if self.interrupt:
-                raise Cancelled
-            return replaced
-
-        return on_step_end
-
     @torch.no_grad()
     def decode_latents(self, latents_bcnhw: torch.Tensor) -> torch.Tensor:
         """Decodes latents b c n h w to frames, float32 (b, n, h, w, 3) in 0..1, as `temporal_decoder` says.
@@ -313,9 +419,7 @@ class VidRDPipeline(DiffusionPipeline):
         self, num_frames: int, height: int | None, width: int | None
     ) -> tuple[int, int, int, int]:
         """The shape c n h w of a clip's latents; sizes are in pixels, None is the model's own. Raises ModelError."""
-        default = self.unet.config.sample_size
-        # Without a VAE, on latents alone, pixels are those of Stable Diffusion's, as in diffusers' pipelines.
-        scale = 8 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
+        default, scale = self.unet.config.sample_size, self.vae_scale_factor
         sizes = []
         for name, pixels in (("height", height), ("width", width)):
             if pixels is None and default is None:
@@ -324,3 +428,19 @@ class VidRDPipeline(DiffusionPipeline):
                 raise ModelError(f"{name} must be a multiple of {scale} pixels, not {pixels}")
             sizes.append(default if pixels is None else pixels // scale)
         return (self.unet.config.in_channels, num_frames, sizes[0], sizes[1])
+
+    def _sizes(
+        self,
+        latents: torch.Tensor | None,
+        num_frames: int | None,
+        height: int | None,
+        width: int | None,
+    ) -> tuple[int | None, int | None, int | None]:
+        """The sizes that are given, else those of the given latents b c n h w; ModelError for ones of other axes."""
+        if latents is None:
+            return num_frames, height, width
+        if latents.ndim != 5:
+            raise ModelError(f"latents must be b c n h w, not {tuple(latents.shape)}")
+        n, h, w = latents.shape[2:]
+        scale = self.vae_scale_factor
+        return num_frames or n, height or h * scale, width or w * scale

@@ -15,6 +15,7 @@ import torch
 
 from vidrd_model.errors import ModelError
 from vidrd_model.finite import FiniteSteps
+from vidrd_model.guidance import Predictor
 from vidrd_model.reuse import guided_frames, guided_steps, next_noise, reverse_frames, staged_guidance
 
 OnStepStart = Callable[[int, torch.Tensor], None]
@@ -31,6 +32,7 @@ class SamplingOptions:
 
     eta is the share of fresh noise in each step, for schedulers that have it. `full_prompt_noise` is what noise M = N
     prompt frames start from: `reversed` (that of the last clip) or `mixed` (PNS for all, the release's quirk Q4).
+    `timesteps` or `sigmas`, one for each step, take the place of the scheduler's own where it allows that.
     """
 
     num_inference_steps: int = 50
@@ -40,6 +42,9 @@ class SamplingOptions:
     beta: float = 0.4
     eta: float = 0.0
     full_prompt_noise: str = "reversed"
+    guidance_rescale: float = 0.0
+    timesteps: Sequence[float] | None = None
+    sigmas: Sequence[float] | None = None
 
     def check(self, num_frames: int) -> None:
         """ModelError, naming the option, when clips of so many frames cannot be sampled like this."""
@@ -49,13 +54,15 @@ class SamplingOptions:
             )
         if not self.alpha >= 0:
             raise ModelError(f"alpha must be at least 0, not {self.alpha}")
-        for name in ("beta", "eta"):
+        for name in ("beta", "eta", "guidance_rescale"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ModelError(f"{name} must lie in 0..1, not {getattr(self, name)}")
         if self.num_inference_steps < 1:
             raise ModelError(f"num_inference_steps must be at least 1, not {self.num_inference_steps}")
         if self.full_prompt_noise not in ("reversed", "mixed"):
             raise ModelError(f"full_prompt_noise must be reversed or mixed, not {self.full_prompt_noise!r}")
+        if self.timesteps is not None and self.sigmas is not None:
+            raise ModelError("give either timesteps or sigmas, not both")
 
 
 class ClipSampler:
@@ -95,7 +102,7 @@ class ClipSampler:
         self.options.check(fresh_noise_bcnhw.shape[2])
         stepper = Stepper(self.scheduler, self.options, fresh_noise_bcnhw.shape[2], self.device)
         noise_bcnhw = self._first_noise(fresh_noise_bcnhw, stepper.steps_per_frame)
-        predict = self._predictor(text_btd, negative_text_btd)
+        self._predict = self._predictor(text_btd, negative_text_btd)
         latents_bcnhw = noise_bcnhw * stepper.init_noise_sigma
         kept: dict[int, torch.Tensor] = {}
         for step, timestep in enumerate(stepper.timesteps):
@@ -106,7 +113,7 @@ class ClipSampler:
                 kept[step] = reverse_frames(latents_bcnhw)[:, :, :guided].clone()
             if on_step_start is not None:
                 on_step_start(step, latents_bcnhw)
-            target = predict(stepper.scale_model_input(latents_bcnhw, timestep), timestep)
+            target = self._predict(stepper.scale_model_input(latents_bcnhw, timestep), timestep)
             latents_bcnhw = stepper.step(target, timestep, latents_bcnhw, generators)
             if on_step_end is not None:
                 replaced = on_step_end(step, timestep, latents_bcnhw)
@@ -115,13 +122,29 @@ class ClipSampler:
         self._noise_bcnhw, self._past = noise_bcnhw, kept
         return latents_bcnhw
 
-    def _predictor(self, text_btd: torch.Tensor, negative_text_btd: torch.Tensor | None) -> Predictor:
+    def recondition(
+        self, text_btd: torch.Tensor, negative_text_btd: torch.Tensor | None, guidance_scale: float
+    ) -> None:
+        """Gives the rest of the clip that is being sampled other texts, or another guidance."""
+        self._predict = self._predictor(text_btd, negative_text_btd, guidance_scale)
+
+    def _predictor(
+        self,
+        text_btd: torch.Tensor,
+        negative_text_btd: torch.Tensor | None,
+        guidance_scale: float | None = None,
+    ) -> Predictor:
         """The last one when the text is the very same: its projections serve all clips."""
-        last = self._predict
-        if last is None or last.text_btd is not text_btd or last.negative_text_btd is not negative_text_btd:
-            last = Predictor(self.unet, self.options.guidance_scale, text_btd, negative_text_btd)
-        self._predict = last
-        return last
+        last, scale = self._predict, self.options.guidance_scale if guidance_scale is None else guidance_scale
+        if (
+            last is not None
+            and last.text_btd is text_btd
+            and last.negative_text_btd is negative_text_btd
+            and last.guidance_scale == scale
+        ):
+            return last
+        rescale = self.options.guidance_rescale
+        return Predictor(self.unet, scale, text_btd, negative_text_btd, rescale, self.device)
 
     def _first_noise(self, fresh_bcnhw: torch.Tensor, steps_per_frame: list[int]) -> torch.Tensor:
         fresh_bcnhw = fresh_bcnhw.to(self.device, torch.float32)
@@ -133,32 +156,6 @@ class ClipSampler:
         return next_noise(self._noise_bcnhw, fresh_bcnhw, reused, self.options.alpha)
 
 
-class Predictor:
-    """The scheduler's target for latents, with guidance; the text is projected once for all steps."""
-
-    def __init__(
-        self, unet: Any, guidance_scale: float, text_btd: torch.Tensor, negative_text_btd: torch.Tensor | None
-    ):
-        self.unet, self.guidance_scale = unet, guidance_scale
-        self.text_btd, self.negative_text_btd = text_btd, negative_text_btd
-        self.guided = guidance_scale != 1.0
-        if self.guided:
-            if negative_text_btd is None:
-                raise ModelError("guidance needs negative prompts; guidance_scale=1 turns it off")
-            text_btd = torch.cat([negative_text_btd, text_btd])
-        self.projected = unet.project_text(text_btd.to(unet.device, unet.dtype))
-
-    def __call__(self, latents_bcnhw: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        model_input = latents_bcnhw.to(self.unet.dtype)
-        if self.guided:
-            model_input = torch.cat([model_input] * 2)
-        target = self.unet(model_input, timestep, encoder_hidden_states=self.projected).sample.float()
-        if self.guided:
-            without_text, with_text = target.chunk(2)
-            target = without_text + self.guidance_scale * (with_text - without_text)
-        return target
-
-
 class Stepper:
     """A diffusers scheduler, started anew for each clip because most carry state (quirk Q6).
 
@@ -167,7 +164,7 @@ class Stepper:
 
     def __init__(self, scheduler: Any, options: SamplingOptions, num_frames: int, device: torch.device):
         first = copy.deepcopy(scheduler)
-        first.set_timesteps(options.num_inference_steps, device=device)
+        _set_timesteps(first, options, device)
         self.timesteps = first.timesteps
         self.init_noise_sigma = first.init_noise_sigma
         # Schedulers of second order have more timesteps than were asked for.
@@ -219,6 +216,27 @@ class Stepper:
         self._finite.check(len(self.timesteps), dtype)
 
 
+def _set_timesteps(scheduler: Any, options: SamplingOptions, device: torch.device) -> None:
+    """Starts a scheduler; ModelError, naming it, when it takes no given timesteps or sigmas, or not these."""
+    given = {name: getattr(options, name) for name in ("timesteps", "sigmas")}
+    given = {name: list(values) for name, values in given.items() if values is not None}
+    if not given:
+        scheduler.set_timesteps(options.num_inference_steps, device=device)
+        return
+    ((name, values),) = given.items()
+    kind = type(scheduler).__name__
+    if name not in inspect.signature(scheduler.set_timesteps).parameters:
+        raise ModelError(
+            f"{kind} takes no {name}; use another scheduler, such as EulerDiscreteScheduler, which takes both"
+        )
+    if not values:
+        raise ModelError(f"{name} must name at least one step")
+    try:
+        scheduler.set_timesteps(device=device, **given)
+    except (ValueError, TypeError, RuntimeError, IndexError) as error:
+        raise ModelError(f"{name} do not fit {kind}: {str(error).splitlines()[0]}") from error
+
+
 def _correct_free_frames_only(
     scheduler: Any,
     options: SamplingOptions,
@@ -243,7 +261,7 @@ def _correct_free_frames_only(
         part = copy.deepcopy(scheduler)
         # Step s is corrected unless s - 1 is in this list.
         part.disable_corrector = list(scheduler.disable_corrector) + list(range(max(counts[start] - 1, 0)))
-        part.set_timesteps(options.num_inference_steps, device=device)
+        _set_timesteps(part, options, device)
         parts.append((slice(start, end), part))
         start = end
     return parts

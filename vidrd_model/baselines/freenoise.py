@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
-from vidrd_model.baselines.request import VideoRequest
+from vidrd_model.arguments import check_arguments
+from vidrd_model.baselines.request import ARGUMENTS, VideoRequest
+from vidrd_model.guidance import Predictor
 from vidrd_model.noise import keyed_generator, step_generators
 from vidrd_model.outputs import in_depth_of, present
 from vidrd_model.pipeline import VidRDPipeline
 from vidrd_model.prompts import Prompt
-from vidrd_model.sampling import Predictor
 
 
 def stream_freenoise(
@@ -29,6 +30,7 @@ def stream_freenoise(
     Windows overlap by M = `prompt_frames` frames and pass the UNet together, so memory grows with the length.
     `settings` and errors are those of `VideoRequest`.
     """
+    check_arguments("stream_freenoise", settings, ARGUMENTS)
     request = VideoRequest(pipe, prompt, num_clips, **settings)
     latents_bclhw = fused_latents(request)
     for clip_bcnhw in latents_bclhw.split(request.num_frames, dim=2):

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
-from vidrd_model.baselines.request import VideoRequest
+from vidrd_model.arguments import check_arguments
+from vidrd_model.baselines.request import ARGUMENTS, VideoRequest
 from vidrd_model.errors import ModelError
+from vidrd_model.guidance import Predictor
 from vidrd_model.noise import step_generators
 from vidrd_model.outputs import in_depth_of, present
 from vidrd_model.pipeline import VidRDPipeline
 from vidrd_model.prompts import Prompt
-from vidrd_model.sampling import Predictor
 
 
 def stream_overlap(
@@ -30,6 +31,7 @@ def stream_overlap(
     N - M frames, so more than `num_clips` are sampled. Memory does not grow with the length. `settings` and errors are
     those of `VideoRequest`; ModelError also for a scheduler with a corrector, which would undo the replacing.
     """
+    check_arguments("stream_overlap", settings, ARGUMENTS)
     request = VideoRequest(pipe, prompt, num_clips, **settings)
     n, m = request.num_frames, request.shared_frames
     waiting_bnhwc: torch.Tensor | None = None

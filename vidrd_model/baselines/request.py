@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -94,3 +95,7 @@ class VideoRequest:
         drawn_bcnhw = clip_noise(self.seeds, prompts, clip, self.shape_cnhw)
         deviation = self.pipe.config.noise_deviation
         return progressive_noise(drawn_bcnhw, self.noise_alpha, deviation).to(self.device)
+
+
+ARGUMENTS = list(inspect.signature(VideoRequest).parameters)
+"""What a baseline takes."""

@@ -1,0 +1,110 @@
+"""The text states that guide each clip of a batch of videos: of texts, or given as embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from vidrd_model.errors import ModelError
+from vidrd_model.prompts import negative_texts, warn_of_lost_words
+from vidrd_model.video_batch import VideoBatch
+
+
+@torch.no_grad()
+def encode_texts(pipe: Any, texts: Sequence[str], clip_skip: int | None = None) -> torch.Tensor:
+    """The text encoder's states of each text, (b, tokens, width), without its last `clip_skip` layers.
+
+    Raises ModelError when there are not so many.
+    """
+    if pipe.text_encoder is None or pipe.tokenizer is None:
+        raise ModelError(
+            "texts need a text encoder and a tokenizer; give prompt_embeds and negative_prompt_embeds"
+        )
+    tokens = pipe.tokenizer(
+        list(texts),
+        padding="max_length",
+        max_length=pipe.tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    encoder, device = pipe.text_encoder, pipe.text_encoder.device
+    ids = tokens.input_ids.to(pipe._execution_device if device.type == "meta" else device)
+    if not clip_skip:
+        states_btd: torch.Tensor = encoder(ids)[0]
+        return states_btd
+    layers = encoder.config.num_hidden_layers
+    if not 0 <= clip_skip < layers:
+        raise ModelError(f"clip_skip must lie in 0..{layers - 1}, not {clip_skip}")
+    hidden_btd = encoder(ids, output_hidden_states=True).hidden_states[-1 - clip_skip]
+    # The states of the last layer have gone through the norm, those of the others have not.
+    normed_btd: torch.Tensor = getattr(encoder, "text_model", encoder).final_layer_norm(hidden_btd)
+    return normed_btd
+
+
+class TextConditions:
+    """States b t d of the videos' texts, encoded when the first clip needs them and when a story goes on.
+
+    `negative_btd` are those of what the videos should not show, None where nothing guides them.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[Sequence[str]], torch.Tensor],
+        batch: VideoBatch,
+        prompt_embeds: torch.Tensor | None,
+        negative_embeds: torch.Tensor | None,
+    ):
+        self._encode, self._batch, self._given = encode, batch, prompt_embeds
+        self._texts: list[str] | None = None
+        self._text_btd: torch.Tensor | None = None
+        self.negative_btd = None if negative_embeds is None else self._copies(negative_embeds)
+
+    def of_clip(self, clip: int) -> torch.Tensor:
+        """The states of a clip; the very same tensor while the texts stay."""
+        texts = self._batch.texts(clip)
+        if self._text_btd is None or texts != self._texts:
+            states_btd = self._encode(texts) if self._given is None else self._given
+            self._texts, self._text_btd = texts, self._copies(states_btd)
+        return self._text_btd
+
+    def _copies(self, states_btd: torch.Tensor) -> torch.Tensor:
+        copies = self._batch.copies
+        return states_btd if copies == 1 else states_btd.repeat_interleave(copies, dim=0)
+
+
+def text_conditions(
+    pipe: Any,
+    batch: VideoBatch,
+    negative_prompt: str | Sequence[str] | None,
+    guided: bool,
+    clip_skip: int | None = None,
+    prompt_embeds: torch.Tensor | None = None,
+    negative_prompt_embeds: torch.Tensor | None = None,
+) -> TextConditions:
+    """The conditions of a batch, after a warning of words that the text encoder does not read.
+
+    Raises ModelError for negative texts or embeddings that do not fit the prompts.
+    """
+    negative = negative_texts(negative_prompt, len(batch.stories))
+    if pipe.tokenizer is not None:
+        warn_of_lost_words(pipe.tokenizer, batch.stories, negative)
+    encode = partial(encode_texts, pipe, clip_skip=clip_skip)
+    if not guided:
+        negative_prompt_embeds = None
+    elif negative_prompt_embeds is None:
+        negative_prompt_embeds = encode(negative)
+    else:
+        _check_shapes(len(batch.stories), prompt_embeds, negative_prompt_embeds)
+    return TextConditions(encode, batch, prompt_embeds, negative_prompt_embeds)
+
+
+def _check_shapes(prompts: int, prompt_embeds: torch.Tensor | None, negative_embeds: torch.Tensor) -> None:
+    found = tuple(negative_embeds.shape)
+    wanted = (prompts, *found[1:]) if prompt_embeds is None else tuple(prompt_embeds.shape)
+    if len(found) != 3 or found != wanted:
+        raise ModelError(
+            f"negative_prompt_embeds must be (videos, tokens, width) as the prompt's, not {found}"
+        )

@@ -1,0 +1,86 @@
+"""Which videos a call makes: the texts of each, and what its noise is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import SupportsIndex
+
+import torch
+
+from vidrd_model.errors import ModelError
+from vidrd_model.prompts import Prompt, stories_and_seeds
+
+Generators = torch.Generator | Sequence[torch.Generator]
+
+
+@dataclass(frozen=True)
+class VideoBatch:
+    """The videos of a call: `copies` of each prompt, one after the other, each with a seed of its own.
+
+    `stories` holds the texts of each prompt, one for a clip. `keyed_by_text` says whether they are in the noise's keys.
+    """
+
+    stories: list[list[str]]
+    seeds: list[int]
+    copies: int
+    keyed_by_text: bool
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def texts(self, clip: int) -> list[str]:
+        """The text of each prompt at a clip, of which the last one stays."""
+        return [story[min(clip, len(story) - 1)] for story in self.stories]
+
+    def noise_keys(self, clip: int) -> list[str]:
+        """What stands for the prompt in the key of each video's noise."""
+        if not self.keyed_by_text:
+            return [""] * len(self)
+        return [text for text in self.texts(clip) for _ in range(self.copies)]
+
+
+def video_batch(
+    prompt: str | Sequence[Prompt] | None,
+    prompt_embeds: torch.Tensor | None,
+    seed: int | Sequence[SupportsIndex] | None,
+    generator: Generators | None,
+    num_videos_per_prompt: int,
+) -> VideoBatch:
+    """The batch that is asked for. Embeddings stand for the empty prompt; copy k of a prompt takes its seed + k.
+
+    A generator gives one draw for each video, which is its seed; the prompt then is in no key. ModelError, naming the
+    argument, for what does not fit.
+    """
+    if num_videos_per_prompt < 1:
+        raise ModelError(f"num_videos_per_prompt must be at least 1, not {num_videos_per_prompt}")
+    if prompt is not None and prompt_embeds is not None:
+        raise ModelError("give either prompt or prompt_embeds, not both")
+    if seed is not None and generator is not None:
+        raise ModelError("give either seed or generator, not both")
+    if prompt_embeds is not None:
+        if prompt_embeds.ndim != 3:
+            raise ModelError(
+                f"prompt_embeds must be (videos, tokens, width), not {tuple(prompt_embeds.shape)}"
+            )
+        prompt = [""] * len(prompt_embeds)
+    elif prompt is None:
+        raise ModelError(
+            "prompt must be a text or a list of texts, not None, where no prompt_embeds are given"
+        )
+    stories, seeds = stories_and_seeds(prompt, 0 if seed is None else seed)
+    seeds = [seed + copy for seed in seeds for copy in range(num_videos_per_prompt)]
+    if generator is not None:
+        seeds = _drawn_seeds(generator, len(seeds))
+    return VideoBatch(stories, seeds, num_videos_per_prompt, keyed_by_text=generator is None)
+
+
+def _drawn_seeds(generator: Generators, num_videos: int) -> list[int]:
+    """One draw for each video, of its own generator or all of one in their order."""
+    generators = [generator] * num_videos if isinstance(generator, torch.Generator) else list(generator)
+    if len(generators) != num_videos:
+        raise ModelError(f"{num_videos} videos take one generator or as many, got {len(generators)}")
+    for one in generators:
+        if not isinstance(one, torch.Generator):
+            raise ModelError(f"generator must be a torch.Generator or a list of them, not {one!r}")
+    return [int(torch.randint(2**63 - 1, (1,), generator=one, device=one.device)) for one in generators]
