@@ -13,14 +13,19 @@ import numpy as np
 X265 = "log-level=none:info=0:pools=none:frame-threads=1:repeat-headers=1"
 
 
-def heic(picture_hwc: np.ndarray, turns: int = 0) -> bytes:
-    """An HEIC of an RGB picture (h, w, 3) of even sides, to be shown turned so many quarters to the left."""
+def heic(picture_hwc: np.ndarray, turns: int = 0, codes: tuple[int, int] | None = None) -> bytes:
+    """An HEIC of an RGB picture (h, w, 3) of even sides, to be shown turned so many quarters to the left.
+
+    codes: the code points of its primaries and its curve (ITU-T H.273).
+    """
     height, width = picture_hwc.shape[:2]
     configuration, data = _coded(picture_hwc)
     size = _box(b"ispe", struct.pack(">III", 0, width, height))
     turn = _box(b"irot", bytes([turns]))
-    properties = _box(b"ipco", _box(b"hvcC", configuration) + size + turn)
-    associations = _box(b"ipma", struct.pack(">IIHBBBB", 0, 1, 1, 3, 0x81, 0x02, 0x83))
+    colour = b"" if codes is None else _box(b"colr", b"nclx" + struct.pack(">HHHB", *codes, 6, 0))
+    properties = _box(b"ipco", _box(b"hvcC", configuration) + size + turn + colour)
+    places = bytes([0x81, 0x02, 0x83, *([0x04] if colour else [])])
+    associations = _box(b"ipma", struct.pack(">IIHB", 0, 1, 1, len(places)) + places)
     handler = _box(b"hdlr", bytes(8) + b"pict" + bytes(13))
     primary = _box(b"pitm", struct.pack(">IH", 0, 1))
     entry = _box(b"infe", struct.pack(">IHH", 2 << 24, 1, 0) + b"hvc1" + b"\0")

@@ -206,6 +206,7 @@ INSIDE = {
     "tasks/captions/cut_captions.py": "lines about counts are for commands too; tokenizers are for who counts",
     "tasks/captions/writing.py": "most builds write no captions of their own, and need no transformers",
     "tasks/clips/detectors.py": "torch is for the detector that is a network",
+    "tasks/clips/jpeg_xl.py": "an optional package",
     "tasks/clips/transnet.py": "an optional package",
     "tasks/corpora/hf.py": "an optional package",
     "tasks/ingest/decoder_process.py": "the child alone imports what decodes",

@@ -20,6 +20,7 @@ BYTES_PER_PIXEL = {
     "HEIF": 16,
     "JPEG": 8,
     "JPEG2000": 8,
+    "JXL": 11,
     "PNG": 8,
     "TIFF": 8,
     "WEBP": 16,
@@ -28,6 +29,9 @@ BYTES_PER_PIXEL = {
 
 JPEG2000_SAMPLE_BYTES = 6
 """OpenJPEG's integers and its tiles, for every sample of a picture."""
+
+JPEG_XL_SAMPLE_BYTES = 15
+"""What libjxl keeps of every sample of pictures that come in steps, without loss or with transparency."""
 
 FORMATS = tuple(BYTES_PER_PIXEL)
 DIVISORS = (1, 2, 4, 8)  # what libjpeg can divide the sides by while it decodes
@@ -62,6 +66,8 @@ def cost_bytes(image: Any, kept_bytes_per_pixel: int = 0) -> int:
         cost = _tiff_bytes(image)
     elif image.format == "JPEG2000":
         cost = (BYTES_PER_PIXEL["JPEG2000"] + JPEG2000_SAMPLE_BYTES * len(image.getbands())) * pixels
+    elif image.format == "JXL" and not image.header.is_plain:
+        cost = max(BYTES_PER_PIXEL["JXL"], JPEG_XL_SAMPLE_BYTES * image.header.channels) * pixels
     else:
         cost = BYTES_PER_PIXEL[image.format] * pixels
     return cost + kept_bytes_per_pixel * pixels + _OTHER_BYTES

@@ -15,15 +15,15 @@ from tasks.clips.broken_files import what_is_wrong
 from tasks.clips.deep_images import eight_bits, is_deep, refuse_planes, settle_transparency
 from tasks.clips.icc_profiles import to_srgb
 from tasks.clips.image_cost import FORMATS, reduce, size_problem
-from tasks.corpora.media import Media, first_bytes, media_name
+from tasks.clips.jpeg_xl import register_jpeg_xl
+from tasks.clips.picture_colours import settle_colours
+from tasks.corpora.media import Media, media_name
 from tasks.errors import ItemError
 
 pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+register_jpeg_xl()
 
 STRIP_ROWS = 256  # of a picture whose mode is changed: the whole would stand in memory a third time
-JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
-"""What it begins with; its decoder for Pillow is under the GPL."""
-
 SIDES_SWAPPED = (5, 6, 7, 8)  # EXIF orientations that lay the picture on its side
 
 
@@ -100,14 +100,13 @@ def opened_image(media: Media | Path, kept_bytes_per_pixel: int = 0) -> Iterator
                 if (problem := size_problem(image, kept_bytes_per_pixel)) is not None:
                     raise ItemError(f"{name}: {problem}", stage="decode")
                 refuse_planes(image)
+                settle_colours(image, media)
                 yield image
     except (ItemError, GeneratorExit):
         raise
     except UnidentifiedImageError:
         problem = f"its content is no image of a kind that is read ({', '.join(FORMATS)})"
-        if first_bytes(media, 12).startswith(JPEG_XL):
-            problem = "it is JPEG XL, which is not read; make it a JPEG or PNG (djxl does)"
-        elif (wrong := what_is_wrong(media)) is not None:
+        if (wrong := what_is_wrong(media)) is not None:
             problem = f"its content is no image: it {wrong}"
         raise ItemError(f"{name}: cannot be decoded: {problem}", stage="decode") from None
     except Exception as error:  # broken files make Pillow's plugins raise nearly anything

@@ -16,11 +16,13 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pylibjxl
 from PIL import Image, ImageCms
 
 from tasks.clips.video_io import encode
 from tasks.tiny.world.drawing import draw_clip, draw_image, random_scene
 from tests.heif_files import heic
+from tests.jpeg_xl_files import jpeg_xl
 
 CORPORA = "corpora.toml"
 _FPS = 8.0
@@ -175,6 +177,8 @@ def _images() -> Iterator[Input]:
         "png of 16 bits": _deep_picture(),
         "tiff of floats": _float_picture(),
         "cmyk jpeg": _printed_picture(),
+        "jpeg xl": pylibjxl.encode(np.asarray(_pictures(1)[0])),
+        "boxed jpeg xl": jpeg_xl("turned"),
     }
     for name, content in pictures.items():
         yield _input(f"{name} image", {"a.img.png": content, "a.img.txt": b"a red circle"}, "a.img.png")
