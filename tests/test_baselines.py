@@ -45,13 +45,13 @@ def test_one_clip_is_the_plain_pipeline(pipe: VidRDPipeline, name: str) -> None:
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_video_has_its_length_and_is_the_same_in_any_batch(pipe: VidRDPipeline, name: str) -> None:
-    together = list(STREAMS[name](pipe, PROMPTS, 3, seed=[7, 8], prompt_frames=3, **QUICK))
-    assert [clip.shape for clip in together] == [(2, 8, 64, 64, 3)] * 3
-    alone = list(STREAMS[name](pipe, PROMPTS[1], 3, seed=8, prompt_frames=3, **QUICK))
+    together = list(STREAMS[name](pipe, PROMPTS, 2, seed=[7, 8], prompt_frames=3, **QUICK))
+    assert [clip.shape for clip in together] == [(2, 8, 64, 64, 3)] * 2
+    alone = list(STREAMS[name](pipe, PROMPTS[1], 2, seed=8, prompt_frames=3, **QUICK))
     apart = np.abs(np.concatenate(together, axis=1)[1:] - np.concatenate(alone, axis=1).astype(int))
     assert apart.max() <= 1
-    other = list(STREAMS[name](pipe, PROMPTS[1], 3, seed=9, prompt_frames=3, **QUICK))
-    assert not np.array_equal(np.concatenate(other), np.concatenate(alone))
+    other = next(STREAMS[name](pipe, PROMPTS[1], 2, seed=9, prompt_frames=3, **QUICK))
+    assert not np.array_equal(other, alone[0])
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,11 @@ def test_overlapping_frames_are_shown_once(pipe: VidRDPipeline) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_story_changes_its_text(pipe: VidRDPipeline, name: str) -> None:
     def frames(story: list[str]) -> np.ndarray:
-        return np.concatenate(list(STREAMS[name](pipe, [story], 3, seed=7, **QUICK)), axis=1)
+        return np.concatenate(list(STREAMS[name](pipe, [story], 2, seed=7, **QUICK)), axis=1)
 
-    assert np.array_equal(frames([PROMPTS[0]]), frames([PROMPTS[0]] * 3))
-    assert not np.array_equal(frames(PROMPTS)[:, 16:], frames([PROMPTS[0]])[:, 16:])
+    alone = frames([PROMPTS[0]])
+    assert np.array_equal(alone, frames([PROMPTS[0]] * 2))
+    assert not np.array_equal(frames(PROMPTS)[:, 8:], alone[:, 8:])
 
 
 @given(size=st.integers(1, 12), clips=st.integers(1, 9), data=st.data())

@@ -83,3 +83,6 @@ def test_figures_and_their_setup_are_recorded_on_the_version(
     table = page.read_text(encoding="utf-8")
     assert f"| fvd | {report['metrics']['fvd']['value']:.4g} |" in table and "**tiny**" in table
     assert all(Path(sample["file"]).is_file() for sample in report["samples"])
+    assert report["metrics"]["fvd"]["value"] > 0
+    assert report["metrics"]["fvd"]["black_white_check"] == pytest.approx(151.392, abs=0.01)
+    assert len(report["fvd_over_time"]["values"]) == 5  # windows of 8 frames from 0, 4 to 16 of 24

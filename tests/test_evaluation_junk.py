@@ -112,6 +112,8 @@ def test_junk_is_no_first_champion(world: World, junk: str) -> None:
     assert decision.verdict == "refuse", decision.reason
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_random_weights_are_no_first_champion(world: World, tiny_profile: Profile, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_profile.model, tmp_path / "random")
     pipe = VidRDPipeline.from_pretrained(folder)

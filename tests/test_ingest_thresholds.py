@@ -185,7 +185,10 @@ def dies(command: str, dataset: Path, corpora: Path, fatal: int) -> bool:
     return done.returncode != 0
 
 
-@pytest.mark.parametrize("fatal", [1, 3, 5, 8, 9])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("fatal", [1, pytest.param(3, marks=SLOW), 5, pytest.param(8, marks=SLOW), 9])
 def test_a_kill_sets_nothing_and_the_same_command_again_sets_it(
     dataset, corpora, tiny_profile, tmp_path, fatal
 ):

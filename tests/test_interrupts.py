@@ -42,8 +42,22 @@ WORK = {
 }
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-@pytest.mark.parametrize("work", WORK.values(), ids=WORK.keys())
+# Seconds of waiting each: of those two are shown one signal, and one only in the slow tests.
+_WAITED_FOR = [
+    ("hangs at its end", signal.SIGTERM),
+    ("hears nothing", signal.SIGINT),
+    ("hears nothing", signal.SIGTERM),
+]
+SIGNALS = [
+    pytest.param(
+        work, number, marks=[pytest.mark.slow] * ((name, number) in _WAITED_FOR), id=f"{name}-{number.name}"
+    )
+    for name, work in WORK.items()
+    for number in (signal.SIGINT, signal.SIGTERM)
+]
+
+
+@pytest.mark.parametrize(("work", "number"), SIGNALS)
 def test_a_signal_ends_any_work_in_one_line(work, number):
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(work=work)],

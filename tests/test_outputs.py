@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def test_latents_are_what_the_frames_are_decoded_from(pipe: VidRDPipeline, video
 def test_streams_take_the_output_types(pipe: VidRDPipeline, name: str) -> None:
     quick = ASKED | {"num_inference_steps": 2}
 
+    @cache
     def first(output_type: str) -> Any:
         return next(STREAMS[name](pipe, PROMPTS, 2, output_type=output_type, **quick))
 

@@ -84,6 +84,8 @@ def release(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @torch.no_grad()
+@pytest.mark.slow
+@pytest.mark.gate
 def test_the_goldens_in_the_releases_layout_import_and_match(
     base: Path, release: Any, tmp_path: Path
 ) -> None:

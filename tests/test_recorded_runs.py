@@ -162,6 +162,8 @@ def _generated(folder: Path, home: Path, **environment: str) -> tuple[dict[str, 
     return result, told, loaded.read_text().split()
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_command_does_the_same_with_a_server_and_without(prefect_session: None, tmp_path: Path) -> None:
     """Without one a video of a model folder takes neither a server nor Ray nor MLflow."""
     from prefect.client.orchestration import get_client

@@ -140,6 +140,8 @@ class Unheard:
     def video(self, step: int, name: str, mp4: bytes) -> None: ...
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_this_process_alone_and_two_workers_have_the_same_losses(clips, small_model, undisturbed, tmp_path):
     chosen = settings(num_workers=1)
     left_out = unusable_clips(ClipDataset.open(clips)).rows
@@ -189,6 +191,8 @@ def test_a_machine_that_dies_goes_on_from_its_last_checkpoint(
     assert_same(result, undisturbed)
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_what_is_finished_is_not_done_again(clips, small_model, undisturbed, work_dir, told):
     assert not (work_dir / "checkpoints").exists()
     assert json.loads((work_dir / "result.json").read_text())["steps"] == STEPS
@@ -251,6 +255,8 @@ def test_more_workers_than_there_is_room_for_are_refused(clips, small_model, tmp
         train(clips, small_model, tmp_path / "v", num_workers=64, batch_size=64)
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_clips_that_are_not_finite_are_left_out_and_named(undisturbed, told):
     """One to train on, one held out: no step is lost to them, and every figure is finite."""
     assert undisturbed.left_out == BROKEN and undisturbed.skipped == []
