@@ -1,18 +1,60 @@
-"""The model that a request names, found before anything heavy: a folder without MLflow, a version through it."""
+"""The model that a request names, found before anything heavy, and the profile that goes with it."""
 
 from __future__ import annotations
 
-from flows.profile import Profile, check_model_profile
+from pathlib import Path
+
+from flows.profile import EMBEDDED, Profile, check_model_profile, load_profile
+from flows.profile_choice import ProfileParams, choose_profile, profile_of_model
 from storage.registry.model_folder import ResolvedModel, is_registered, model_folder
+from storage.registry.names import CHAMPION_REF, version_ref
+from tasks.generation.settings import SamplingSettings
 
 
-def find_model(ref: str, profile: Profile) -> ResolvedModel:
-    """The folder of a model reference; StorageError when there is none, RequestError when it is of another profile."""
-    if is_registered(ref):
-        from storage.registry.registry import resolve_model
+def resolve(ref: str) -> ResolvedModel:
+    """Finds the folder of a model reference, a plain folder without MLflow; StorageError when there is none."""
+    if not is_registered(ref):
+        return model_folder(ref)
+    from storage.registry.registry import resolve_model
 
-        model = resolve_model(ref)
-    else:
-        model = model_folder(ref)
+    return resolve_model(ref)
+
+
+def find_model(ref: str, params: ProfileParams) -> tuple[ResolvedModel, Profile]:
+    """Gives a model, and the profile that is asked for or else the model's own.
+
+    StorageError when there is no such model, RequestError when it is of another profile than the one asked for.
+    """
+    asked = None if params.profile is None else choose_profile(params, None)  # refused before MLflow is asked
+    model = resolve(ref)
+    profile = asked or choose_profile(params, profile_of_model(model))
     check_model_profile(model, profile)
-    return model
+    return model, profile
+
+
+def find_champion(params: ProfileParams) -> tuple[ResolvedModel, Profile]:
+    """Gives the champion, of the profile that is asked for where one is, and before there is one the profile's model.
+
+    Raises as `find_model` does.
+    """
+    asked = None if params.profile is None else choose_profile(params, None)
+    from storage.registry.registry import Registry
+
+    version = Registry().champion(None if asked is None else asked.name)
+    if version is not None:
+        return find_model(CHAMPION_REF if asked is None else version_ref(version), params)
+    profile = asked or load_profile(EMBEDDED, params.set)
+    # Where the profile's model is no folder either, the champion is refused in words that say who makes one.
+    is_here = Path(profile.model, "model_index.json").is_file()
+    return resolve(profile.model if is_here else CHAMPION_REF), profile
+
+
+def asked_sampling(profile: Profile, options: SamplingSettings | None) -> SamplingSettings | None:
+    """Gives what was asked for of the sampling, by options and by `--set sampling.NAME`, which the options outdo."""
+    prefix = "sampling."
+    names = {key.removeprefix(prefix) for key in profile.changes if key.startswith(prefix)}
+    values = profile.sampling.model_dump(include=names)
+    if options is not None:
+        values |= options.model_dump(include=options.model_fields_set)
+    # Checked already, each by itself; whether they fit together is asked once all sources are known.
+    return SamplingSettings.model_construct(set(values), **values) if values else None

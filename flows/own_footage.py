@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flows.profile import Profile, last_profile, load_profile
+from flows.profile import Profile
+from flows.profile_choice import ProfileParams, choose_profile, profile_of_dataset
 from flows.terminal import tell
 from storage.dataset.builds import last_noted
-from storage.local.typed_paths import expanded
 from tasks.tiny.world.place import is_in_tiny_world
 
 
@@ -23,23 +23,15 @@ def note_on_own_footage(profile: Profile, media: Path | None) -> str | None:
     )
 
 
-def print_note_on_own_footage(
-    media: Path | None, profile: str | None = None, dataset: Path | None = None
-) -> None:
+def print_note_on_own_footage(media: Path | None, params: ProfileParams, dataset: Path | None = None) -> None:
     """The same on stderr, for a command; without a profile it is that of the dataset's last build, or tiny.
 
     Without media they are those of the dataset's last build. RequestError or StorageError as the profile's and the
     dataset's files give them.
     """
-    known = None
-    if dataset is not None:
-        known = last_profile(dataset) if profile is None else None
-        noted = last_noted(dataset, "corpora") if media is None else None
-        media = Path(noted) if noted else media
-    try:
-        known = known or load_profile(expanded(profile or "tiny"))
-    except ValueError:
-        return  # said of all parameters together
-    note = note_on_own_footage(known, media)
+    noted = None if dataset is None else profile_of_dataset(dataset)
+    if dataset is not None and media is None and (corpora := last_noted(dataset, "corpora")):
+        media = Path(corpora)
+    note = note_on_own_footage(choose_profile(params, noted), media)
     if note is not None:
         tell(f"note: {note}")

@@ -1,17 +1,22 @@
 """Profiles: everything that changes between the embedded model and the real one, in one file each.
 
-`load_profile("tiny")` reads infra/profiles/tiny/profile.toml; a path to such a file works as well.
+`load_profile("tiny")` reads infra/profiles/tiny/profile.toml; the path of a file works as well, the name of a file that
+was given once, and a file that says `extends = "tiny"` and only what differs.
 """
 
-import tomllib
-from pathlib import Path
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
-from storage.dataset.builds import finished_builds, last_with
+from flows.settings.keys import flattened
+from flows.settings.layers import DEFAULT, SET, Layers, read_layers, set_values
+from flows.settings.places import PROFILES_DIR, find_profile, profile_names
 from storage.local.addresses import without_secrets
-from storage.local.typed_paths import TypedText, as_typed, expanded
+from storage.local.typed_paths import TypedText
 from tasks.captions.settings import AestheticSettings, CaptionerSettings
 from tasks.clips.limits import LimitSettings
 from tasks.clips.settings import ClipSettings
@@ -26,15 +31,19 @@ from tasks.training.settings import DecoderSettings, TemporalSettings
 if TYPE_CHECKING:
     from storage.registry.model_folder import ResolvedModel
 
-PROFILES_DIR = Path(__file__).resolve().parents[1] / "infra" / "profiles"
+__all__ = ["PROFILES_DIR", "Profile", "load_profile", "profile_names"]
+
+EMBEDDED = "tiny"
+NOTED = "noted"
+"""Where a value comes from whose file is gone: from what the model or dataset noted of its profile."""
 
 
 class Profile(BaseModel):
     """A base model, a CLIP model and the settings of every stage.
 
-    `model` is an absolute folder or a hub name; `clip` a folder or an open_clip name. In the file, a model
-    that begins with `./` lies beside the file. `model_licence` goes into the cards of what is trained from it;
-    `made_for` is what its models know, where that is not footage of any kind.
+    `model` is an absolute folder or a hub name; `clip` a folder or an open_clip name. Paths in a file are relative to
+    the file. `model_licence` goes into the cards of what is trained from it; `made_for` is what its models know, where
+    that is not footage of any kind.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -56,11 +65,32 @@ class Profile(BaseModel):
     sampling: SamplingSettings
     evaluation: EvaluationSettings
     _source: str | None = PrivateAttr(None)
+    _layers: Layers = PrivateAttr(default_factory=Layers)
+    _changes: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
     def source(self) -> str:
         """What `load_profile` reads this profile from, wherever one stands: a shipped name, or a file's full path."""
         return self._source or self.name
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What a command or deployment has set over the file, by `section.key`."""
+        return dict(self._changes)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the embedded profile or extends it: its media are then the generated world's by default."""
+        return self.name == EMBEDDED or self._layers.shipped == EMBEDDED
+
+    def origin(self, key: str) -> str:
+        """Tells where a value comes from: a shipped profile's name, a file's path, `--set` or `default`."""
+        return self._layers.origin_of(key)
+
+    def content(self) -> dict[str, Any]:
+        """Gives all that is not left to the defaults, as plain JSON: the profile can be made of it again."""
+        content: dict[str, Any] = _plain(self.model_dump(mode="json", exclude_unset=True))
+        return content
 
     def recipe(self) -> Recipe:
         """What a build of datasets needs of the profile."""
@@ -77,64 +107,47 @@ class Profile(BaseModel):
         )
 
 
-def profile_names() -> list[str]:
-    """The profiles that ship with the project."""
-    return sorted(path.parent.name for path in PROFILES_DIR.glob("*/profile.toml"))
+def load_profile(name_or_path: str, changes: Mapping[str, Any] | None = None) -> Profile:
+    """Reads a profile by name or by the path of its file, with `changes` by `section.key` laid over it.
+
+    RequestError names the file, or says that it was set, and the key: one that is none with those that are near and
+    known, or a value that is wrong.
+    """
+    found = find_profile(name_or_path)
+    return _profile(read_layers(Profile, found), found.source, changes or {})
 
 
-def load_profile(name_or_path: str) -> Profile:
-    """Reads a profile by name or by the path of its file; RequestError names the file and the field."""
-    path, source = PROFILES_DIR / name_or_path / "profile.toml", name_or_path
-    if not path.is_file():
-        path = Path(name_or_path).absolute()
-        source = str(path)
-    if not path.is_file():
-        known = ", ".join(profile_names())
-        raise RequestError(f"profile: {name_or_path!r} is neither one of {known} nor a profile file")
+def profile_of_content(
+    content: Mapping[str, Any], changes: Mapping[str, Any], source: str | None = None
+) -> Profile:
+    """Makes a profile of what `Profile.content` gave, once read from `source`; RequestError as of `load_profile`."""
+    layers = Layers()
+    layers.put(dict(flattened(dict(content), Profile)), NOTED)
+    return _profile(layers, source or str(content.get("name")), changes)
+
+
+def _profile(layers: Layers, source: str, changes: Mapping[str, Any]) -> Profile:
+    set_values(Profile, layers, changes)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: not a TOML file: {error}") from error
-    try:
-        _place_beside(path, values)
-        profile = Profile.model_validate(values)
+        profile = Profile.model_validate(layers.tables())
     except ValidationError as error:
-        raise RequestError(f"{path}: {one_line(error)}") from error
-    except ValueError as error:
-        raise RequestError(f"{path}: {error}") from error
-    profile._source = source
+        raise RequestError(_wrong_value(error, layers, source)) from error
+    profile._source, profile._layers, profile._changes = source, layers, dict(changes)
     return profile
 
 
-def last_profile(dataset_dir: Path) -> Profile | None:
-    """The profile that a dataset was last built with, None where no build noted one.
-
-    RequestError where its file is gone or cannot be read any longer: another profile of the same name may hold other
-    models, so none is taken in its place.
-    """
-    build = last_with(finished_builds(dataset_dir), "profile")
-    if build is None:
-        return None
-    try:
-        return profile_of(build.summary)
-    except RequestError as error:
-        raise RequestError(
-            f"{error} (the dataset {dataset_dir} was last built with it; name a profile with --profile)"
-        ) from error
+def _wrong_value(error: ValidationError, layers: Layers, source: str) -> str:
+    """Says whose value is wrong: a file's, or one that was set."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    origin = layers.origin_of(".".join(str(part) for part in problem["loc"] if isinstance(part, str)))
+    return f"{'set' if origin == SET else source if origin == DEFAULT else origin}: {one_line(error)}"
 
 
-def profile_of(summary: dict[str, Any]) -> Profile:
-    """The profile that a build's summary names; RequestError as for `load_profile`."""
-    return load_profile(summary.get("profile_source") or summary["profile"])
-
-
-def _place_beside(path: Path, values: dict[str, Any]) -> None:
-    """Makes models that begin with `./` absolute: they lie beside the profile's file."""
-    beside = (("captioner", "model"), ("aesthetic", "head"), ("nudity", "model"))
-    for table, key in ((values, "model"), (values, "clip"), *beside):
-        table = values.get(table, {}) if isinstance(table, str) else table
-        if isinstance(table, dict) and str(table.get(key, "")).startswith("./"):
-            table[key] = as_typed((path.parent / expanded(table[key])).resolve())
+def _plain(value: Any) -> Any:
+    """JSON has no infinity, which is a text that pydantic reads."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return "inf" if isinstance(value, float) and math.isinf(value) else value
 
 
 def one_line(error: ValidationError) -> str:
@@ -143,14 +156,16 @@ def one_line(error: ValidationError) -> str:
     field = ".".join(str(part) for part in problems[0]["loc"]) or "parameters"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     reason = problems[0]["msg"].removeprefix("Value error, ")
-    return without_secrets(f"{field}: {reason}, got {problems[0]['input']!r}{more}")
+    # Of a rule about several values the input is all there are.
+    got = "" if isinstance(problems[0]["input"], dict) else f", got {problems[0]['input']!r}"
+    return without_secrets(f"{field}: {reason}{got}{more}")
 
 
-def check_model_profile(model: "ResolvedModel", profile: Profile) -> None:
+def check_model_profile(model: ResolvedModel, profile: Profile) -> None:
     """RequestError when a registered model was trained in another profile; folders say nothing of theirs."""
     trained_in = model.tags.get("profile", profile.name)
     if trained_in != profile.name:
         raise RequestError(
             f"model: {model.ref} (version {model.version}) is of the profile {trained_in}, not {profile.name}; "
-            f"name another model, or --profile {trained_in}"
+            f"name another model, or leave out --profile"
         )

@@ -8,7 +8,7 @@ from flows.build_dataset.request import BuildDatasetParams, read_request
 from flows.build_dataset.run import run
 from flows.dataset.info import dataset_info
 from flows.profile import PROFILES_DIR, load_profile
-from storage.dataset.builds import finished_builds
+from storage.dataset.builds import finished_builds, write_index
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
 from tests.build_world import scored_dataset
@@ -44,12 +44,50 @@ def test_a_file_named_as_an_embedded_profile_is_not_taken_for_it(
     assert clip_ids(dataset) == ["high-0"]
 
 
-def test_no_other_profile_takes_the_place_of_a_file_that_is_gone(
+def test_a_file_that_is_gone_lives_on_in_what_the_dataset_noted(
     own_profile, tmp_path, tmp_home, tiny_profile
 ):
     dataset = scored_dataset(tmp_path / "d", tiny_profile, {"low": 0.3, "high": 0.7})
     run(read_request(BuildDatasetParams(action="refilter", dataset=dataset, profile=str(own_profile))))
     own_profile.unlink()
+    request = read_request(BuildDatasetParams(action="refilter", dataset=dataset))
+    assert request.profile.filter.clip_threshold == 0.2 and request.profile.name == "tiny"
+    assert run(request)["moved"] == 0 and clip_ids(dataset) == ["high-0", "low-0"]
+    own_profile.write_text("[filter")
+    with pytest.raises(RequestError, match="not a TOML file"):
+        read_request(BuildDatasetParams(action="refilter", dataset=dataset))
+
+
+def test_what_was_set_over_a_profile_holds_until_one_is_named(tmp_path, tmp_home, tiny_profile):
+    dataset = scored_dataset(tmp_path / "d", tiny_profile, {"low": 0.3, "high": 0.7})
+
+    def built(**asked) -> dict:
+        return run(read_request(BuildDatasetParams(action="refilter", dataset=dataset, **asked)))
+
+    def samples_at() -> float:
+        return read_request(BuildDatasetParams(action="refilter", dataset=dataset)).profile.sampling.fps
+
+    built(set={"sampling.fps": "4", "filter.clip_threshold": "0.2"})
+    assert samples_at() == 4.0 and clip_ids(dataset) == ["high-0", "low-0"]
+    built(set={"sampling.alpha": 2})
+    assert samples_at() == 4.0
+    # Thresholds are set on the dataset, as with --clip-threshold, and stay whatever profile is named.
+    built(profile="tiny")
+    assert samples_at() == 8.0 and clip_ids(dataset) == ["high-0", "low-0"]
+    with pytest.raises(RequestError, match=r"did you mean filter\.clip_threshold"):
+        built(set={"filter.clip_treshold": 0.2})
+
+
+def test_no_other_profile_takes_the_place_of_a_file_that_is_gone(
+    own_profile, tmp_path, tmp_home, tiny_profile
+):
+    """Of a build that noted no content, as those of earlier versions."""
+    dataset = scored_dataset(tmp_path / "d", tiny_profile, {"low": 0.3, "high": 0.7})
+    run(read_request(BuildDatasetParams(action="refilter", dataset=dataset, profile=str(own_profile))))
+    own_profile.unlink()
+    builds = finished_builds(dataset)
+    del builds[-1].summary["profile_content"]
+    write_index(dataset, builds)
     before = finished_builds(dataset)
     with pytest.raises(RequestError) as refused:
         read_request(BuildDatasetParams(action="refilter", dataset=dataset))

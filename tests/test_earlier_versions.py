@@ -8,6 +8,7 @@ import pytest
 from flows.build_dataset.flow import BuildDatasetParams, build_dataset
 from flows.dataset.info import dataset_info
 from flows.generate.flow import GenerateParams, generate
+from flows.profile import load_profile
 from flows.promote.flow import PromoteParams, promote
 from flows.promote.verdict import verdict
 from flows.retrain.flow import RetrainParams, retrain
@@ -67,6 +68,7 @@ def test_a_champion_makes_videos_and_keeps_its_evaluation(earlier, tmp_path, pre
     unchanged = promote(PromoteParams(model="models:/vidrd/1", profile=str(earlier.profile)))
     assert unchanged["verdict"] == "unchanged"
     # Its recorded rows can be judged anew: beside no champion, and as a champion beside themselves.
-    alone = verdict(registry, 1, None, str(earlier.profile))
+    gate = load_profile(str(earlier.profile)).evaluation.gate
+    alone = verdict(registry, 1, None, gate)
     assert alone.reason and not alone.promote
-    assert not verdict(registry, 1, 1, str(earlier.profile)).promote
+    assert not verdict(registry, 1, 1, gate).promote

@@ -10,6 +10,7 @@ import pytest
 
 from flows.own_footage import note_on_own_footage, print_note_on_own_footage
 from flows.profile import PROFILES_DIR, load_profile
+from flows.profile_choice import ProfileParams
 from tests.build_world import small_world
 
 
@@ -57,10 +58,10 @@ def test_a_dataset_says_by_itself_which_profile_and_which_media_are_its_own(own,
     from tests.dataset_rows import clip_row, commit, source_row
 
     commit(tmp_path / "d", [clip_row("a")], sources=[source_row("a")])
-    print_note_on_own_footage(None, None, tmp_path / "d")
+    print_note_on_own_footage(None, ProfileParams(), tmp_path / "d")
     assert capsys.readouterr().err == ""
     (build,) = finished_builds(tmp_path / "d")
     build.summary.update(profile="tiny", corpora=str(own))
     write_index(tmp_path / "d", [build])
-    print_note_on_own_footage(None, None, tmp_path / "d")
+    print_note_on_own_footage(None, ProfileParams(), tmp_path / "d")
     assert capsys.readouterr().err.startswith("note: the profile tiny is made for")

@@ -19,7 +19,7 @@ from flows.promote.verdict import verdict
 from storage.errors import StorageError
 from storage.local.home import home
 from storage.registry.evaluation_files import fetch_evaluation, keep_evaluation
-from storage.registry.names import CANDIDATE, CHAMPION, FEATURES_FILE, REFERENCE_FILE
+from storage.registry.names import CANDIDATE, CHAMPION, FEATURES_FILE, REFERENCE_FILE, champion_alias
 from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tests.evaluation_rows import record_rows, rows
@@ -111,7 +111,8 @@ def test_where_clip_is_blind_the_champion_stays_and_the_run_completes(
     record_rows(registry, junk, rows(shift=20.0, text=0.0, wrong=0.0, cycling=0.91), "s", blind)
     for asked_of, before in ((champion, champion), (None, None)):
         if before is None:
-            registry.client.delete_registered_model_alias("vidrd", CHAMPION)
+            for alias in (CHAMPION, champion_alias("tiny")):
+                registry.client.delete_registered_model_alias("vidrd", alias)
         state = promote(PromoteParams(), return_state=True)
         assert state.is_completed()
         result = state.result()
@@ -124,7 +125,7 @@ def test_where_clip_is_blind_the_champion_stays_and_the_run_completes(
     assert kept["verdict"] == "cannot-judge" and kept["comparisons"]
     page = fetch_evaluation(registry, junk, "s", DECISION_PAGE, tmp_path).read_text()
     assert "<h1>Cannot be judged</h1>" in page and "real clips" in page
-    decision = verdict(registry, junk, None, "tiny")
+    decision = verdict(registry, junk, None, tiny_profile.evaluation.gate)
     assert "**stays candidate, not judged**" in decision_markdown(junk, None, decision)
     assert "**cannot be judged**" in decision_markdown(junk, None, decision, proposed=True)
     trends = Page(home() / "evaluation" / "trends.html")
@@ -144,7 +145,7 @@ def test_damaged_rows_are_told_in_one_line_and_promote_nothing(
     with pytest.raises(
         RequestError, match=f"model: version {version}: {file} is damaged; run vidrd evaluate"
     ) as caught:
-        verdict(registry, version, None, "tiny")
+        verdict(registry, version, None, tiny_profile.evaluation.gate)
     assert "\n" not in str(caught.value)
 
 
@@ -157,8 +158,8 @@ def test_rows_of_before_the_gate_asked_about_wrong_captions_are_read(add_candida
         columns = {name: arrays[name] for name in arrays.files if "clip_" not in name and name != "caption_n"}
     np.savez_compressed(path, **columns)
     keep_evaluation(registry, old, "s", [path])
-    assert verdict(registry, new, old, "tiny").promote
-    decision = verdict(registry, old, new, "tiny")
+    assert verdict(registry, new, old, tiny_profile.evaluation.gate).promote
+    decision = verdict(registry, old, new, tiny_profile.evaluation.gate)
     assert (
         decision.verdict == "cannot-judge" and "run vidrd evaluate --beside-champion again" in decision.reason
     )
@@ -190,12 +191,40 @@ def test_a_model_of_another_profile_is_not_taken_for_one_of_this(add_candidate, 
     version = add_candidate(0.9, profile="sd21")
     Registry().set_alias(CHAMPION, version)
     requests = (
-        lambda: read_request(PromoteParams()),
-        lambda: check_generate(GenerateParams(prompt="a corgi")),
-        lambda: read_evaluation(EvaluateParams(model="models:/vidrd@candidate")),
+        lambda: read_request(PromoteParams(profile="tiny")),
+        lambda: check_generate(GenerateParams(prompt="a corgi", model="models:/vidrd/1", profile="tiny")),
+        lambda: read_evaluation(EvaluateParams(model="models:/vidrd@candidate", profile="tiny")),
     )
     for request in requests:
         with pytest.raises(RequestError, match="is of the profile sd21, not tiny") as caught:
             request()
         assert "\n" not in str(caught.value)
-    check_generate(GenerateParams(prompt="a corgi", profile="sd21"))
+    for asked in ({}, {"profile": "sd21"}):
+        found = check_generate(GenerateParams(prompt="a corgi", **asked))
+        assert found.model.version == version and found.sampling.settings.num_inference_steps == 50
+    # Without a champion of its own a profile has its own model.
+    assert check_generate(GenerateParams(prompt="a corgi", profile="tiny")).model.version is None
+
+
+def test_profiles_have_champions_of_their_own(add_candidate, tiny_profile):
+    registry = Registry()
+    small = add_candidate(0.9)
+    assert promoted()["champion_before"] is None
+    real = add_candidate(0.7, seed=1, profile="sd21")
+    first = promoted()
+    assert first["promoted"] and first["champion_before"] is None, "judged by the floors, not beside tiny's"
+    assert registry.champion() == real == registry.champion("sd21")
+    assert registry.champion("tiny") == small == registry.alias_version("champion-tiny")
+    better = add_candidate(0.95, seed=2, profile="sd21")
+    assert promoted()["champion_before"] == real
+    assert promoted(rollback=True)["champion"] == real and registry.champion("tiny") == small
+    with pytest.raises(RequestError, match=f"version {small} is the first champion"):
+        read_request(PromoteParams(rollback=True, profile="tiny"))
+    assert registry.champion("sd21") == real != better
+
+
+def test_the_champion_of_earlier_versions_is_that_of_its_profile(add_candidate, tiny_profile):
+    version = add_candidate(0.9)
+    Registry().set_alias(CHAMPION, version)
+    assert (Registry().champion("tiny"), Registry().champion("sd21")) == (version, None)
+    assert champion_alias("my profile/1") == "champion-my-profile-1"

@@ -5,27 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from flows.evaluate.request import EvaluateParams, read_reference
-from flows.model import find_model
-from flows.profile import Profile, load_profile
+from flows.model import asked_sampling, find_champion, find_model, resolve
+from flows.profile import Profile, check_model_profile
+from flows.profile_choice import ProfileParams, choose_profile
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.model_folder import ResolvedModel
-from storage.registry.names import CHAMPION, CHAMPION_REF
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
-from tasks.experiments.experiments import Experiment, experiments
+from tasks.experiments.experiments import CROSS_DATASET, Experiment, experiments
 from tasks.experiments.settings import AblationSettings
 from tasks.generation.resolve import resolve_sampling
 from tasks.generation.settings import SamplingSettings
 from tasks.output_folders import check_output_folder
 
 
-class AblateParams(BaseModel):
+class AblateParams(ProfileParams):
     """Which experiments, on which model; as they are, the defaults run all that need one model only."""
-
-    model_config = ConfigDict(extra="forbid")
 
     experiments: list[str] = Field([], description="by name; none: all but cross-dataset")
     model: TypedText | None = Field(
@@ -40,7 +38,6 @@ class AblateParams(BaseModel):
         list(AblationSettings().lengths), min_length=1, description="in clips, for the experiment length"
     )
     out: TypedPath | None = Field(None, description="none: ablation/MODEL under $VIDRD_HOME")
-    profile: TypedText = "tiny"
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,10 @@ def read_request(params: AblateParams) -> AblateRequest:
     """Reads the request; RequestError or StorageError, one line, when it cannot be carried out."""
     if params.out is not None:
         check_output_folder(params.out, "out")
-    profile = load_profile(params.profile)
+    _wanted(
+        params, experiments(SamplingSettings(), AblationSettings())
+    )  # refused before a model is looked for
+    model, profile = _model_and_profile(params)
     settings = _settings(params, profile)
     known = experiments(profile.sampling, settings)
     wanted = _wanted(params, known)
@@ -123,7 +123,7 @@ def read_request(params: AblateParams) -> AblateRequest:
         profile,
         settings,
         list(known),
-        _read_variants(params, profile, alone) if alone else None,
+        None if model is None else _read_variants(params, profile, model, alone),
         None if matrix is None else _read_matrix(params, profile, matrix),
     )
     from storage.registry.registry import Registry
@@ -157,27 +157,33 @@ def _check_matrix(params: AblateParams) -> None:
         raise RequestError("references: two folders have the same name, by which the table tells them apart")
 
 
-def _read_variants(params: AblateParams, profile: Profile, alone: list[Experiment]) -> VariantsRequest:
-    model = _read_model(params.model, profile)
+def _model_and_profile(params: AblateParams) -> tuple[ResolvedModel | None, Profile]:
+    """The model whose sampling is varied, None where all that is asked for is the matrix, and the profile."""
+    if {*params.experiments} == {CROSS_DATASET}:
+        models = [] if params.profile is not None or not params.models else params.models[:1]
+        return None, find_model(models[0], params)[1] if models else choose_profile(params, None)
+    return find_champion(params) if params.model is None else find_model(params.model, params)
+
+
+def _read_variants(
+    params: AblateParams, profile: Profile, model: ResolvedModel, alone: list[Experiment]
+) -> VariantsRequest:
     reference, evaluation = read_reference(_evaluation(params, params.reference), profile)
-    return VariantsRequest(alone, model, reference, evaluation)
+    return VariantsRequest(alone, _sampled(model, profile), reference, evaluation)
 
 
 def _read_matrix(params: AblateParams, profile: Profile, experiment: Experiment) -> MatrixRequest:
     read = [read_reference(_evaluation(params, folder), profile) for folder in params.references]
-    models = [_read_model(ref, profile) for ref in params.models]
+    models = [_sampled(resolve(ref), profile) for ref in params.models]
     return MatrixRequest(experiment, models, {folder.name: folder for folder, _ in read}, read[0][1])
 
 
-def _read_model(ref: str | None, profile: Profile) -> SampledModel:
-    if ref is None:
-        from storage.registry.registry import Registry
-
-        ref = CHAMPION_REF if Registry().alias_version(CHAMPION) is not None else profile.model
-    model = find_model(ref, profile)
-    return SampledModel(model, resolve_sampling(None, model.folder, profile.sampling).settings)
+def _sampled(model: ResolvedModel, profile: Profile) -> SampledModel:
+    check_model_profile(model, profile)
+    sampling = resolve_sampling(asked_sampling(profile, None), model.folder, profile.sampling)
+    return SampledModel(model, sampling.settings)
 
 
 def _evaluation(params: AblateParams, reference: Path | None) -> EvaluateParams:
     """Returns the evaluation whose protocol and real clips the variants are measured by."""
-    return EvaluateParams(reference=reference, num_videos=params.num_videos, profile=params.profile)
+    return EvaluateParams(reference=reference, num_videos=params.num_videos)

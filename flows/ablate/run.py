@@ -103,7 +103,7 @@ def _matrix(matrix: MatrixRequest, clip_model: str, on_progress: OnProgress) -> 
 def _log(request: AblateRequest, files: Sequence[Path]) -> None:
     """Logs the tables, the charts and the page as one MLflow run."""
     model, params = request.model.model, request.params
-    tags = {"model": model.ref, "model_version": str(model.version or ""), "profile": params.profile}
+    tags = {"model": model.ref, "model_version": str(model.version or ""), "profile": request.profile.name}
     with Registry().start_run("ablate", tags) as run:
         run.log_params({"request": params.model_dump(mode="json", exclude={"out"})})
         for path in files:

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from flows.own_footage import note_on_own_footage
-from flows.profile import Profile, last_profile, load_profile
+from flows.profile import Profile
+from flows.profile_choice import ProfileParams, choose_profile, profile_of_dataset
 from storage.dataset.builds import Build, finished_builds, last_with
 from storage.dataset.folder import check_is_dataset
 from storage.local.home import home
-from storage.local.typed_paths import TypedPath, TypedText
+from storage.local.typed_paths import TypedPath
 from tasks.errors import RequestError
 from tasks.ingest.recipe import Recipe
 from tasks.ingest.thresholds import Asked, thresholds_in_force
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
     from tasks.ingest.run import Target
 
 
-class BuildDatasetParams(BaseModel):
+class BuildDatasetParams(ProfileParams):
     """What to build; as they are, the defaults write the tiny world and make the tiny dataset of it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     action: Literal["build", "refilter", "retry-quarantine"] = Field(
         "build",
@@ -38,9 +37,6 @@ class BuildDatasetParams(BaseModel):
     )
     dataset: TypedPath | None = Field(
         None, description="folder of the tables; none: datasets/PROFILE of VIDRD_HOME"
-    )
-    profile: TypedText | None = Field(
-        None, description="none: the one the dataset was last built with, or tiny"
     )
     clip_threshold: float | None = Field(
         None,
@@ -80,15 +76,15 @@ def read_request(params: BuildDatasetParams) -> BuildDatasetRequest:
     """Looks everything up; RequestError or StorageError with one line when the request cannot be carried out."""
     if params.dataset is not None:
         check_dataset_folder(params.dataset)  # before the profile, which an earlier build in it may name
-    profile = _profile(params)
+    profile, asked = _profile_and_thresholds(params)
     dataset_dir = params.dataset or home() / "datasets" / profile.name
     if params.action != "build":
         check_is_dataset(dataset_dir)
     builds = finished_builds(dataset_dir)
     corpora_path = _corpora_path(params, builds)
-    if params.action != "refilter" and corpora_path is None and profile.name != "tiny":
+    if params.action != "refilter" and corpora_path is None and not profile.is_embedded:
         raise RequestError(f"corpora: missing; the profile {profile.name} has no corpora of its own")
-    recipe, asked = profile.recipe(), _asked(params)
+    recipe = profile.recipe()
     thresholds = thresholds_in_force(builds, profile.filter, profile.name, asked)
 
     from tasks.corpora.config import read_corpora
@@ -106,11 +102,22 @@ def read_request(params: BuildDatasetParams) -> BuildDatasetRequest:
     return BuildDatasetRequest(params, profile, recipe, target, corpora, asked, note)
 
 
-def _profile(params: BuildDatasetParams) -> Profile:
-    """Gives the profile asked for, else that of the dataset's last build, else tiny."""
-    if params.profile is not None or params.dataset is None:
-        return load_profile(params.profile or "tiny")
-    return last_profile(params.dataset) or load_profile("tiny")
+def _profile_and_thresholds(params: BuildDatasetParams) -> tuple[Profile, Asked]:
+    """Gives the profile asked for, else that of the dataset's last build, and the thresholds that the request names.
+
+    What is set of `[filter]` is set on the dataset, however it is said: the profile stays as it is there.
+    """
+    noted = None if params.dataset is None else profile_of_dataset(params.dataset)
+    prefix = "filter."
+    set_here = {key.removeprefix(prefix) for key in params.set if key.startswith(prefix)}
+    values = dict(params.filter)
+    if set_here:  # read by the profile, which knows the keys and what may stand there
+        values |= choose_profile(params, noted).filter.model_dump(include=set_here)
+    if params.clip_threshold is not None:
+        values["clip_threshold"] = params.clip_threshold
+    others = {key: value for key, value in params.set.items() if not key.startswith(prefix)}
+    profile = choose_profile(params.model_copy(update={"set": others}), noted)
+    return profile, Asked(values, params.reset)
 
 
 def _corpora_path(params: BuildDatasetParams, builds: list[Build]) -> Path | None:
@@ -119,11 +126,3 @@ def _corpora_path(params: BuildDatasetParams, builds: list[Build]) -> Path | Non
         return params.corpora
     last = last_with(builds, "corpora")
     return None if last is None else Path(last.summary["corpora"])
-
-
-def _asked(params: BuildDatasetParams) -> Asked:
-    """Gives the thresholds that the request names."""
-    values = dict(params.filter)
-    if params.clip_threshold is not None:
-        values["clip_threshold"] = params.clip_threshold
-    return Asked(values, params.reset)

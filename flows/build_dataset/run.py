@@ -51,6 +51,8 @@ def _build(request: BuildDatasetRequest) -> BuildSummary:
                 allow_empty=params.allow_empty,
                 profile=profile.name,
                 profile_source=profile.source,
+                profile_set=profile.changes,
+                profile_content=profile.content(),
                 on_progress=on_progress,
             )
         return build(
@@ -61,6 +63,8 @@ def _build(request: BuildDatasetRequest) -> BuildSummary:
             allow_empty=params.allow_empty,
             profile=profile.name,
             profile_source=profile.source,
+            profile_set=profile.changes,
+            profile_content=profile.content(),
             prune=params.prune,
             retry_quarantine=params.action == "retry-quarantine",
             on_progress=on_progress,

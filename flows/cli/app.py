@@ -21,6 +21,7 @@ import sys
 import typer
 
 from flows.cli.build_dataset import build_dataset
+from flows.cli.common import add_command
 from flows.cli.dataset import dataset_app
 from flows.cli.demo import demo
 from flows.cli.evaluation import ablate, evaluate, pages, promote
@@ -37,9 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("build-dataset")(build_dataset)
+add_command(app, build_dataset, "build-dataset")
 for command in (retrain, evaluate, promote, pages, generate, ablate, up, down, demo):
-    app.command()(command)
+    add_command(app, command)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(weights_app, name="weights")
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.command import run_flow
-from flows.cli.options import AllowEmptyOption, LastProfileOption
+from flows.cli.command import profile_params, run_flow
+from flows.cli.options import AllowEmptyOption, DatasetProfileOption
 from storage.local.typed_paths import typed_path
 
 
@@ -28,7 +28,7 @@ def build_dataset(
         bool, typer.Option("--prune", help="Drop what came of sources that are no longer there.")
     ] = False,
     allow_empty: AllowEmptyOption = False,
-    profile: LastProfileOption = None,
+    profile: DatasetProfileOption = None,
 ) -> None:
     """Corpora of images and videos to a tagged dataset.
 
@@ -39,7 +39,7 @@ def build_dataset(
     """
     from flows.own_footage import print_note_on_own_footage
 
-    print_note_on_own_footage(corpora, profile, dataset)
+    print_note_on_own_footage(corpora, profile_params(profile), dataset)
     run_flow(
         "build_dataset",
         corpora=corpora,

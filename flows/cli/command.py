@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flows.cli.common import given
 from flows.environment import prepare
 from flows.runs.server import server_address
 from flows.surroundings import check_surroundings
 from flows.terminal import tell
 from storage.local.json_files import to_json
+
+if TYPE_CHECKING:
+    from flows.profile_choice import ProfileParams
 
 _WORK = {"retrain": "training"}
 """The module of a flow's package that does its work, where it is not `run`."""
@@ -30,8 +34,8 @@ def run_flow(name: str, **values: Any) -> None:
     prepare()
     check_surroundings()
     asked = import_module(f"flows.{name}.request")
-    given = {key: value for key, value in values.items() if value is not None}
-    params = getattr(asked, _params_class(name))(**given)
+    given_values = {key: value for key, value in values.items() if value is not None}
+    params = getattr(asked, _params_class(name))(**given_values, set=given().changes)
     request = asked.read_request(params)
     address = server_address()
     if address is None:
@@ -45,6 +49,13 @@ def run_flow(name: str, **values: Any) -> None:
 
         result = run_recorded(name, params, request)
     print_json({name: value for name, value in result.items() if name != "curves"})  # those are in MLflow
+
+
+def profile_params(profile: str | None) -> ProfileParams:
+    """Gives the profile that was named, and what was set over it."""
+    from flows.profile_choice import ProfileParams
+
+    return ProfileParams(profile=profile, set=given().changes)
 
 
 def _params_class(name: str) -> str:

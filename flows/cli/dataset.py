@@ -6,15 +6,15 @@ another action; the others need neither Prefect nor Ray.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows.cli.command import print_json, run_flow
-from flows.cli.options import AllowEmptyOption, LastProfileOption
+from flows.cli.command import print_json, profile_params, run_flow
+from flows.cli.common import given, in_group
+from flows.cli.options import AllowEmptyOption, DatasetProfileOption, ModelProfileOption
 from flows.terminal import tell
 from storage.local.typed_paths import expanded, typed_path
 from tasks.errors import RequestError
@@ -25,7 +25,7 @@ FolderArgument = Annotated[Path, typer.Argument(parser=typed_path, metavar="DIR"
 RefArgument = Annotated[str, typer.Argument(parser=expanded, metavar="DIR[@TAG]", help="A dataset folder.")]
 
 
-@dataset_app.command("info")
+@in_group(dataset_app, "dataset", "info")
 def info(dataset: RefArgument) -> None:
     """What a dataset holds, as JSON.
 
@@ -41,7 +41,7 @@ def info(dataset: RefArgument) -> None:
     print_json(dataset_info(ClipDataset.open(dataset)))
 
 
-@dataset_app.command("verify")
+@in_group(dataset_app, "dataset", "verify")
 def verify(
     dataset: RefArgument,
     repair: Annotated[
@@ -68,7 +68,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@dataset_app.command("remove")
+@in_group(dataset_app, "dataset", "remove")
 def remove(
     dataset: FolderArgument,
     source_id: Annotated[
@@ -101,7 +101,7 @@ def remove(
     print_json(asdict(report))
 
 
-@dataset_app.command("compact")
+@in_group(dataset_app, "dataset", "compact")
 def compact(
     dataset: FolderArgument,
     keep_days: Annotated[
@@ -123,17 +123,11 @@ def compact(
     print_json(asdict(join_files(dataset, keep_days, newest_only)))
 
 
-@dataset_app.command("refilter")
+@in_group(dataset_app, "dataset", "refilter")
 def refilter(
     dataset: FolderArgument,
     clip_threshold: Annotated[
         float | None, typer.Option(metavar="-1..1", help="Captions that agree less are rejected.")
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Any setting of the profile's [filter]; may repeat."
-        ),
     ] = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="First forget what was set before: back to the profile's.")
@@ -142,7 +136,7 @@ def refilter(
         bool, typer.Option("--try", help="Only say what it would do: clips that stay, leave and come.")
     ] = False,
     allow_empty: AllowEmptyOption = False,
-    profile: LastProfileOption = None,
+    profile: DatasetProfileOption = None,
 ) -> None:
     """Sets thresholds of a dataset and applies them as it stands.
 
@@ -152,19 +146,24 @@ def refilter(
     \b
     Example: vidrd dataset refilter runs/datasets/mine --clip-threshold 0.27 --set min_motion=1.5
     """
-    values = {"clip_threshold": clip_threshold, "filter": _assignments(setting), "reset": reset}
+    _take_thresholds()
+    values = {"clip_threshold": clip_threshold, "reset": reset}
     if only_try:
         from flows.build_dataset.request import BuildDatasetParams
         from flows.dataset.trial import try_refilter
 
         print_json(
-            try_refilter(BuildDatasetParams(action="refilter", dataset=dataset, profile=profile, **values))
+            try_refilter(
+                BuildDatasetParams(
+                    action="refilter", dataset=dataset, profile=profile, set=given().changes, **values
+                )
+            )
         )
         return
     _build_flow("refilter", dataset, profile, allow_empty=allow_empty, **values)
 
 
-@dataset_app.command("retry-quarantine")
+@in_group(dataset_app, "dataset", "retry-quarantine")
 def retry_quarantine(
     dataset: FolderArgument,
     corpora: Annotated[
@@ -172,7 +171,7 @@ def retry_quarantine(
         typer.Option(parser=typed_path, metavar="FILE", help="Corpora file; by default the last build's."),
     ] = None,
     allow_empty: AllowEmptyOption = False,
-    profile: LastProfileOption = None,
+    profile: DatasetProfileOption = None,
 ) -> None:
     """Tries the quarantined sources again, and no others.
 
@@ -181,34 +180,32 @@ def retry_quarantine(
     """
     from flows.own_footage import print_note_on_own_footage
 
-    print_note_on_own_footage(corpora, profile, dataset)
+    print_note_on_own_footage(corpora, profile_params(profile), dataset)
     _build_flow("retry-quarantine", dataset, profile, corpora=corpora, allow_empty=allow_empty)
 
 
-@dataset_app.command("report")
+@in_group(dataset_app, "dataset", "report")
 def report(
     dataset: RefArgument,
     out: Annotated[
         Path, typer.Option(parser=typed_path, metavar="HTML", help="The page, one file without scripts.")
     ],
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A threshold to look at, not to apply; may repeat."),
-    ] = None,
 ) -> None:
     """Writes a page about a dataset, made from its tables alone.
 
-    What became of sources and clips, scores, clips at the thresholds, samples, times, storage.
+    What became of sources and clips, scores, clips at the thresholds, samples, times, storage. With --set a threshold
+    is looked at, not applied.
 
     \b
     Example: vidrd dataset report runs/datasets/tiny --out report.html --set min_motion=1.5
     """
     from flows.dataset.report import report as write_report
 
-    print_json(write_report(dataset, out, _assignments(setting)))
+    _take_thresholds()
+    print_json(write_report(dataset, out, given().changes))
 
 
-@dataset_app.command("plan")
+@in_group(dataset_app, "dataset", "plan")
 def plan(
     corpora: Annotated[
         Path | None,
@@ -222,7 +219,7 @@ def plan(
     ] = None,
     cpu_price: Annotated[float | None, typer.Option(help="Of a core for an hour.")] = None,
     gpu_price: Annotated[float | None, typer.Option(help="Of a GPU for an hour.")] = None,
-    profile: Annotated[str, typer.Option(metavar="tiny|sd21", help="Models, sizes and thresholds.")] = "tiny",
+    profile: ModelProfileOption = None,
     look: Annotated[
         bool, typer.Option("--look", help="Only say what lies in the corpora; no media is opened.")
     ] = False,
@@ -237,11 +234,12 @@ def plan(
     """
     from flows.own_footage import print_note_on_own_footage
 
-    print_note_on_own_footage(corpora, profile)
+    print_note_on_own_footage(corpora, profile_params(profile))
     if look:
         from flows.dataset.look import as_dict, look_into
+        from flows.profile_choice import choose_profile
 
-        found = look_into(corpora, profile)
+        found = look_into(corpora, choose_profile(profile_params(profile), None))
         for corpus in found:
             tell("\n".join(corpus.as_lines()))
         print_json(as_dict(found))
@@ -260,8 +258,8 @@ def plan(
         "cpu_price": cpu_price,
         "gpu_price": gpu_price,
     }
-    given = {name: value for name, value in asked.items() if value is not None}
-    request = read_request(PlanParams(profile=profile, **given))
+    numbers = {name: value for name, value in asked.items() if value is not None}
+    request = read_request(PlanParams(profile=profile, set=given().changes, **numbers))
     from flows.dataset.plan import run
 
     result = run(request)
@@ -279,16 +277,7 @@ def _build_flow(action: str, dataset: Path, profile: str | None, **values: Any) 
     )
 
 
-def _assignments(settings: list[str] | None) -> dict[str, Any]:
-    return dict(map(_assignment, settings or ()))
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """`min_motion=1.5` as a name and a value, by JSON where it is some, else as text."""
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise RequestError(f"set: {text!r} is not NAME=VALUE")
-    try:
-        return name.strip(), json.loads(value)
-    except ValueError:
-        return name.strip(), value.strip()
+def _take_thresholds() -> None:
+    """Reads `--set min_motion=1.5` as `filter.min_motion=1.5`: these commands are about that section."""
+    changes = given().changes
+    given().changes = {key if "." in key else f"filter.{key}": value for key, value in changes.items()}

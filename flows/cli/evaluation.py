@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.command import run_flow
-from flows.cli.options import CandidateOption, ChampionOption, ProfileOption, VersionOption
+from flows.cli.command import profile_params, run_flow
+from flows.cli.options import CandidateOption, ChampionOption, ModelProfileOption, VersionOption
 from flows.environment import prepare
 from flows.surroundings import check_surroundings
 from flows.terminal import tell
@@ -43,7 +43,7 @@ def evaluate(
     then_promote: Annotated[
         bool | None, typer.Option("--then-promote", help="Let the gate decide and act on it.")
     ] = None,
-    profile: ProfileOption = "tiny",
+    profile: ModelProfileOption = None,
 ) -> None:
     """Measures a model, or finished videos, against real videos.
 
@@ -57,7 +57,7 @@ def evaluate(
     """
     from flows.own_footage import print_note_on_own_footage
 
-    print_note_on_own_footage(reference, profile)
+    print_note_on_own_footage(reference, profile_params(profile))
     run_flow(
         "evaluate",
         model=model,
@@ -78,7 +78,7 @@ def promote(
     rollback: Annotated[
         bool | None, typer.Option("--rollback", help="Make the champion's predecessor champion again.")
     ] = None,
-    profile: ProfileOption = "tiny",
+    profile: ModelProfileOption = None,
 ) -> None:
     """Makes the candidate the champion if it is surely better.
 
@@ -133,7 +133,7 @@ def ablate(
         Path | None,
         typer.Option(parser=typed_path, metavar="DIR", help="By default ablation/MODEL under VIDRD_HOME."),
     ] = None,
-    profile: ProfileOption = "tiny",
+    profile: ModelProfileOption = None,
 ) -> None:
     """The paper's experiments: what alpha, beta, seams and length do.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.command import run_flow
-from flows.cli.options import ChampionOption, ProfileOption
+from flows.cli.options import ChampionOption, ModelProfileOption
 from flows.cli.sampling_options import sampling_options
 from storage.local.typed_paths import typed_path
 
@@ -51,7 +51,7 @@ def generate(
             help="How clips are joined [drop-duplicate].",
         ),
     ] = None,
-    profile: ProfileOption = "tiny",
+    profile: ModelProfileOption = None,
 ) -> None:
     """Text to video, by default with the champion.
 

@@ -8,9 +8,12 @@ import typer
 
 _MODELS = "A folder, models:/vidrd@champion or models:/vidrd/3; by default"
 
-ProfileOption = Annotated[str, typer.Option(metavar="tiny|sd21", help="Base model, sizes and thresholds.")]
-LastProfileOption = Annotated[
-    str | None, typer.Option(metavar="tiny|sd21", help="By default that of the dataset's last build.")
+ModelProfileOption = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME|FILE", help="By default the model's own, else tiny.")
+]
+DatasetProfileOption = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="NAME|FILE", help="By default that of the dataset's last build."),
 ]
 CandidateOption = Annotated[str | None, typer.Option(metavar="REF", help=f"{_MODELS} the candidate.")]
 ChampionOption = Annotated[

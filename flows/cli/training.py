@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.command import run_flow
-from flows.cli.options import ProfileOption
+from flows.cli.common import given
+from flows.cli.options import DatasetProfileOption
 from flows.environment import prepare
 from flows.surroundings import check_surroundings
 from flows.terminal import tell
@@ -15,7 +16,7 @@ from flows.terminal import tell
 
 def retrain(
     dataset: Annotated[
-        str | None, typer.Option(metavar="DIR[@TAG]", help="By default datasets/tiny under VIDRD_HOME.")
+        str | None, typer.Option(metavar="DIR[@TAG]", help="By default datasets/PROFILE under VIDRD_HOME.")
     ] = None,
     part: Annotated[
         str | None, typer.Option(metavar="temporal|decoder|both", help="By default both.")
@@ -32,7 +33,7 @@ def retrain(
     plan: Annotated[
         bool, typer.Option("--plan", help="Only measure a few steps: memory, steps per epoch, time.")
     ] = False,
-    profile: ProfileOption = "tiny",
+    profile: DatasetProfileOption = None,
 ) -> None:
     """Fine-tunes on a dataset with Ray Train.
 
@@ -61,7 +62,8 @@ def _show_retrain_plan(values: dict[str, Any]) -> None:
     check_surroundings()
     from flows.retrain.request import RetrainParams, read_request
 
-    params = RetrainParams(**{name: value for name, value in values.items() if value is not None})
+    asked = {name: value for name, value in values.items() if value is not None}
+    params = RetrainParams(**asked, set=given().changes)
     request = read_request(params, only_plan=True)
     from flows.retrain.plan import as_markdown, plan
 

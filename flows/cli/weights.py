@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.common import in_group
 from flows.environment import prepare
 from flows.terminal import tell
 from storage.local.typed_paths import typed_path
@@ -14,7 +15,7 @@ from storage.local.typed_paths import typed_path
 weights_app = typer.Typer(help="Weights by name, sha256-checked and cached.", rich_markup_mode=None)
 
 
-@weights_app.command("fetch")
+@in_group(weights_app, "weights", "fetch")
 def weights_fetch(
     name: Annotated[str, typer.Argument(help="A name from `vidrd weights list`.")],
     file: Annotated[
@@ -36,7 +37,7 @@ def weights_fetch(
     tell(i3d_weights(file), error=False)
 
 
-@weights_app.command("list")
+@in_group(weights_app, "weights", "list")
 def weights_list() -> None:
     """The weights known by name.
 
@@ -51,7 +52,7 @@ def weights_list() -> None:
         tell(f"{weights.name:8} {'cached' if cached else 'not yet':8} {weights.licence}", error=False)
 
 
-@weights_app.command("import")
+@in_group(weights_app, "weights", "import")
 def weights_import(
     unet: Annotated[
         Path, typer.Option(parser=typed_path, metavar="FILE", help="The release's ModelT2V.pth.")

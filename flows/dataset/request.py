@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from flows.profile import Profile, load_profile
-from storage.local.typed_paths import TypedPath, TypedText
+from flows.profile import Profile
+from flows.profile_choice import ProfileParams, choose_profile
+from storage.local.typed_paths import TypedPath
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tasks.planning.extrapolate import Machines
 
 
-class PlanParams(BaseModel):
+class PlanParams(ProfileParams):
     """The corpus to plan for, and the machines; the prices are of one core and of one GPU for an hour."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -26,7 +27,6 @@ class PlanParams(BaseModel):
         None, description="corpora file; none: the tiny world, for the profile tiny"
     )
     sources: int = Field(10_000_000, ge=1, le=10**12)
-    profile: TypedText = "tiny"
     cpus: int | None = Field(None, ge=1, description="cores; none: as many as here")
     gpus: int | None = Field(None, ge=0, description="GPUs; none: one if there is one here")
     gpu_speedup: float | None = Field(
@@ -51,8 +51,8 @@ class PlanRequest:
 
 def read_request(params: PlanParams) -> PlanRequest:
     """Looks everything up; RequestError or StorageError with one line when the request cannot be carried out."""
-    profile = load_profile(params.profile)
-    if params.corpora is None and profile.name != "tiny":
+    profile = choose_profile(params, None)
+    if params.corpora is None and not profile.is_embedded:
         raise RequestError(f"corpora: missing; the profile {profile.name} has no corpora of its own")
     if not params.gpus and (params.gpu_speedup is not None or params.gpu_price is not None):
         raise RequestError(

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from flows.model import find_model
-from flows.profile import Profile, load_profile
+from flows.model import asked_sampling, find_model, resolve
+from flows.profile import Profile, check_model_profile
+from flows.profile_choice import ProfileParams, choose_profile
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.model_folder import ResolvedModel
 from storage.registry.names import CANDIDATE, CANDIDATE_REF
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
 _OF_MODELS = ("model", "beside_champion", "then_promote")
 
 
-class EvaluateParams(BaseModel):
+class EvaluateParams(ProfileParams):
     """What to evaluate; as they are, the defaults score the newest candidate on the tiny world."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: TypedText | None = Field(
         None, description=f"a folder or a registry reference; none: {CANDIDATE_REF}"
@@ -54,7 +53,6 @@ class EvaluateParams(BaseModel):
         False, description="evaluate the champion alike, on the same prompts and seeds"
     )
     then_promote: bool = Field(False, description="let the gate decide, beside the champion, and act on it")
-    profile: TypedText = "tiny"
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,9 @@ class EvaluateRequest:
 
     def of_model(self, ref: str) -> EvaluateRequest:
         """Returns the same evaluation of another model."""
-        model, sampling = _read_model(ref, self.profile)
-        return replace(self, model=model, sampling=sampling)
+        model = resolve(ref)
+        check_model_profile(model, self.profile)
+        return replace(self, model=model, sampling=_sampling(model, self.profile))
 
 
 @dataclass(frozen=True)
@@ -95,12 +94,10 @@ class ScoreVideosRequest:
 
 def read_request(params: EvaluateParams) -> EvaluateRequest | ScoreVideosRequest:
     """Reads the request; RequestError or StorageError, one line, when it cannot be carried out."""
-    profile = load_profile(params.profile)
-    settings = _evaluation_settings(params, profile)
     request = (
-        _read_model_request(params, profile, settings)
+        _read_model_request(params)
         if params.videos is None
-        else _read_videos_request(params, params.videos, profile, settings)
+        else _read_videos_request(params, params.videos, choose_profile(params, None))
     )
     from storage.registry.registry import Registry
 
@@ -130,24 +127,18 @@ def read_reference(params: EvaluateParams, profile: Profile) -> tuple[Path, Eval
     return reference, settings
 
 
-def check_reference(params: EvaluateParams) -> None:
-    """RequestError as of `read_reference`."""
-    read_reference(params, load_profile(params.profile))
-
-
-def _read_model_request(
-    params: EvaluateParams, profile: Profile, settings: EvaluationSettings
-) -> EvaluateRequest:
-    model, sampling = _read_model(params.model or CANDIDATE_REF, profile)
+def _read_model_request(params: EvaluateParams) -> EvaluateRequest:
+    if params.profile is not None:
+        _evaluation_settings(params, choose_profile(params, None))  # refused before MLflow is asked
+    model, profile = find_model(params.model or CANDIDATE_REF, params)
     if params.then_promote and model.version is None:
         raise RequestError(f"then_promote: {model.ref} is a folder; only registered versions can be promoted")
     reference, settings = read_reference(params, profile)
-    return EvaluateRequest(params, profile, settings, reference, model, sampling)
+    return EvaluateRequest(params, profile, settings, reference, model, _sampling(model, profile))
 
 
-def _read_videos_request(
-    params: EvaluateParams, folder: Path, profile: Profile, settings: EvaluationSettings
-) -> ScoreVideosRequest:
+def _read_videos_request(params: EvaluateParams, folder: Path, profile: Profile) -> ScoreVideosRequest:
+    settings = _evaluation_settings(params, profile)
     for name in _OF_MODELS:
         if getattr(params, name):
             raise RequestError(f"videos: finished videos are scored, no model is evaluated: leave out {name}")
@@ -160,9 +151,8 @@ def _read_videos_request(
     return ScoreVideosRequest(params, profile, settings, reference, videos)
 
 
-def _read_model(ref: str, profile: Profile) -> tuple[ResolvedModel, ResolvedSampling]:
-    model = find_model(ref, profile)
-    return model, resolve_sampling(None, model.folder, profile.sampling)
+def _sampling(model: ResolvedModel, profile: Profile) -> ResolvedSampling:
+    return resolve_sampling(asked_sampling(profile, None), model.folder, profile.sampling)
 
 
 def _evaluation_settings(params: EvaluateParams, profile: Profile) -> EvaluationSettings:
@@ -189,7 +179,7 @@ def _reference_folder(params: EvaluateParams, profile: Profile) -> Path:
     """Returns the reference folder; the tiny world is written where it is asked for and not there yet."""
     if params.reference is not None:
         return params.reference
-    if profile.name != "tiny":
+    if not profile.is_embedded:
         raise RequestError(
             f"reference: missing; the profile {profile.name} has no reference videos of its own"
         )

@@ -16,7 +16,7 @@ from flows.promote.request import read_request as read_promotion
 from flows.promote.run import run as promote
 from flows.runs.artifacts import show_markdown
 from flows.runs.progress import stage_progress
-from storage.registry.names import CHAMPION, version_ref
+from storage.registry.names import version_ref
 from storage.registry.registry import Registry
 from tasks import markdown
 from tasks.evaluation.evaluate import evaluate_model
@@ -46,12 +46,14 @@ def _evaluate(request: EvaluateRequest) -> dict[str, Any]:
         result = _evaluate_model(request, pool).as_dict()
         if params.beside_champion or params.then_promote:
             # Asked now, not before hours of work: it is to be beside whoever is champion when the gate decides.
-            champion = Registry().alias_version(CHAMPION)
+            champion = Registry().champion(request.profile.name)
             result["champion"] = champion
             if champion is not None and champion != version:
                 _evaluate_model(request.of_model(version_ref(champion)), pool)
     if params.then_promote:
-        asked = PromoteParams(model=request.asked_for, evaluated_version=version, profile=params.profile)
+        asked = PromoteParams(
+            model=request.asked_for, evaluated_version=version, profile=params.profile, set=params.set
+        )
         decided = promote(read_promotion(asked))
         result["promotion"] = {name: decided[name] for name in ("promoted", "verdict", "reason", "champion")}
     if version is not None:

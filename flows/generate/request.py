@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from flows.model import find_model
-from flows.profile import Profile, load_profile
+from flows.model import asked_sampling, find_champion, find_model
+from flows.profile_choice import ProfileParams
 from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.model_folder import ResolvedModel
-from storage.registry.names import CHAMPION, CHAMPION_REF
+from storage.registry.names import CHAMPION_REF
 from tasks.errors import RequestError
 from tasks.generation.resolve import ResolvedSampling, resolve_sampling
 from tasks.generation.settings import SamplingSettings
@@ -22,10 +22,8 @@ from tasks.output_folders import check_output_file
 EXAMPLE_PROMPT = "a red circle moving right"
 
 
-class GenerateParams(BaseModel):
+class GenerateParams(ProfileParams):
     """What to generate: one prompt or a file of them; all else has defaults that run on the tiny profile."""
-
-    model_config = ConfigDict(extra="forbid")
 
     prompt: str | None = Field(None, description="the text of one video")
     then: list[str] = Field(
@@ -39,7 +37,6 @@ class GenerateParams(BaseModel):
     model: TypedText | None = Field(
         None, description=f"a folder or reference; none: {CHAMPION_REF}, before it the profile's model"
     )
-    profile: TypedText = "tiny"
     sampling: SamplingSettings | None = Field(
         None, description="what is not named is as saved with the model, else the profile's"
     )
@@ -90,13 +87,12 @@ def read_request(params: GenerateParams) -> GenerateRequest:
             raise RequestError(f"out: {job.out_mp4} must end in .mp4")
         if job.out_mp4.is_dir():
             raise RequestError(f"out: {job.out_mp4} is a folder; name a file in it")
-    profile = load_profile(params.profile)
-    model = _model(params.model, profile)
+    model, profile = find_champion(params) if params.model is None else find_model(params.model, params)
     return GenerateRequest(
         jobs,
         params.clips,
         model,
-        resolve_sampling(params.sampling, model.folder, profile.sampling),
+        resolve_sampling(asked_sampling(profile, params.sampling), model.folder, profile.sampling),
         is_of_a_file=params.prompts_file is not None,
         is_before_champion=params.model is None and model.version is None,
     )
@@ -154,15 +150,3 @@ def _read_prompts(path: Path) -> list[str]:
     if not prompts:
         raise RequestError(f"prompts_file: {path} holds no prompt; write one a line")
     return prompts
-
-
-def _model(ref: str | None, profile: Profile) -> ResolvedModel:
-    """The model that is named, else the champion, else the profile's own."""
-    if ref is None:
-        from storage.registry.registry import Registry
-
-        ref = CHAMPION_REF
-        # Where the profile's model is no folder either, the champion is refused in words that say who makes one.
-        if Registry().alias_version(CHAMPION) is None and Path(profile.model, "model_index.json").is_file():
-            ref = profile.model
-    return find_model(ref, profile)

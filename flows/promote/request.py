@@ -5,29 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from flows.profile import Profile, check_model_profile, load_profile
+from flows.model import find_model
+from flows.profile import Profile
+from flows.profile_choice import ProfileParams, choose_profile
 from storage.local.typed_paths import TypedText
 from storage.registry.model_folder import ResolvedModel
-from storage.registry.names import CANDIDATE_REF, CHAMPION, PROMOTION
+from storage.registry.names import CANDIDATE_REF, PROMOTION
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:
     from flows.evaluate.comparable import ComparedSetups
 
 
-class PromoteParams(BaseModel):
+class PromoteParams(ProfileParams):
     """Which version to promote; as they are, the defaults take the newest candidate."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: TypedText = Field(CANDIDATE_REF, description="a registry reference")
     evaluated_version: int | None = Field(
         None, description="stop when `model` no longer means this version; none: whatever it means now"
     )
     rollback: bool = Field(False, description="make the champion's predecessor champion again")
-    profile: TypedText = Field("tiny", description="where the gate's settings come from")
 
     @model_validator(mode="after")
     def _rollback_alone(self) -> Self:
@@ -57,27 +56,25 @@ class RollbackRequest:
 
 def read_request(params: PromoteParams) -> PromoteRequest | RollbackRequest:
     """Reads the request; RequestError or StorageError, one line, when there is nothing to decide."""
-    profile = load_profile(params.profile)
+    asked = None if params.profile is None else choose_profile(params, None)
     from flows.evaluate.comparable import compared_setups
     from storage.registry.registry import Registry
 
     registry = Registry()
-    champion = registry.alias_version(CHAMPION)
     if params.rollback:
+        champion = registry.champion(None if asked is None else asked.name)
         return _read_rollback(
             champion, registry.uri, {} if champion is None else registry.version_tags(champion)
         )
-    model, version = resolve_version(params)
-    check_model_profile(model, profile)
+    model, profile = find_model(params.model, params)
+    version = check_version(params, model)
+    champion = registry.champion(profile.name)
     setups = None if champion == version else compared_setups(registry, version, champion)
     return PromoteRequest(params, profile, version, champion, setups)
 
 
-def resolve_version(params: PromoteParams) -> tuple[ResolvedModel, int]:
-    """Returns the model that is meant now, and its version; RequestError when it is not the evaluated one."""
-    from storage.registry.registry import resolve_model
-
-    model = resolve_model(params.model)
+def check_version(params: PromoteParams, model: ResolvedModel) -> int:
+    """Returns the version that is meant now; RequestError when it is none, or not the evaluated one."""
     if model.version is None:
         raise RequestError(f"model: {params.model} is a folder; only registered versions can be promoted")
     if params.evaluated_version not in (None, model.version):
@@ -85,7 +82,7 @@ def resolve_version(params: PromoteParams) -> tuple[ResolvedModel, int]:
             f"model: {params.model} was version {params.evaluated_version} when it was evaluated and is now "
             f"{model.version}; evaluate that one"
         )
-    return model, model.version
+    return model.version
 
 
 def _read_rollback(champion: int | None, uri: str, tags: dict[str, str]) -> RollbackRequest:

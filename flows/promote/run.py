@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from flows.model import resolve
 from flows.promote.pages import write_pages
 from flows.promote.record import decision_markdown, record_decision
-from flows.promote.request import PromoteRequest, RollbackRequest, resolve_version
+from flows.promote.request import PromoteRequest, RollbackRequest, check_version
 from flows.promote.verdict import decide_recorded
 from flows.runs.artifacts import show_markdown
-from storage.registry.names import CHAMPION, PROMOTION
+from storage.registry.names import PROMOTION
 from storage.registry.registry import Registry
 from tasks import markdown
 
@@ -29,10 +30,10 @@ def _decide(registry: Registry, request: PromoteRequest) -> dict[str, Any]:
     if setups is None:
         return _unchanged(params.model, version)
     decision = decide_recorded(registry, version, champion, setups, request.profile.evaluation.gate)
-    resolve_version(params)  # again, after the minutes that comparing may take
+    check_version(params, resolve(params.model))  # again, after the minutes that comparing may take
     record_decision(registry, request, decision, setups.unlike)
     if decision.promote:
-        registry.set_alias(CHAMPION, version)
+        registry.set_champion(version)
     shown = [f"- sampled unlike: {name} {markdown.text(values)}" for name, values in setups.unlike.items()]
     show_markdown(
         "\n".join([decision_markdown(version, champion, decision), *shown]),
@@ -69,7 +70,7 @@ def _roll_back(registry: Registry, request: RollbackRequest) -> dict[str, Any]:
     champion, before = request.champion, request.predecessor
     reason = f"Version {champion} was rolled back to its predecessor, version {before}."
     registry.set_version_tags(champion, PROMOTION.values("rolled back", reason, before))
-    registry.set_alias(CHAMPION, before)
+    registry.set_champion(before, after=champion)
     show_markdown(markdown.text(reason) + "\n", key="promote", description="a rollback")
     return {
         "version": before,

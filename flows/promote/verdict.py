@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 from flows.evaluate.comparable import ComparedSetups, compared_setups
-from flows.profile import load_profile
 from storage.registry.evaluation_files import fetch_evaluation
 from storage.registry.names import FEATURES_FILE, PROTOCOL_TAG, REFERENCE_FILE
 from storage.registry.registry import Registry
@@ -18,13 +17,13 @@ from tasks.evaluation.settings import GateSettings
 from tasks.evaluation.verdict import Decision
 
 
-def verdict(registry: Registry, version: int, champion: int | None, profile: str) -> Decision:
-    """Asks the gate of a profile about a version beside the champion, if there is one.
+def verdict(registry: Registry, version: int, champion: int | None, gate: GateSettings) -> Decision:
+    """Asks a gate about a version beside the champion, if there is one.
 
     RequestError when the recorded features are damaged, or not of one set-up.
     """
     setups = compared_setups(registry, version, champion)
-    return decide_recorded(registry, version, champion, setups, load_profile(profile).evaluation.gate)
+    return decide_recorded(registry, version, champion, setups, gate)
 
 
 def decide_recorded(

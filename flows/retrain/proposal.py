@@ -11,28 +11,25 @@ from flows.promote.record import decision_markdown
 from flows.promote.verdict import verdict
 from flows.retrain.request import RetrainRequest
 from flows.runs.artifacts import show_markdown
-from storage.registry.names import CHAMPION, PROPOSAL, version_ref
+from storage.registry.names import PROPOSAL, version_ref
 from storage.registry.registry import Registry
 from tasks.evaluation.verdict import Decision
 
 
 def propose(version: int, request: RetrainRequest) -> dict:
     """Evaluates a version that a retraining has made, and the champion alike; returns what to do with the version."""
-    profile, reference = request.params.profile, request.params.reference
-    registry = Registry()
-    champion = registry.alias_version(CHAMPION)
-    comparable = champion is None or _is_of_profile(registry, champion, request.profile.name)
+    params, registry = request.params, Registry()
+    champion = registry.champion(request.profile.name)
     asked = EvaluateParams(
-        model=version_ref(version), reference=reference, profile=profile, beside_champion=comparable
+        model=version_ref(version),
+        reference=params.reference,
+        profile=params.profile,
+        set=params.set,
+        beside_champion=True,
     )
     evaluate(read_request(asked))
-    if comparable:
-        decision = verdict(registry, version, champion, profile)
-    else:
-        decision = Decision(
-            "cannot-judge", f"The champion, version {champion}, is a model of another profile."
-        )
-    command = f"vidrd promote --model {version_ref(version)} --profile {profile}"
+    decision = verdict(registry, version, champion, request.profile.evaluation.gate)
+    command = f"vidrd promote --model {version_ref(version)}"
     _record(registry, version, champion, decision)
     show_markdown(
         as_markdown(version, champion, decision, command),
@@ -58,7 +55,3 @@ def as_markdown(version: int, champion: int | None, decision: Decision, command:
 
 def _record(registry: Registry, version: int, champion: int | None, decision: Decision) -> None:
     registry.set_version_tags(version, PROPOSAL.values(decision.verdict, decision.reason, champion))
-
-
-def _is_of_profile(registry: Registry, version: int, name: str) -> bool:
-    return registry.version_tags(version).get("profile", name) == name

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from flows.profile import Profile, check_model_profile, load_profile
+from flows.profile import EMBEDDED, Profile, check_model_profile
+from flows.profile_choice import NotedProfile, ProfileParams, choose_profile, profile_of_dataset
+from storage.dataset.folder import check_is_dataset, parse_ref
 from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.names import CHAMPION_REF, version_ref
@@ -26,18 +28,17 @@ if TYPE_CHECKING:
     from storage.dataset.clip_dataset import ClipDataset
 
 
-class RetrainParams(BaseModel):
+class RetrainParams(ProfileParams):
     """What to train on what; as they are, the defaults fine-tune the tiny model on the tiny dataset."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    dataset: TypedText | None = Field(None, description="DIR or DIR@TAG; none: datasets/tiny of VIDRD_HOME")
+    dataset: TypedText | None = Field(
+        None, description="DIR or DIR@TAG; none: datasets/PROFILE of VIDRD_HOME"
+    )
     part: Literal["temporal", "decoder", "both"] = "both"
     trainable: Trainable | None = Field(None, description="layers of the UNet to train; none: the profile's")
     start_from: Literal["base", "champion"] = Field("base", description="the profile's model or the champion")
     temporal_steps: int | None = Field(None, ge=1, description="none: the profile's")
     decoder_steps: int | None = Field(None, ge=1, description="none: the profile's")
-    profile: TypedText = "tiny"
     only_if_new: bool = Field(
         False,
         description="do nothing when the dataset has no new tag since a finished training of the profile",
@@ -131,13 +132,15 @@ def read_request(params: RetrainParams, only_plan: bool = False) -> RetrainReque
 
     With `only_plan` nothing will be registered, and MLflow is not asked whether it could be.
     """
-    profile = load_profile(params.profile)
+    asked = None if params.profile is None else choose_profile(params, None)
+    dataset_ref = params.dataset or str(home() / "datasets" / (EMBEDDED if asked is None else asked.name))
+    profile = asked or choose_profile(params, _profile_noted(dataset_ref))
     for part in _parts(params):
         settings = profile.temporal if part == "temporal" else profile.decoder
         check_gpus_here(f"{part}.num_workers", settings.num_workers if settings.use_gpu else 0)
     from storage.dataset.clip_dataset import ClipDataset
 
-    dataset = ClipDataset.open(params.dataset or str(home() / "datasets" / "tiny"))
+    dataset = ClipDataset.open(dataset_ref)
     start, start_ref, encoder = _start(params, profile)
     request = RetrainRequest(params, profile, dataset, start, start_ref, encoder)
     from tasks.training.splits import split_clips
@@ -151,9 +154,9 @@ def read_request(params: RetrainParams, only_plan: bool = False) -> RetrainReque
             "build it with the same profile"
         )
     if params.then_evaluate:
-        from flows.evaluate.request import EvaluateParams, check_reference
+        from flows.evaluate.request import EvaluateParams, read_reference
 
-        check_reference(EvaluateParams(reference=params.reference, profile=params.profile))
+        read_reference(EvaluateParams(reference=params.reference), profile)
     if only_plan:
         return request
     from storage.registry.registry import Registry
@@ -185,6 +188,12 @@ def nothing_new(request: RetrainRequest, finished: Sequence[Mapping[str, str]]) 
     return None
 
 
+def _profile_noted(dataset_ref: str) -> NotedProfile | None:
+    folder = parse_ref(dataset_ref)[0]
+    check_is_dataset(folder)
+    return profile_of_dataset(folder)
+
+
 def _parts(params: RetrainParams) -> list[Part]:
     return list(PARTS) if params.part == "both" else [params.part]
 
@@ -193,9 +202,10 @@ def _start(params: RetrainParams, profile: Profile) -> tuple[str, str, str]:
     """Returns the folder or hub id of the model to start from, its reference, and the digest of its encoder."""
     if params.start_from == "base":
         return profile.model, profile.model, encoder_digest(profile.model)
-    from storage.registry.registry import resolve_model
+    from storage.registry.registry import Registry, resolve_model
 
-    champion = resolve_model(CHAMPION_REF)
+    version = Registry().champion(profile.name)
+    champion = resolve_model(CHAMPION_REF if version is None else version_ref(version))
     check_model_profile(champion, profile)
     # The encoder is never trained: a model has that of the model it once started from.
     encoder = champion.tags.get("encoder") or encoder_digest(champion.folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cut_captions import say_what_is_cut
+from flows.profile_choice import note_profile_of_model
 from flows.retrain.mlflow_watcher import MlflowWatcher
 from flows.retrain.proposal import propose
 from flows.retrain.report import as_markdown
@@ -172,6 +173,7 @@ def _register(
 ) -> int:
     folder = list(results.values())[-1].folder
     save_sampling(folder, request.profile.sampling, clip_size(folder, request.dataset))
+    note_profile_of_model(folder, request.profile)
     lineage = Lineage(
         profile=request.profile.name,
         base=request.profile.model,

@@ -20,6 +20,8 @@ SETTINGS = (
     "corpora",
     "profile",
     "profile_source",
+    "profile_set",
+    "profile_content",
     "filter",
     "thresholds_set",
     "settled_for",

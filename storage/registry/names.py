@@ -5,6 +5,7 @@ Parameters and refusals need them before MLflow is imported.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,11 @@ CHAMPION = "champion"
 REF_PREFIX = "models:/"
 CANDIDATE_REF = f"{REF_PREFIX}{MODEL_NAME}@{CANDIDATE}"
 CHAMPION_REF = f"{REF_PREFIX}{MODEL_NAME}@{CHAMPION}"
+
+
+def champion_alias(profile: str) -> str:
+    """Returns the alias of a profile's own champion; MLflow takes letters, digits, `_` and `-`."""
+    return f"{CHAMPION}-{re.sub(r'[^0-9A-Za-z_-]+', '-', profile)}"[:255]
 
 
 def version_ref(version: int | str | None) -> str:

@@ -39,6 +39,7 @@ from storage.registry.names import (
     MODEL_NAME,
     REF_PREFIX,
     REFERENCE_TAG,
+    champion_alias,
     version_ref,
 )
 from storage.registry.runs import Run, check_finite
@@ -172,6 +173,30 @@ class Registry:
         """Points an alias at a version."""
         with one_line_errors(self.uri):
             self.client.set_registered_model_alias(MODEL_NAME, alias, str(version))
+
+    def champion(self, profile: str | None = None) -> int | None:
+        """Gives the champion of a profile, without one the version promoted last; None where there is none.
+
+        A version that was promoted before profiles had champions of their own is found by its tag.
+        """
+        last = self.alias_version(CHAMPION)
+        if profile is None:
+            return last
+        for version in (self.alias_version(champion_alias(profile)), last):
+            if version is not None and self.version_tags(version).get("profile", profile) == profile:
+                return version
+        return None
+
+    def set_champion(self, version: int, after: int | None = None) -> None:
+        """Makes a version the champion of its profile, and the last promoted of all.
+
+        With `after` it comes back in the place of that one, and is the last promoted where that one was.
+        """
+        profile = self.version_tags(version).get("profile")
+        if profile is not None:
+            self.set_alias(champion_alias(profile), version)
+        if after is None or self.alias_version(CHAMPION) == after:
+            self.set_alias(CHAMPION, version)
 
     def version_run(self, version: int) -> str:
         """Gives the id of the run that a version came from."""

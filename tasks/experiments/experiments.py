@@ -22,6 +22,7 @@ SEAMS = ("keep", "drop-duplicate", "drop-prompt-frames", "crossfade")
 NAIVE: Mapping[str, Any] = {"prompt_frames": 0, "alpha": 0.0}
 """Clip by clip from fresh noise: nothing of the last clip is reused."""
 
+CROSS_DATASET = "cross-dataset"
 Measured = Literal["quality", "seams", "length", "models"]
 
 
@@ -98,9 +99,7 @@ def experiments(base: SamplingSettings, settings: AblationSettings) -> dict[str,
             tuple(variant for length in settings.lengths for variant in _methods(length)),
             "length",
         ),
-        Experiment(
-            "cross-dataset", "How does a model fare on data that it was not trained on?", (), "models"
-        ),
+        Experiment(CROSS_DATASET, "How does a model fare on data that it was not trained on?", (), "models"),
     )
     return {experiment.name: experiment for experiment in found}
 

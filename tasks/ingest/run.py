@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from storage.dataset.builds import finished_builds, last_noted
 from storage.dataset.clip_dataset import ClipDataset
@@ -56,6 +57,8 @@ def build(
     allow_empty: bool = False,
     profile: str | None = None,
     profile_source: str | None = None,
+    profile_set: Mapping[str, Any] | None = None,
+    profile_content: Mapping[str, Any] | None = None,
     prune: bool = False,
     retry_quarantine: bool = False,
     workers: Workers | None = None,
@@ -65,7 +68,8 @@ def build(
     """Brings a dataset up to date with its corpora and tags it; sources already done are not touched.
 
     The recipe's thresholds are those of the profile: what was `asked` now, or set on the dataset before, comes first.
-    `profile`, its name, and `profile_source`, the name or file to read it from, are recorded for later commands;
+    `profile`, its name, `profile_source`, the name or file to read it from, what was set over that and the content are
+    recorded for later commands;
     `prune` drops what came of sources that are no longer in the corpora; with `retry_quarantine` the quarantined
     sources are tried again and no others; `on_looked` is told what lies in each corpus before the work begins;
     `workers` of an earlier build with the same models spare the start of new
@@ -76,7 +80,11 @@ def build(
     """
     digests = Digests.of(recipe)
     summary = BuildSummary(
-        corpora=str(corpora.path.absolute()), profile=profile, profile_source=profile_source
+        corpora=str(corpora.path.absolute()),
+        profile=profile,
+        profile_source=profile_source,
+        profile_set=profile_set,
+        profile_content=profile_content,
     )
     started_s = time.perf_counter()
     with (
@@ -116,6 +124,8 @@ def refilter(
     allow_empty: bool = False,
     profile: str | None = None,
     profile_source: str | None = None,
+    profile_set: Mapping[str, Any] | None = None,
+    profile_content: Mapping[str, Any] | None = None,
     workers: Workers | None = None,
     on_progress: OnProgress | None = None,
 ) -> BuildSummary:
@@ -124,7 +134,12 @@ def refilter(
     Which thresholds hold, and what is raised, is as for `build`.
     """
     digests = Digests.of(recipe)
-    summary = BuildSummary(profile=profile, profile_source=profile_source)
+    summary = BuildSummary(
+        profile=profile,
+        profile_source=profile_source,
+        profile_set=profile_set,
+        profile_content=profile_content,
+    )
     started_s = time.perf_counter()
     with (
         DatasetWriter(target.dataset_dir, target.latent_shape) as writer,

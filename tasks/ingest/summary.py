@@ -1,6 +1,7 @@
 """What a build counted."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ class BuildSummary:
     reconciled with: thresholds and the models' digests. `cut_captions` are the clips whose caption a tokenizer cuts, by
     what it is read for: conditioning counts kept clips, scoring all. `measured` are rows that lacked what a filter asks
     of a network; `nudity` is the detector in use, with its licence. `profile_source` is what reads the profile again:
-    its name, or the path of its file.
+    its name, or the path of its file; `profile_set` was set over that, and `profile_content` is all of it.
     """
 
     read: int = 0
@@ -45,6 +46,8 @@ class BuildSummary:
     corpora: str | None = None
     profile: str | None = None
     profile_source: str | None = None
+    profile_set: Mapping[str, Any] | None = None
+    profile_content: Mapping[str, Any] | None = None
     filter: dict[str, Any] = field(default_factory=dict)
     thresholds_set: dict[str, Any] = field(default_factory=dict)
     settled_for: list[Any] | None = None

@@ -1,0 +1,101 @@
+"""The options that every command takes: `--set` and `--profile`, where the command has none of its own."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+
+from flows.settings.assignments import parse_assignment
+from flows.terminal import tell
+from storage.local.typed_paths import expanded
+
+Command = Callable[..., Any]
+
+
+@dataclass
+class Given:
+    """What was typed of the common options, by the command that runs."""
+
+    command: str = ""
+    profile: str | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+_given = Given()
+
+
+def given() -> Given:
+    """Gives what was typed."""
+    return _given
+
+
+def add_command(app: typer.Typer, function: Command, name: str | None = None, group: str = "") -> None:
+    """Puts a function into the command line under its name, with the common options behind its own."""
+    name = name or function.__name__
+    app.command(name)(_with_common_options(function, f"{group} {name}".strip()))
+
+
+def in_group(app: typer.Typer, group: str, name: str) -> Callable[[Command], Command]:
+    """Decorates a function that becomes a command of a group, as `add_command` makes one."""
+
+    def add(function: Command) -> Command:
+        add_command(app, function, name, group)
+        return function
+
+    return add
+
+
+def _with_common_options(function: Command, name: str) -> Command:
+    own = inspect.signature(function, eval_str=True)
+    common = {option: kind for option, kind in _COMMON.items() if option not in own.parameters}
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        _take(name, **{option: values.pop(option) for option in common})
+        if "profile" in common:
+            _check_unused()
+        return function(**values)
+
+    more = [
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for option, kind in common.items()
+    ]
+    signature = own.replace(parameters=[*own.parameters.values(), *more])
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    return command
+
+
+_COMMON: dict[str, Any] = {
+    "profile": Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Checked, and of no effect here.")
+    ],
+    "set": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SECTION.KEY=VALUE",
+            help="Instead of the profile's value; may repeat. vidrd profile show lists all.",
+        ),
+    ],
+}
+
+
+def _take(command: str, set: list[str] | None, profile: str | None = None) -> None:
+    _given.command = command
+    _given.changes = dict(map(parse_assignment, set or ()))
+    _given.profile = None if profile is None else expanded(profile)
+
+
+def _check_unused() -> None:
+    """Checks the profile and what is set also where nothing is made of it, and says so."""
+    if _given.profile is None and not _given.changes:
+        return
+    from flows.profile import EMBEDDED, load_profile
+
+    load_profile(_given.profile or EMBEDDED, _given.changes)
+    tell(f"note: vidrd {_given.command} uses nothing of a profile: --profile and --set were only checked")
