@@ -117,6 +117,14 @@ def load_profile(name_or_path: str, changes: Mapping[str, Any] | None = None) ->
     return _profile(read_layers(Profile, found), found.source, changes or {})
 
 
+def split_thresholds(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Gives what is set of `[filter]`, by its names there, and all else; RequestError for a key that is none."""
+    prefix, layers = "filter.", Layers()
+    set_values(Profile, layers, {key: value for key, value in changes.items() if key.startswith(prefix)})
+    thresholds = {key.removeprefix(prefix): value for key, value in layers.values.items()}
+    return thresholds, {key: value for key, value in changes.items() if not key.startswith(prefix)}
+
+
 def profile_of_content(
     content: Mapping[str, Any], changes: Mapping[str, Any], source: str | None = None
 ) -> Profile:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from flows.own_footage import note_on_own_footage
-from flows.profile import Profile
+from flows.profile import Profile, split_thresholds
 from flows.profile_choice import ProfileParams, choose_profile, profile_of_dataset
 from storage.dataset.builds import Build, finished_builds, last_with
 from storage.dataset.folder import check_is_dataset
@@ -108,14 +108,10 @@ def _profile_and_thresholds(params: BuildDatasetParams) -> tuple[Profile, Asked]
     What is set of `[filter]` is set on the dataset, however it is said: the profile stays as it is there.
     """
     noted = None if params.dataset is None else profile_of_dataset(params.dataset)
-    prefix = "filter."
-    set_here = {key.removeprefix(prefix) for key in params.set if key.startswith(prefix)}
-    values = dict(params.filter)
-    if set_here:  # read by the profile, which knows the keys and what may stand there
-        values |= choose_profile(params, noted).filter.model_dump(include=set_here)
+    thresholds, others = split_thresholds(params.set)
+    values = params.filter | thresholds
     if params.clip_threshold is not None:
         values["clip_threshold"] = params.clip_threshold
-    others = {key: value for key, value in params.set.items() if not key.startswith(prefix)}
     profile = choose_profile(params.model_copy(update={"set": others}), noted)
     return profile, Asked(values, params.reset)
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.profile import EMBEDDED, load_profile
+from flows.profile import split_thresholds
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.errors import RequestError
+from tasks.ingest.thresholds import checked_thresholds
 from tasks.output_folders import check_output_file
 from tasks.pages.dataset_report import write_dataset_report
 
@@ -21,7 +22,10 @@ def report(dataset_ref: str, out: Path, tried: Mapping[str, Any] | None = None) 
 
     `tried` are thresholds to look at in the place of those in force, by their keys in a profile.
     """
-    thresholds = _thresholds(tried or {})
+    tried_here, others = split_thresholds(tried or {})
+    if others:
+        raise RequestError(f"set: {next(iter(others))}: a report looks at thresholds alone, filter.NAME")
+    thresholds = checked_thresholds(tried_here)
     check_output_file(out, "out")
     dataset = ClipDataset.open(dataset_ref)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -32,12 +36,3 @@ def report(dataset_ref: str, out: Path, tried: Mapping[str, Any] | None = None) 
         "report": str(out),
         "bytes": out.stat().st_size,
     }
-
-
-def _thresholds(tried: Mapping[str, Any]) -> dict[str, Any]:
-    prefix = "filter."
-    for key in tried:
-        if not key.startswith(prefix):
-            raise RequestError(f"set: {key}: a report looks at thresholds alone, filter.NAME")
-    names = {key.removeprefix(prefix) for key in tried}
-    return load_profile(EMBEDDED, tried).filter.model_dump(include=names)
