@@ -180,12 +180,14 @@ def test_clips_on_either_side_of_a_threshold_are_shown_nearest_first(folder: Pat
     shown = show_thresholds(dataset, near)
     notes = [float(thumbnail.note.split()[0]) for thumbnail in shown[1].above]
     assert notes == sorted(notes) and all(4 < value < 9 for value in notes)
-    page = Path(report(str(folder), tmp_path / "r.html", {"max_motion": 4.0})["report"]).read_text("utf-8")
+    page = Path(report(str(folder), tmp_path / "r.html", {"filter.max_motion": 4.0})["report"]).read_text(
+        "utf-8"
+    )
     assert "<code>max_motion</code> 4" in page and "tried here, not applied" in page
     assert page.index("just below: are rejected") < page.index("just above: pass")  # of clip_threshold
     assert "just below: pass" in page and "just above: are rejected" in page
     with pytest.raises(RequestError, match=r"filter: max_motion: .*255"):
-        report(str(folder), tmp_path / "r.html", {"max_motion": 400})
+        report(str(folder), tmp_path / "r.html", {"filter.max_motion": 400})
 
 
 def test_an_older_tag_and_a_dataset_with_next_to_nothing_have_reports(tmp_path: Path) -> None:

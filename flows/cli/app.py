@@ -26,6 +26,7 @@ from flows.cli.dataset import dataset_app
 from flows.cli.demo import demo
 from flows.cli.evaluation import ablate, evaluate, pages, promote
 from flows.cli.generation import generate
+from flows.cli.profile import profile_app
 from flows.cli.services import down, up
 from flows.cli.training import retrain
 from flows.cli.weights import weights_app
@@ -43,6 +44,7 @@ for command in (retrain, evaluate, promote, pages, generate, ablate, up, down, d
     add_command(app, command)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(weights_app, name="weights")
+app.add_typer(profile_app, name="profile")
 
 _INTERRUPTED = 128 + signal.SIGINT  # what typer makes of a KeyboardInterrupt
 

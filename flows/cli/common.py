@@ -34,30 +34,35 @@ def given() -> Given:
     return _given
 
 
-def add_command(app: typer.Typer, function: Command, name: str | None = None, group: str = "") -> None:
+def add_command(app: typer.Typer, function: Command, name: str | None = None) -> None:
     """Puts a function into the command line under its name, with the common options behind its own."""
     name = name or function.__name__
-    app.command(name)(_with_common_options(function, f"{group} {name}".strip()))
+    app.command(name)(_with_common_options(function, name, uses_settings=False))
 
 
-def in_group(app: typer.Typer, group: str, name: str) -> Callable[[Command], Command]:
-    """Decorates a function that becomes a command of a group, as `add_command` makes one."""
+def in_group(
+    app: typer.Typer, group: str, name: str, uses_settings: bool = False
+) -> Callable[[Command], Command]:
+    """Decorates a function that becomes a command of a group.
+
+    One with an option `profile` of its own uses settings; another one that does says so.
+    """
 
     def add(function: Command) -> Command:
-        add_command(app, function, name, group)
+        app.command(name)(_with_common_options(function, f"{group} {name}", uses_settings))
         return function
 
     return add
 
 
-def _with_common_options(function: Command, name: str) -> Command:
+def _with_common_options(function: Command, name: str, uses_settings: bool) -> Command:
     own = inspect.signature(function, eval_str=True)
     common = {option: kind for option, kind in _COMMON.items() if option not in own.parameters}
 
     @functools.wraps(function)
     def command(**values: Any) -> Any:
         _take(name, **{option: values.pop(option) for option in common})
-        if "profile" in common:
+        if "profile" in common and not uses_settings:
             _check_unused()
         return function(**values)
 

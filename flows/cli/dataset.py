@@ -184,7 +184,7 @@ def retry_quarantine(
     _build_flow("retry-quarantine", dataset, profile, corpora=corpora, allow_empty=allow_empty)
 
 
-@in_group(dataset_app, "dataset", "report")
+@in_group(dataset_app, "dataset", "report", uses_settings=True)
 def report(
     dataset: RefArgument,
     out: Annotated[
