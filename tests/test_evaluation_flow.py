@@ -20,7 +20,7 @@ from tests.served_deployments import write_quick_profile
 
 
 def test_requests_that_cannot_work_are_refused_by_field(
-    tmp_home: Path, tmp_path: Path, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
+    registry_home: Path, tmp_path: Path, tiny_profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     model = tiny_profile.model
@@ -41,7 +41,7 @@ def test_requests_that_cannot_work_are_refused_by_field(
 
 
 def test_by_schedule_there_may_be_no_candidate_yet(
-    prefect_session: None, tmp_home: Path, monkeypatch: pytest.MonkeyPatch
+    prefect_session: None, registry_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     result = evaluate(EvaluateParams(then_promote=True))
@@ -54,7 +54,7 @@ def test_by_schedule_there_may_be_no_candidate_yet(
 
 def test_figures_and_their_setup_are_recorded_on_the_version(
     prefect_session: None,
-    tmp_home: Path,
+    registry_home: Path,
     tmp_path: Path,
     tiny_profile: Profile,
     monkeypatch: pytest.MonkeyPatch,

@@ -196,7 +196,7 @@ def test_features_that_are_not_finite_are_told_by_their_file(
 
 def test_a_folder_is_scored_into_a_run_of_its_own(
     prefect_session: None,
-    tmp_home: Path,
+    registry_home: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

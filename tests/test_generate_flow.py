@@ -10,14 +10,14 @@ from tasks.generation.settings import SamplingSettings
 
 
 def test_prompts_become_files_in_their_order(
-    prefect_session: None, tmp_home: Path, tmp_path: Path, tiny_profile: Any, capsys: Any
+    prefect_session: None, registry_home: Path, tmp_path: Path, tiny_profile: Any, capsys: Any
 ) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red circle moving right\n\na blue square moving up\na red circle moving right\n")
     sampling = tiny_profile.sampling.model_copy(update={"num_inference_steps": 2})
     result = generate(GenerateParams(prompts_file=prompts, clips=2, sampling=sampling))
 
-    folder = tmp_home / "generated" / "prompts"
+    folder = registry_home / "generated" / "prompts"
     assert [Path(video["file"]) for video in result["videos"]] == [
         folder / name for name in ("0001.mp4", "0002.mp4", "0003.mp4")
     ]

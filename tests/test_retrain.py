@@ -203,7 +203,7 @@ def test_clips_that_are_not_finite_are_named_in_the_answer_the_run_and_the_card(
     assert "| clips left out, since their numbers are not finite | 2 |" in (folder / CARD_FILE).read_text()
 
 
-def test_what_a_killed_process_had_finished_reaches_the_run(tmp_home, tiny_profile, dataset):
+def test_what_a_killed_process_had_finished_reaches_the_run(registry_home, tiny_profile, dataset):
     """Its figures were not all told, and one of them was not finite: the step is named with its clips."""
     params = RetrainParams(dataset=str(dataset), part="temporal", temporal_steps=3)
     run_id = begin_and_die(params)

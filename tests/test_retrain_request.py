@@ -29,7 +29,7 @@ def finish(request: RetrainRequest, **tags: str) -> None:
         pass
 
 
-def test_a_tag_that_was_trained_on_is_nothing_new(tmp_home, dataset):
+def test_a_tag_that_was_trained_on_is_nothing_new(registry_home, dataset):
     def reason(**params: object) -> str | None:
         request = request_for(dataset, **params)
         return nothing_new(
@@ -48,7 +48,7 @@ def test_a_tag_that_was_trained_on_is_nothing_new(tmp_home, dataset):
     assert reason() and reason(part="temporal") and reason(trainable="all")
 
 
-def test_the_flow_does_nothing_and_says_so(tmp_home, dataset, prefect_session, capsys):
+def test_the_flow_does_nothing_and_says_so(registry_home, dataset, prefect_session, capsys):
     from prefect.client.orchestration import get_client
 
     request = request_for(dataset)
@@ -60,10 +60,10 @@ def test_the_flow_does_nothing_and_says_so(tmp_home, dataset, prefect_session, c
     with get_client(sync_client=True) as client:
         shown = [artifact.data for artifact in client.read_artifacts() if artifact.key == "retrain"]
     assert f"{result['reason']}\n" in shown
-    assert not (tmp_home / "training").exists() and Registry().alias_version("candidate") is None
+    assert not (registry_home / "training").exists() and Registry().alias_version("candidate") is None
 
 
-def test_the_same_training_at_once_is_refused_in_one_line(tmp_home, dataset, prefect_session):
+def test_the_same_training_at_once_is_refused_in_one_line(registry_home, dataset, prefect_session):
     params = RetrainParams(dataset=dataset, part="temporal", temporal_steps=3)
     with TrainingRecord.open(home() / "training", read_request(params).config()):
         for fresh in (False, True):
