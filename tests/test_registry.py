@@ -66,7 +66,7 @@ def test_what_a_run_logs_can_be_read_back(registry_home, tmp_path):
     curve = [(step, 1 / (step + 1)) for step in range(2500)]  # more than one call takes
     with registry.start_run("test", {"kind": "x"}) as run:
         run.log_params({"temporal": {"lr": 1e-4, "sizes": [1, 2]}, "seed": 3})
-        run.log_figures([(step, {"loss": value}) for step, value in curve])
+        run.log_metrics([(step, {"loss": value}) for step, value in curve])
         run.log_bytes("samples/step-000200/a.mp4", b"first")
         run.log_bytes("samples/step-000200/a.mp4", b"again")
         run.log_bytes("note.txt", b"hello")
@@ -112,8 +112,8 @@ def test_only_finite_figures_reach_mlflow_each_step_once_and_the_others_are_name
     bad: dict[str, set[int]] = {}
     for points in sessions:
         with registry.start_run("retrain", run_id=run.run_id) as again:
-            again.log_figures(points)
-            again.log_figures(points)
+            again.log_metrics(points)
+            again.log_metrics(points)
         for step, figures in points:
             for name, value in figures.items():
                 if math.isfinite(value):
@@ -147,10 +147,10 @@ def test_figures_whose_logging_seemed_to_fail_are_not_logged_twice(registry_home
     with registry.start_run("retrain") as run:
         rename("metrics", "away")
         with pytest.raises(StorageError):
-            run.log_figures(points)
+            run.log_metrics(points)
         rename("away", "metrics")
-        Run(run.run_id, registry.client, registry.uri).log_figures(points[:3])
-        run.log_figures(points)
+        Run(run.run_id, registry.client, registry.uri).log_metrics(points[:3])
+        run.log_metrics(points)
     stored = stored_metrics(registry_home, run.run_id)
     assert stored == {("loss", step): [(float(step), 0)] for step in range(5)}
 
@@ -167,15 +167,15 @@ def test_a_run_left_open_goes_on_where_it_stopped(registry_home):
     registry = Registry()
     with registry.start_run("retrain", {"kind": "x"}) as first:
         first.log_params({"seed": 3, "num_workers": 2})
-        first.log_figures([(step, {"loss": 1.0, "lr": 0.1}) for step in range(1, 11)])
-        first.log_figures([(step, {"loss": 1.0}) for step in range(11, 15)])
+        first.log_metrics([(step, {"loss": 1.0, "lr": 0.1}) for step in range(1, 11)])
+        first.log_metrics([(step, {"loss": 1.0}) for step in range(11, 15)])
     registry.client.update_run(first.run_id, status="RUNNING")
     with registry.start_run("retrain", run_id=first.run_id) as second:
         assert registry.run_status(first.run_id) == "RUNNING" and second.run_id == first.run_id
         second.log_params({"seed": 3, "num_workers": 4, "batch": 8})
         # Resumed from the checkpoint of step 8: what follows it comes again, and then more.
-        second.log_figures([(step, {"loss": 2.0, "lr": 0.2}) for step in range(9, 21)])
-        second.log_figures([(step, {"loss": 3.0}) for step in range(15, 22)])
+        second.log_metrics([(step, {"loss": 2.0, "lr": 0.2}) for step in range(9, 21)])
+        second.log_metrics([(step, {"loss": 3.0}) for step in range(15, 22)])
     data = registry.client.get_run(first.run_id).data
     assert data.params == {"seed": "3", "num_workers": "2", "batch": "8"} and data.tags["kind"] == "x"
     assert registry.run_status(first.run_id) == "FINISHED"
@@ -256,7 +256,7 @@ def test_an_old_training_that_goes_on_takes_no_newer_one_its_place(registry_home
 def test_version_metrics_are_the_newest_and_no_training_loss(registry_home, model_folder):
     registry = Registry()
     with registry.start_run("test") as run:
-        run.log_figures([(0, {"loss": 2.0}), (1, {"loss": 1.0})])
+        run.log_metrics([(0, {"loss": 2.0}), (1, {"loss": 1.0})])
         version = registry.register(model_folder, run, {})
     assert newest_metrics(registry, version) == {}
     registry.log_version_metrics(version, {"fvd.tiny.n8": 12.5, "text_score.tiny.n8": 0.25}, {"n": "8"})
@@ -271,7 +271,7 @@ def test_a_figure_of_a_version_that_is_not_finite_is_refused_with_all_others(
 ):
     registry = Registry()
     with registry.start_run("retrain") as run:
-        run.log_figures([(0, {"loss": value}), (1, {"loss": 1.0})])
+        run.log_metrics([(0, {"loss": value}), (1, {"loss": 1.0})])
         version = registry.register(model_folder, run, {})
     with pytest.raises(StorageError, match="cannot be recorded"):
         registry.log_version_metrics(version, {"fvd.tiny.n8": 1.0, "kvd.tiny.n8": value})
@@ -358,7 +358,7 @@ def test_the_same_on_a_server_with_one_download(tmp_home, tmp_path, model_folder
     assert registry.alias_version(CHAMPION) is None
     version = register(registry, model_folder, dataset="d")
     with registry.start_run("retrain") as run:
-        run.log_figures([(0, {"loss": math.inf}), (1, {"loss": 2.0}), (2, {"loss": math.nan})])
+        run.log_metrics([(0, {"loss": math.inf}), (1, {"loss": 2.0}), (2, {"loss": math.nan})])
     history = registry.client.get_metric_history(run.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(1, 2.0)]
     assert registry.client.get_run(run.run_id).data.tags[f"{NOT_FINITE_TAG}loss"] == "0, 2"

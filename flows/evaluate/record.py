@@ -50,7 +50,7 @@ def record_in_own_run(registry: Registry, evaluation: Evaluation) -> str:
         tempfile.TemporaryDirectory() as name,
     ):
         run.log_params({"setup": values["setup"], "videos": values["videos"]})
-        run.log_figures([(0, metrics)])
+        run.log_metrics([(0, metrics)])
         for file in _write_files(Path(name), evaluation):
             run.log_bytes(file.name, file.read_bytes())
     return run.run_id

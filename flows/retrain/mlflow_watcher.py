@@ -45,7 +45,7 @@ class MlflowWatcher:
 
     def close(self) -> None:
         """Logs what waits; StorageError when MLflow is still away."""
-        self._run.log_figures(self._waiting)
+        self._run.log_metrics(self._waiting)
         self._waiting = []
 
     def _try(self, write: Callable[[], None]) -> None:

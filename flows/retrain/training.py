@@ -153,7 +153,7 @@ def _train(part: Part, request: RetrainRequest, model: str, work_dir: Path, run:
     watcher.figures(result.points())
     watcher.close()
     for whose, figures in result.heldout.items():
-        run.log_figures([(0, {f"{part}.heldout.{name}.{whose}": v for name, v in figures.items()})])
+        run.log_metrics([(0, {f"{part}.heldout.{name}.{whose}": v for name, v in figures.items()})])
     for note in result.notes:
         announce(f"{part}: {note}")
     tags = {

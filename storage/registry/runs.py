@@ -64,7 +64,7 @@ class Run:
                 self.client.log_batch(self.run_id, params=new[start : start + _PARAMS_PER_CALL])
         self._params.update(param.key for param in new)
 
-    def log_figures(self, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+    def log_metrics(self, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """Logs (step, {name: value}), in as few calls as MLflow allows; each figure of a step once, the first one.
 
         What is trained again after a restart from a checkpoint comes again, and what a crash kept back comes late.
