@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.corpora.config import load_corpora
-from tasks.corpora.look import look_at, suffix_of
+from tasks.corpora.look import look_at
+from tasks.corpora.tree import suffix_of
 from tasks.errors import RequestError
 from tests.corpus_records import write_image
 

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ import webdataset
 from hypothesis import given
 from hypothesis import settings as checks
 from hypothesis import strategies as st
+from PIL import Image
 
 from tasks.clips.images import read_image
+from tasks.clips.video_io import encode
+from tasks.corpora.corpus import Corpus
+from tasks.corpora.look import look_at
 from tasks.corpora.media import open_media
 from tasks.corpora.records import CaptionSpan
 from tasks.errors import RequestError
@@ -240,6 +245,56 @@ def test_members_without_a_partner_are_named(tmp_path: Path) -> None:
     assert set(found) == {"a.txt", "b.json", "d.png"}
     assert {found[name][:22] for name in ("a.txt", "b.json")} == {"words without an image"}
     assert _words(_read(tmp_path / "t.tar", "short-videos"))["f.mp4"] == "video"
+
+
+def test_members_that_nobody_looks_at_are_counted(tmp_path: Path) -> None:
+    failed = b'{"caption": "words", "status": "failed_to_download"}'
+    members = {
+        "a.png": b"x",
+        "a.txt": b"one",
+        "a.json": b"{}",
+        "a.seg.png": b"x",
+        "a.npy": b"x",
+        "a.cls": b"0",
+    }
+    members |= {
+        "b.npy": b"x",
+        "b.txt": b"of an array",
+        "c.json": failed,
+        "d.json": b'{"shard": 3}',
+        "e": b"x",
+    }
+    members |= {"f.mp4": b"a film", "f.txt": b"of a film", "dir/.cache/g.png": b"x"}
+    _tar(tmp_path / "t.tar", members)
+    (tmp_path / "t_stats.json").write_text("{}")
+    (tmp_path / "t.parquet").write_bytes(b"x")
+    table = {"name": "c", "kind": "images", "format": "webdataset", "path": tmp_path, "licence": "MIT"}
+    (look,) = look_at([Corpus.model_validate(table)])
+    assert look.sources == 1
+    in_tar = {".png": 2, ".npy": 2, ".cls": 1, ".txt": 2, ".json": 2, ".mp4": 1, "no suffix": 1}
+    assert look.ignored == Counter(in_tar) + Counter({".json": 1, ".parquet": 1})
+    assert any(line.startswith("  passed by: 3 .json, 2 ") for line in look.as_lines())
+    table |= {"path": tmp_path / "t.tar"}
+    assert look_at([Corpus.model_validate(table)])[0].ignored == in_tar
+
+
+def test_a_member_is_what_its_bytes_are(tmp_path: Path) -> None:
+    """As files are: a film called `.jpg`, an animation called `.png`, a picture called `.mp4`."""
+    still, moving, film = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    pictures = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    pictures[0].save(still, "PNG")
+    pictures[0].save(moving, "WEBP", save_all=True, append_images=pictures[1:])
+    encode(film, np.zeros((16, 32, 32, 3), np.uint8), 8.0)
+    members = {"a.jpg": film, "b.webp": moving, "c.mp4": still, "d.jpg": still, "e.mp4": film}
+    files = {name: content.getvalue() for name, content in members.items()}
+    files |= {f"{name[0]}.txt": b"words" for name in members}
+    _tar(tmp_path / "t.tar", files)
+    assert {uri[6:] for uri in _read(tmp_path, "short-videos")} == {"a.jpg", "b.webp", "c.mp4", "e.mp4"}
+    # Whatever has an image's suffix is tried as one: animations show their first frame.
+    images = _read(tmp_path)
+    assert {uri[6:] for uri in images} == {"a.jpg", "b.webp", "c.mp4", "d.jpg"}
+    with open_media(images["t.tar/c.mp4"].place) as media:
+        assert np.asarray(read_image(media).picture)[0, 0].tolist() == [255, 0, 0]
 
 
 def test_the_field_folder() -> None:

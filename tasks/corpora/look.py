@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,11 +10,11 @@ from typing import Any
 
 from storage.local.visible import visible
 from tasks.corpora.corpus import Corpus
-from tasks.corpora.readers import passed_by, read_sources
+from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
+from tasks.corpora.tree import suffix_of
 
 FIRST_PAIRS = 3
-_PART = re.compile(r"(?:#\d+| \(\d+\))$")  # a row of a table, one of several members of a name
 SHOWN = 8
 """Suffixes, origins and problems of which a line tells; the rest is counted."""
 _CAPTION_CHARACTERS = 120
@@ -87,16 +85,10 @@ def look_at(corpora: Sequence[Corpus], captions_needed: bool = True) -> list[Loo
     looks = []
     for corpus in corpora:
         look = Look(corpus)
-        for source in read_sources(corpus, captions_needed):
+        for source in read_sources(corpus, captions_needed, look.ignored):
             look.add(source)
-        look.ignored.update(suffix_of(name) for name in passed_by(corpus))
         looks.append(look)
     return looks
-
-
-def suffix_of(name: str) -> str:
-    """Gives a file's suffix in lower case."""
-    return posixpath.splitext(_PART.sub("", name))[1].lower()[:20] or "no suffix"
 
 
 def _told(counts: Counter[str]) -> str:

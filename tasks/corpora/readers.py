@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,26 +19,31 @@ from tasks.corpora.manifest import JSON_SUFFIXES
 from tasks.corpora.parquet import read_parquet
 from tasks.corpora.records import CaptionSpan, SourceRecord
 from tasks.corpora.remote_tree import RemoteTree, is_there, parent_of
-from tasks.corpora.tree import Tree
-from tasks.corpora.webdataset import read_webdataset, refuse_compressed
+from tasks.corpora.tree import Tree, suffix_of
+from tasks.corpora.webdataset import SUFFIX, read_webdataset, refuse_compressed
 from tasks.errors import RequestError
 
 __all__ = ["CaptionSpan", "SourceRecord", "read_sources"]
 
 
-def read_sources(corpus: Corpus, captions_needed: bool = True) -> Iterator[SourceRecord]:
+def read_sources(
+    corpus: Corpus, captions_needed: bool = True, unread: Counter[str] | None = None
+) -> Iterator[SourceRecord]:
     """Yields the sources of a corpus in the order of their names.
 
     Bad sources come with a `problem`, never as an exception; RequestError when the corpus is not there or
     cannot be reached, or when its own table (manifest, CSV, parquet) cannot be read. A source without a caption is
     bad, and so is a table without a column of them, unless `captions_needed` is False: a model writes them later.
+    `unread` counts, by their suffixes, the files of folders and the members of tars that nobody looks at.
     """
-    for source in _read(corpus, captions_needed):
+    for source in _read(corpus, captions_needed, unread):
         uncaptioned = source.problem == NO_CAPTION and not captions_needed
         yield replace(source, problem=None) if uncaptioned else source
+    if unread is not None:
+        unread.update(suffix_of(name) for name in passed_by(corpus))
 
 
-def _read(corpus: Corpus, captions_needed: bool) -> Iterator[SourceRecord]:
+def _read(corpus: Corpus, captions_needed: bool, unread: Counter[str] | None) -> Iterator[SourceRecord]:
     tree, name = _locate(corpus)
     if corpus.format == "csv":
         if name is None:
@@ -55,7 +61,7 @@ def _read(corpus: Corpus, captions_needed: bool) -> Iterator[SourceRecord]:
         if name is not None:
             refuse_compressed(str(corpus.path))
         _check_suffix(corpus, name, ".tar")
-        yield from read_webdataset(corpus, tree, name)
+        yield from read_webdataset(corpus, tree, name, unread)
     elif name is not None:
         raise RequestError(f"path: {corpus.path} is not a folder")
     elif corpus.format == "hf":
@@ -67,11 +73,11 @@ def _read(corpus: Corpus, captions_needed: bool) -> Iterator[SourceRecord]:
 
 
 def passed_by(corpus: Corpus) -> list[str]:
-    """Gives the names of the files in a corpus of folders that nobody looks at; of other layouts none."""
-    tree, _ = _locate(corpus)
-    if corpus.format not in ("folder", "class-folders"):
-        return []
-    return passed_by_in(corpus, tree)
+    """Gives the names of the files in a corpus of folders, or beside tars, that nobody looks at; of others none."""
+    tree, name = _locate(corpus)
+    if corpus.format == "webdataset" and name is None:
+        return sorted(tree.listing((SUFFIX,)).others)
+    return passed_by_in(corpus, tree) if corpus.format in ("folder", "class-folders") else []
 
 
 def _check_suffix(corpus: Corpus, name: str | None, *suffixes: str) -> None:

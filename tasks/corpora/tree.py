@@ -20,6 +20,7 @@ IMAGE_SUFFIXES = (
 # fmt: on
 # Of UTF-16, as JSON may hold them alone; the others stand for bytes of names that are no UTF-8.
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_PART = re.compile(r"(?:#\d+| \(\d+\))$")  # a row of a table, one of several members of a name
 OUTSIDE = "lies outside its corpus"
 MISSING = "no such file"
 NOT_A_FILE = "is not a regular file"
@@ -78,6 +79,11 @@ def is_media(name: str, suffixes: Collection[str]) -> bool:
 def is_hidden(name: str) -> bool:
     """Tells whether a part of a name begins with a dot: `.cache`, `.ipynb_checkpoints` and the like hold copies."""
     return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+
+
+def suffix_of(name: str) -> str:
+    """Gives the suffix of a name in lower case, also of a row or a member, for people to read."""
+    return posixpath.splitext(_PART.sub("", name))[1].lower()[:20] or "no suffix"
 
 
 def media_suffixes(kind: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -14,8 +15,18 @@ from tasks.corpora.corpus import Corpus
 from tasks.corpora.encodings import decoded
 from tasks.corpora.entry import MAX_CAPTION_BYTES, Entry, record_of
 from tasks.corpora.json_fields import MAX_JSON_BYTES, add_fields, is_failed_download, read_fields
+from tasks.corpora.recognised import HEAD_BYTES, holds_kind, other_suffixes
 from tasks.corpora.records import MediaPlace, SourceRecord
-from tasks.corpora.tree import OUTSIDE, FoundFile, Tree, is_media, media_suffixes, reason_of, uri_of
+from tasks.corpora.tree import (
+    OUTSIDE,
+    FoundFile,
+    Tree,
+    is_media,
+    media_suffixes,
+    reason_of,
+    suffix_of,
+    uri_of,
+)
 from tasks.errors import ItemError, RequestError
 
 SUFFIX = ".tar"
@@ -46,14 +57,14 @@ class _Member(tarfile.TarInfo):
 
 @dataclass
 class _Sample:
-    """The members of one key by their names, several of one name in their order; `others` says whether there are more.
+    """The members of one key by their names, several of one name in their order; `others` are of no known kind.
 
     Texts are known by their names with the suffix in lower case.
     """
 
     media: dict[str, list[tarfile.TarInfo]] = field(default_factory=dict)
     texts: dict[str, list[tarfile.TarInfo]] = field(default_factory=dict)
-    others: bool = False
+    others: list[str] = field(default_factory=list)
 
     def is_doubled(self) -> bool:
         """Tells whether its members are there unequally often, so that none can say which belong together."""
@@ -64,6 +75,14 @@ class _Sample:
         plain = [name for name in self.media if posixpath.splitext(name)[0] == key]
         return plain or list(self.media)
 
+    def unread(self, key: str) -> Iterator[str]:
+        """Yields the names of its members that nobody looks at; of words without media only where there is more."""
+        chosen = self.chosen(key)
+        yield from (name for name, members in self.media.items() if name not in chosen for _ in members)
+        yield from self.others
+        if not self.media and self.others:
+            yield from (name for name, members in self.texts.items() for _ in members)
+
 
 @dataclass
 class _Contents:
@@ -73,11 +92,14 @@ class _Contents:
     problem: str | None = None
 
 
-def read_webdataset(corpus: Corpus, tree: Tree, name: str | None) -> Iterator[SourceRecord]:
+def read_webdataset(
+    corpus: Corpus, tree: Tree, name: str | None, unread: Counter[str] | None = None
+) -> Iterator[SourceRecord]:
     """Yields the media in one .tar, or in all of a folder, as `shard.tar/member`.
 
-    A tar that is cut off or damaged gives its whole members and one source more, with that problem;
-    RequestError for compressed tars, whose members cannot be reached without reading all before them.
+    A tar that is cut off or damaged gives its whole members and one source more, with that problem. `unread` counts
+    the members that nobody looks at, by their suffixes. RequestError for compressed tars, whose members cannot be
+    reached without reading all before them.
     """
     if name is None:
         listing = tree.listing((SUFFIX,))
@@ -87,7 +109,7 @@ def read_webdataset(corpus: Corpus, tree: Tree, name: str | None) -> Iterator[So
     else:
         tars = [tree.find(name)]
     for found in tars:
-        yield from _tar(corpus, tree, found)
+        yield from _tar(corpus, tree, found, Counter() if unread is None else unread)
 
 
 def refuse_compressed(name: str) -> None:
@@ -96,25 +118,28 @@ def refuse_compressed(name: str) -> None:
         raise RequestError(f"{name}: compressed tars are not read; decompress it to .tar first")
 
 
-def _tar(corpus: Corpus, tree: Tree, found: FoundFile) -> Iterator[SourceRecord]:
+def _tar(corpus: Corpus, tree: Tree, found: FoundFile, unread: Counter[str]) -> Iterator[SourceRecord]:
     contents = _Contents(problem=found.problem)
     try:
         if contents.problem is None:
             with tree.open(found.name) as file:
-                contents = _scan(file, media_suffixes(corpus.kind))
+                contents = _scan(file, corpus.kind)
                 names = {name: key for key, sample in contents.samples.items() for name in sample.chosen(key)}
                 for name in sorted(names):
                     yield from _members(corpus, found, contents.samples[names[name]], name, file)
-                for sample in contents.samples.values():
+                for key, sample in contents.samples.items():
+                    unread.update(suffix_of(name) for name in sample.unread(key))
                     if not sample.media and not sample.others:
-                        yield from _lonely_words(corpus, found, sample, file)
+                        lonely = list(_lonely_words(corpus, found, sample, file))
+                        unread.update(suffix_of(name) for name in sample.texts if not lonely)
+                        yield from lonely
     except (OSError, ItemError) as error:
         contents.problem = f"cannot be read: {reason_of(error)}"
     if contents.problem is not None:
         yield record_of(corpus, found, Entry(problem=contents.problem))
 
 
-def _scan(file: BinaryIO, suffixes: tuple[str, ...]) -> _Contents:
+def _scan(file: BinaryIO, kind: str) -> _Contents:
     contents = _Contents()
     size_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -124,7 +149,7 @@ def _scan(file: BinaryIO, suffixes: tuple[str, ...]) -> _Contents:
                 if member.isreg() and not 0 <= member.size <= size_bytes - member.offset_data:
                     raise tarfile.ReadError("unexpected end of data")
                 if not member.isdir() and not is_companion(member.name):
-                    _sort_in(contents.samples, member, suffixes)
+                    _sort_in(contents.samples, member, kind, file)
             # Python's reader takes a damaged header for the end; a whole tar ends with a block of zeros.
             file.seek(tar.offset)
             if file.read(_BLOCK_BYTES) != bytes(_BLOCK_BYTES):
@@ -134,15 +159,22 @@ def _scan(file: BinaryIO, suffixes: tuple[str, ...]) -> _Contents:
     return contents
 
 
-def _sort_in(samples: dict[str, _Sample], member: tarfile.TarInfo, suffixes: tuple[str, ...]) -> None:
+def _sort_in(samples: dict[str, _Sample], member: tarfile.TarInfo, kind: str, file: BinaryIO) -> None:
     sample = samples.setdefault(_key(member.name), _Sample())
     stem, suffix = posixpath.splitext(member.name)
-    if is_media(member.name, suffixes):
+    if is_media(member.name, media_suffixes(kind)) or _is_media_by_bytes(member, kind, file):
         sample.media.setdefault(member.name, []).append(member)
     elif member.isreg() and suffix.lower() in _TEXT_SUFFIXES:
         sample.texts.setdefault(stem + suffix.lower(), []).append(member)
     else:
-        sample.others = True
+        sample.others.append(member.name)
+
+
+def _is_media_by_bytes(member: tarfile.TarInfo, kind: str, file: BinaryIO) -> bool:
+    """Tells it of a member with the suffix of another kind of media, as of files: a film may be called `.jpg`."""
+    if not member.isreg() or member.issparse() or not is_media(member.name, other_suffixes(kind)):
+        return False
+    return holds_kind(_read(file, member, HEAD_BYTES), kind)
 
 
 def _key(name: str) -> str:

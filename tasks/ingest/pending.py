@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -52,15 +53,22 @@ class Pending:
     def __iter__(self) -> Iterator[tuple[SourceRecord, Signature]]:
         """Streams the sources that need work, each once."""
         seen: set[str] = set()
-        for source, signature in self._all():
+        for source, signature in self._all({}):
             if source.source_id not in seen and self._needs_work(source, signature):
                 seen.add(source.source_id)
                 yield source, signature
 
-    def count(self, on_source: Callable[[SourceRecord], None] | None = None) -> Counts:
-        """Looks through the corpora once without doing anything; `on_source` is told of each source."""
+    def count(
+        self,
+        on_source: Callable[[SourceRecord], None] | None = None,
+        unread: Mapping[str, Counter[str]] | None = None,
+    ) -> Counts:
+        """Looks through the corpora once without doing anything; `on_source` is told of each source.
+
+        `unread` has a counter for every corpus, of the suffixes of the files that nobody looks at.
+        """
         read, pending, there = 0, set[str](), set[str]()
-        for source, signature in self._all():
+        for source, signature in self._all(unread or {}):
             read += 1
             if on_source is not None:
                 on_source(source)
@@ -80,9 +88,9 @@ class Pending:
             return self._writer.attempts(source.source_id) > 0 and source.source_id not in self._tried
         return not self._writer.is_done(source.source_id, signature)
 
-    def _all(self) -> Iterator[tuple[SourceRecord, Signature]]:
+    def _all(self, unread: Mapping[str, Counter[str]]) -> Iterator[tuple[SourceRecord, Signature]]:
         for corpus in self._corpora:
-            for source in read_sources(corpus, self._captions_needed):
+            for source in read_sources(corpus, self._captions_needed, unread.get(corpus.name)):
                 if self._removed.is_removed(source.source_id, source.licence, source.corpus):
                     continue
                 yield source, self._signature(source)

@@ -18,8 +18,7 @@ from storage.dataset.table_reader import ROW
 from storage.dataset.tables import RowRef
 from storage.dataset.writer import DatasetWriter, check_latent_shape
 from tasks.corpora.config import Corpora
-from tasks.corpora.look import Look, suffix_of
-from tasks.corpora.readers import passed_by
+from tasks.corpora.look import Look
 from tasks.errors import RequestError
 from tasks.filters.settings import FilterSettings
 from tasks.ingest.committer import Committer
@@ -98,10 +97,10 @@ def build(
         # Counted first, so that a build with nothing to do starts no worker and loads no model.
         with timed(summary.seconds, "read"):
             looks = {corpus.name: Look(corpus) for corpus in corpora.corpora}
-            counts = pending.count(lambda source: looks[source.corpus].add(source))
-            for corpus in corpora.corpora:
-                looks[corpus.name].ignored.update(suffix_of(name) for name in passed_by(corpus))
-                summary.unread.update(looks[corpus.name].ignored)
+            unread = {name: look.ignored for name, look in looks.items()}
+            counts = pending.count(lambda source: looks[source.corpus].add(source), unread)
+            for ignored in unread.values():
+                summary.unread.update(ignored)
         if on_looked is not None and counts.pending:
             on_looked(list(looks.values()))
         summary.read, summary.skipped = counts.read, counts.read - counts.pending
