@@ -19,10 +19,15 @@ def read_records(
     **more: Any,
 ) -> dict[str, SourceRecord]:
     """The records of a corpus by their uris, in the order in which they came."""
-    table = {"name": "c", "kind": kind, "format": layout, "path": path, "licence": "CC0-1.0", **more}
-    records = list(read_sources(Corpus.model_validate(table), captions_needed))
+    records = list(read_sources(corpus_of(path, kind, layout, **more), captions_needed))
     assert len({record.source_id for record in records}) == len(records)
     return {record.uri: record for record in records}
+
+
+def corpus_of(path: Path | str, kind: str = "images", layout: str = "folder", **more: Any) -> Corpus:
+    """A corpus without a corpora file."""
+    table = {"name": "c", "kind": kind, "format": layout, "path": path, "licence": "CC0-1.0", **more}
+    return Corpus.model_validate(table)
 
 
 def problems(records: dict[str, SourceRecord]) -> dict[str, str | None]:

@@ -52,8 +52,8 @@ def test_nothing_outside_the_corpus_isread_records(tmp_path: Path, file: str) ->
     (root / "link.png").symlink_to("../secret.png")
     (root / "manifest.tsv").write_text(f"file\tcaption\n{file}\tstolen\n")
     (root / "list.csv").write_text(f"file,caption\n{file},stolen\n")
-    assert read_records(root)[file].problem == "lies outside its corpus"
-    assert read_records(root / "list.csv", layout="csv")[file].problem == "lies outside its corpus"
+    for path, layout in ((root, "folder"), (root / "list.csv", "csv")):
+        assert str(read_records(path, layout=layout)[file].problem).startswith("lies outside its corpus")
 
 
 def test_a_manifest_that_lies_outside_is_refused(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from hypothesis import settings as checks
 from hypothesis import strategies as st
 
 from tasks.corpora.list_cells import captions_in, spans_in
+from tasks.corpora.look import look_at
 from tasks.corpora.records import CaptionSpan
+from tasks.corpora.tree import OUTSIDE
 from tasks.errors import RequestError
-from tests.corpus_records import problems, read_records, write_image
+from tests.corpus_records import corpus_of, problems, read_records, write_image
 
 FIELD = Path(__file__).parents[1].parent / "shared/media/field/tables"
 
@@ -283,6 +285,48 @@ def test_a_path_of_another_machine_that_ran_windows(tmp_path: Path) -> None:
     write_image(home / "sub/a.png")
     (home / "list.csv").write_text("path,caption\nC:\\Users\\me\\films\\sub\\a.png,one\n")
     assert [r.problem for r in read_records(home / "list.csv", layout="csv").values()] == [None]
+
+
+@pytest.mark.parametrize("column", ["file", "path"])
+def test_paths_of_other_machines_are_named_with_their_row(tmp_path: Path, column: str) -> None:
+    home = tmp_path / "films"
+    home.mkdir()
+    rows = ["C:\\Users\\me\\a.png,one", "D:/b.png,two", "\\\\server\\share\\c.png,three", "/data/d.png,four"]
+    rows += ["https://example.org/e.png,five", "sub/f.png,six", "https:\\x,seven"]
+    (home / "list.csv").write_text("\n".join([f"{column},caption", *rows]) + "\n")
+    found = list(problems(read_records(home / "list.csv", layout="csv")).values())
+    expected = "expected is one relative to the table, or below a folder called films"
+    for line, (row, said) in enumerate(
+        zip(rows, ["no such file"] * 2 + [OUTSIDE] * 2, strict=False), start=2
+    ):
+        kind = "a path of another folder" if row.startswith("/") else "a Windows path"
+        assert f"{said}: list.csv: line {line} names {row.rpartition(',')[0]}: {kind}; {expected}" in found
+    address = "no such file: list.csv: line 6 names https://example.org/e.png: an address; "
+    assert address + "download the files, and name them relative to the table" in found
+    assert found.count("no such file") == 2
+    (look,) = look_at([corpus_of(home / "list.csv", layout="csv")])
+    assert any(
+        line.startswith("  3 will be quarantined: a Windows path; expected") for line in look.as_lines()
+    )
+
+
+@pytest.mark.parametrize("name", ["manifest.tsv", "metadata.csv", "list.csv", "list.tsv"])
+def test_a_table_without_names_of_columns_is_refused(folder: Path, name: str) -> None:
+    """As some of Open-Sora's are; its first row must not be lost as its header."""
+    separator = "\t" if name.endswith(".tsv") else ","
+    rows = [("a.png", "a red circle"), ("b.png", "a blue one")]
+    (folder / name).write_text("".join(f"{separator.join(row)}\n" for row in rows))
+    listed = name.startswith("list")
+    for more in ({}, {"file_column": "path", "caption_column": "text"}):
+        with pytest.raises(RequestError) as error:
+            read_records(folder / name if listed else folder, layout="csv" if listed else "folder", **more)
+        said = (
+            f"{name}: its first line is a row (a.png, a red circle); write the names of the columns above it"
+        )
+        assert said in str(error.value), error.value
+    (folder / name).write_text(f"path{separator}text\n" + (folder / name).read_text())
+    records = read_records(folder / name if listed else folder, layout="csv" if listed else "folder")
+    assert records["a.png"].captions == (CaptionSpan("a red circle"),)
 
 
 @pytest.mark.parametrize(("on_disk", "in_table"), [("NFD", "NFC"), ("NFC", "NFD")])

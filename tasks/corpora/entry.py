@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.encodings import LOST, is_damaged
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
-from tasks.corpora.tree import FoundFile, uri_of
+from tasks.corpora.tree import MISSING, OUTSIDE, FoundFile, uri_of
 
 MAX_CAPTION_CHARACTERS = 1000  # no text encoder reads further
 MAX_GIVEN_CHARACTERS = 10_000
@@ -32,7 +32,8 @@ class Entry:
     """What a corpus says of one source; `candidates` are the places to look for it, if there are several.
 
     A `problem` is one whatever else is there; a `doubt`, of a caption that cannot be used, is one where there is no
-    other caption. A row of a table that `names_file` not is a source for its problem's sake.
+    other caption. A row of a table that `names_file` not is a source for its problem's sake; `if_missing` says more
+    of a path at which the corpus has no file.
     """
 
     captions: list[CaptionSpan] = field(default_factory=list)
@@ -41,6 +42,7 @@ class Entry:
     problem: str | None = None
     doubt: str | None = None
     names_file: bool = True
+    if_missing: str | None = None
     is_metadata: bool = False
     origins: dict[str, None] = field(default_factory=dict)
     split: str | None = None
@@ -81,6 +83,9 @@ def record_of(
 ) -> SourceRecord:
     """Gives the record of a file, or with `uri` and `place` of a part of it, whose size and time are the file's."""
     uri = uri_of(found.name) if uri is None else uri
+    found_problem = found.problem if entry.names_file else None
+    if found_problem in (MISSING, OUTSIDE) and entry.if_missing is not None:
+        found_problem = f"{found_problem}: {entry.if_missing}"
     return SourceRecord(
         source_id=source_id(corpus.name, uri),
         uri=uri,
@@ -95,7 +100,7 @@ def record_of(
         split=split,
         caption_choice=corpus.caption_choice,
         caption_from=" and ".join(entry.origins),
-        problem=(found.problem if entry.names_file else None) or entry.what_is_wrong(),
+        problem=found_problem or entry.what_is_wrong(),
     )
 
 

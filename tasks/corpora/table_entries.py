@@ -41,13 +41,28 @@ def add_row(entries: dict[str, Entry], columns: Columns, row: Row, table: str, r
     candidates = in_both_forms(candidates or [name])
     if candidates == [uri]:
         candidates = []
+    where = f"{base}: line {row.line}"
     entry = entries.setdefault(uri, Entry(candidates=tuple(candidates)))
+    if kind := _kind_elsewhere(written := text_of(row.values[columns.file]).strip(), root):
+        entry.if_missing = entry.if_missing or f"{where} names {written[:200]}: {kind}"
     # Excel leaves empty cells at the end of a row out: what is not read is not missed.
     is_short = len(row.values) < len(row.header)
     if row.problem is not None and not (is_short and (columns.caption or columns.file) in row.values):
         entry.problem = entry.problem or row.problem
         return
-    fill(entry, columns, row.values, f"{base}: line {row.line}")
+    fill(entry, columns, row.values, where)
+
+
+def _kind_elsewhere(written: str, root: str) -> str | None:
+    """Tells what a path is that leads elsewhere than into a corpus, and what is expected."""
+    if "://" in written:
+        return "an address; download the files, and name them relative to the table"
+    if not _ABSOLUTE.match(path := written.replace("\\", "/")):
+        return None
+    kind = "a path of another folder" if path.startswith("/") and path == written else "a Windows path"
+    return (
+        f"{kind}; expected is one relative to the table, or below a folder called {posixpath.basename(root)}"
+    )
 
 
 def in_both_forms(names: list[str]) -> list[str]:

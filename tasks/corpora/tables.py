@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from tasks.corpora.encodings import encoding_of
-from tasks.corpora.tree import Tree, reason_of
+from tasks.corpora.tree import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Tree, reason_of
 from tasks.errors import ItemError, RequestError
 
 MAX_LINE_BYTES = 64 * 2**20
@@ -102,10 +102,21 @@ def _rows(file: BinaryIO, name: str, stated_encoding: str | None) -> Iterator[Ro
                 continue
             parser = _Parser(_delimiter(first, parser.delimiter))
             header = [column.strip() for column in parser.record(first, lines, None)]
+            _refuse_row(header)
             continue
         cells = parser.record(first, lines, len(header))
         if any(cells):
             yield _row(header, cells, line, name)
+
+
+def _refuse_row(header: list[str]) -> None:
+    """Raises ValueError where what should name the columns names a file: its row would be lost, and all be misread."""
+    suffixes = {posixpath.splitext(name)[1].lower() for name in header}
+    if not suffixes.isdisjoint((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
+        row = ", ".join(header)[:200]
+        raise ValueError(
+            f"its first line is a row ({row}); write the names of the columns above it, as in path,text"
+        )
 
 
 def _row(header: list[str], cells: list[str], line: int, name: str) -> Row:

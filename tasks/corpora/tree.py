@@ -71,6 +71,11 @@ class Tree(Protocol):
         """Gives the folder of that name beside this one, if there is one."""
 
 
+def is_missing(problem: str | None) -> bool:
+    """Tells whether a problem is that a file is not there, whatever else it says."""
+    return problem is not None and (problem == MISSING or problem.startswith(f"{MISSING}: "))
+
+
 def is_media(name: str, suffixes: Collection[str]) -> bool:
     """Tells whether a name has one of the suffixes, and neither the file nor a folder that it lies in is hidden."""
     return posixpath.splitext(name)[1].lower() in suffixes and not is_hidden(name)

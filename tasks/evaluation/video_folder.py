@@ -20,7 +20,7 @@ from tasks.corpora.entry import NO_CAPTION
 from tasks.corpora.media import content_digest, open_media
 from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord, captions_for_span
-from tasks.corpora.tree import MISSING
+from tasks.corpora.tree import is_missing
 from tasks.errors import ItemError, RequestError
 from tasks.evaluation.protocols import Protocol
 from tasks.evaluation.settings import EvaluationSettings
@@ -87,7 +87,7 @@ def find_videos(
         name="videos", kind="short-videos", format="folder", path=folder.absolute(), licence="unknown"
     )
     listed = list(read_sources(corpus, captions_needed=False))
-    found = [source for source in listed if "/" not in source.uri and source.problem != MISSING]
+    found = [source for source in listed if "/" not in source.uri and not is_missing(source.problem)]
     if not found:
         raise RequestError(
             f"videos: {folder} has no video (mp4, webm, avi, mkv or gif) directly in it; folders below it are not read"

@@ -14,7 +14,7 @@ from storage.dataset.writer import DatasetWriter, Signature
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.readers import read_sources
 from tasks.corpora.records import SourceRecord
-from tasks.corpora.tree import MISSING
+from tasks.corpora.tree import is_missing
 from tasks.ingest.recipe import Recipe
 
 _ROWS = 5
@@ -74,7 +74,7 @@ class Pending:
                 on_source(source)
             if self._needs_work(source, signature):
                 pending.add(source.source_id)
-            if source.problem != MISSING:
+            if not is_missing(source.problem):
                 there.add(source.source_id)
         known = self._writer.sources_with_clips({corpus.name for corpus in self._corpora})
         return Counts(read, len(pending), sorted(known - there))
