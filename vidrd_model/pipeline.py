@@ -22,6 +22,7 @@ from vidrd_model.compiling import compile_blocks
 from vidrd_model.conditioning import TextConditions, encode_texts, text_conditions
 from vidrd_model.errors import ModelError
 from vidrd_model.finite import check_frames
+from vidrd_model.memory import MemoryOptions
 from vidrd_model.noise import ClipNoises
 from vidrd_model.outputs import OutputType, check_output_type, in_depth_of, present, whole_videos
 from vidrd_model.prompts import Prompt
@@ -42,7 +43,7 @@ class VidRDOutput(BaseOutput):
     frames: Any
 
 
-class VidRDPipeline(DiffusionPipeline):
+class VidRDPipeline(MemoryOptions, DiffusionPipeline):
     """Samples videos with a TemporalUNet, any diffusers scheduler, and a VAE whose temporal decoder runs.
 
     Four settings are saved with the model, for what the authors' release does otherwise or is known for:
@@ -290,6 +291,7 @@ class VidRDPipeline(DiffusionPipeline):
                     yield latents_bcnhw
                     continue
                 shown_bnhwc = joiner.push(in_depth_of(self.decode_latents(latents_bcnhw), output_type))
+                self._rest_models()
                 if shown_bnhwc.shape[1]:
                     yield present(shown_bnhwc, output_type)
         finally:

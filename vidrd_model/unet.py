@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.hooks.group_offloading import _is_group_offload_enabled
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 
-from vidrd_model.attention import KeyValue, TextAttention, TextStates
+from vidrd_model.attention import TextAttention, TextStates
 from vidrd_model.blocks import BLOCKS, BlockOptions, DownBlock, MidBlock, UpBlock
 from vidrd_model.dropout import number_dropouts
 from vidrd_model.errors import ModelError
@@ -168,8 +170,14 @@ class TemporalUNet(ModelMixin, ConfigMixin):
         """Fresh temporal layers with zero output, seeded: the model computes what its image model does."""
         reset_temporal_layers(self, seed)
 
-    def project_text(self, text_btd: torch.Tensor) -> tuple[KeyValue, ...]:
-        """Every cross-attention's keys and values of text states, for many steps with the same text."""
+    @apply_forward_hook
+    def project_text(self, text_btd: torch.Tensor) -> TextStates:
+        """Every cross-attention's keys and values of text states, for many steps with the same text.
+
+        With group offloading the states themselves: weights then come with the forward pass of their block alone.
+        """
+        if _is_group_offload_enabled(self):
+            return text_btd
         return tuple(attention.project(text_btd) for attention in self._text_attentions())
 
     def _text_attentions(self) -> list[TextAttention]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,16 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 
 # Loading a pipeline folder, diffusers looks for a component's base class by name in the component's own module.
 from diffusers.models.modeling_utils import ModelMixin  # noqa: F401
-from torch import nn
+from diffusers.utils.accelerate_utils import apply_forward_hook
 
-from vidrd_model.dropout import number_dropouts, with_present_keys
+from vidrd_model.decoder import TemporalDecoder
+from vidrd_model.dropout import number_dropouts
 from vidrd_model.image_models import load_image_part, take_image_weights
 from vidrd_model.temporal_layers import (
     TEMPORAL_MARK,
-    TempConv,
-    fold_frames,
     reset_temporal_layers,
     train_only,
-    unfold_frames,
 )
-
-TEMP_CONV_LAYERS = 3
 
 
 class TemporalVAE(AutoencoderKL):
@@ -38,6 +33,8 @@ class TemporalVAE(AutoencoderKL):
     and tiling tile by tile, each with all frames of a window: together they bound the memory. Everything else is
     AutoencoderKL's.
     """
+
+    decoder: Any
 
     @register_to_config
     def __init__(
@@ -83,12 +80,7 @@ class TemporalVAE(AutoencoderKL):
             use_post_quant_conv=use_post_quant_conv,
             mid_block_add_attention=mid_block_add_attention,
         )
-        for block in self.decoder.up_blocks:
-            block.temp_convs = (
-                nn.ModuleList(TempConv(resnet.out_channels, TEMP_CONV_LAYERS) for resnet in block.resnets)
-                if temp_conv
-                else None
-            )
+        self.decoder = TemporalDecoder.made_of(self.decoder, temp_conv)
         number_dropouts(self)
 
     @classmethod
@@ -112,6 +104,7 @@ class TemporalVAE(AutoencoderKL):
         """Fresh temporal layers with zero output, seeded: the decoder is the image decoder."""
         reset_temporal_layers(self, seed)
 
+    @apply_forward_hook
     def decode(self, z: torch.Tensor, return_dict: bool = True, *, num_frames: int = 1, **_: Any) -> Any:
         """Decodes folded latents (b n) c h w, not divided by the scaling factor, to images in about [-1, 1].
 
@@ -172,41 +165,10 @@ class TemporalVAE(AutoencoderKL):
         return sample / weights
 
     def _decode_frames(self, z: torch.Tensor, num_frames: int) -> torch.Tensor:
-        decoder = self.decoder
-        x = decoder.conv_in(z if self.post_quant_conv is None else self.post_quant_conv(z))
-        for index in range(len(decoder.mid_block.resnets)):
-            x = self._run(_mid_layer, decoder.mid_block, index, x)
-        for block in decoder.up_blocks:
-            for index in range(len(block.resnets)):
-                x = self._run(_up_layer, block, index, x, num_frames)
-            for upsampler in block.upsamplers or ():
-                x = self._run(upsampler, x)
-        return self._run(_output_layer, decoder, x)
-
-    def _run(self, layer: Callable[..., torch.Tensor], *args: Any) -> torch.Tensor:
-        """Calls a layer; with checkpointing on, it keeps nothing but its input for the backward pass."""
-        if self.decoder.gradient_checkpointing and torch.is_grad_enabled():
-            return self.decoder._gradient_checkpointing_func(with_present_keys(layer), *args)
-        return layer(*args)
-
-
-def _mid_layer(block: Any, index: int, x: torch.Tensor) -> torch.Tensor:
-    # Not the block's own forward pass, which checkpoints some of its layers a second time.
-    if index and block.attentions[index - 1] is not None:
-        x = block.attentions[index - 1](x)
-    return block.resnets[index](x, None)
-
-
-def _up_layer(block: Any, index: int, x: torch.Tensor, num_frames: int) -> torch.Tensor:
-    x = block.resnets[index](x, None)
-    if block.temp_convs is not None and num_frames > 1:
-        videos = x.shape[0] // num_frames
-        x = fold_frames(block.temp_convs[index](unfold_frames(x, videos)))
-    return x
-
-
-def _output_layer(decoder: Any, x: torch.Tensor) -> torch.Tensor:
-    return decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))
+        decoded: torch.Tensor = self.decoder(
+            z if self.post_quant_conv is None else self.post_quant_conv(z), num_frames
+        )
+        return decoded
 
 
 def _tile_starts(length: int, size: int, overlap: int) -> list[int]:

@@ -107,4 +107,4 @@ def _window_predictor(request: VideoRequest, starts: Sequence[int]) -> Predictor
     """Predicts all windows of all videos in one pass; each window has the text of its middle frame."""
     texts = [request.pipe.encode_prompt(request.prompts(start + request.num_frames // 2)) for start in starts]
     negative = request.negative_text_btd.repeat(len(starts), 1, 1)
-    return Predictor(request.pipe.unet, request.options.guidance_scale, torch.cat(texts), negative)
+    return request.predictor(torch.cat(texts), negative)

@@ -58,9 +58,7 @@ def overlapping_clips(request: VideoRequest) -> Iterator[torch.Tensor]:
         before, prompts = prompts, request.prompts(start + m if clip else 0)
         if prompts != before:
             text_btd = request.pipe.encode_prompt(prompts)
-            predict = Predictor(
-                request.pipe.unet, request.options.guidance_scale, text_btd, request.negative_text_btd
-            )
+            predict = request.predictor(text_btd, request.negative_text_btd)
         latents_bcnhw = _held_clip(request, predict, prompts, clip, past_bcmhw)
         past_bcmhw = latents_bcnhw[:, :, n - m :].clone()
         yield latents_bcnhw

@@ -9,6 +9,7 @@ import torch
 
 from vidrd_model.call_settings import CallSettings
 from vidrd_model.errors import ModelError
+from vidrd_model.guidance import Predictor
 from vidrd_model.noise import clip_noise, progressive_noise
 from vidrd_model.outputs import OutputType, check_output_type
 from vidrd_model.pipeline import VidRDPipeline
@@ -84,6 +85,11 @@ class VideoRequest:
     def stepper(self, num_frames: int) -> Stepper:
         """The model's scheduler, started anew for so many frames."""
         return Stepper(self.pipe.scheduler, self.options, num_frames, self.device)
+
+    def predictor(self, text_btd: torch.Tensor, negative_text_btd: torch.Tensor) -> Predictor:
+        """The UNet's prediction with these texts."""
+        scale = self.options.guidance_scale
+        return Predictor(self.pipe.unet, scale, text_btd, negative_text_btd, device=self.device)
 
     def prompts(self, frame: int) -> list[str]:
         """Each video's text at a frame of it: that of its `frame // N`-th clip, of which the last one stays."""
