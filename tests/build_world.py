@@ -17,7 +17,7 @@ from tasks.ingest.executor import Executor
 from tasks.ingest.recipe import Digests, Recipe
 from tasks.ingest.run import check_target
 from tasks.ingest.settings import BuildSettings
-from tasks.ingest.summary import BuildSummary
+from tasks.ingest.summary import BuildSummary, ProfileUsed
 from tasks.ingest.workers import Workers
 from tasks.model_files import latent_shape
 from tasks.tiny.world.corpora import write_tiny_world
@@ -66,14 +66,18 @@ def keep_all(profile: Profile, threshold: float = -1.0, **build: Any) -> Recipe:
     return replace(recipe, filter=FilterSettings(clip_threshold=threshold), build=settings)
 
 
-def build(corpora_path: Path, dataset_dir: Path, recipe: Recipe, **options: Any) -> BuildSummary:
+def build(
+    corpora_path: Path, dataset_dir: Path, recipe: Recipe, profile: str | None = None, **options: Any
+) -> BuildSummary:
     """A build as a command makes it: looked at first, then carried out."""
+    options["profile"] = ProfileUsed(profile) if profile else None
     target = check_target(dataset_dir, recipe)
     return ingest.build(read_corpora(corpora_path, recipe.captions_needed), target, recipe, **options)
 
 
-def refilter(dataset_dir: Path, recipe: Recipe, **options: Any) -> BuildSummary:
+def refilter(dataset_dir: Path, recipe: Recipe, profile: str | None = None, **options: Any) -> BuildSummary:
     """The same for new thresholds alone."""
+    options["profile"] = ProfileUsed(profile) if profile else None
     return ingest.refilter(check_target(dataset_dir, recipe, is_there=True), recipe, **options)
 
 

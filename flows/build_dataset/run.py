@@ -18,7 +18,7 @@ from tasks.corpora.config import read_corpora
 from tasks.corpora.look import Look
 from tasks.errors import RequestError
 from tasks.ingest.run import build, refilter
-from tasks.ingest.summary import BuildSummary
+from tasks.ingest.summary import BuildSummary, ProfileUsed
 from tasks.ingest.thresholds import SET_HERE
 from tasks.tiny.world.corpora import shared_world
 
@@ -43,32 +43,22 @@ def run(request: BuildDatasetRequest) -> dict[str, Any]:
 def _build(request: BuildDatasetRequest) -> BuildSummary:
     params, profile = request.params, request.profile
     with stage_progress("build-dataset") as on_progress:
+        of_both: dict[str, Any] = {
+            "asked": request.asked,
+            "allow_empty": params.allow_empty,
+            "profile": ProfileUsed(profile.name, profile.source, profile.changes, profile.content()),
+            "on_progress": on_progress,
+        }
         if params.action == "refilter":
-            return refilter(
-                request.target,
-                request.recipe,
-                asked=request.asked,
-                allow_empty=params.allow_empty,
-                profile=profile.name,
-                profile_source=profile.source,
-                profile_set=profile.changes,
-                profile_content=profile.content(),
-                on_progress=on_progress,
-            )
+            return refilter(request.target, request.recipe, **of_both)
         return build(
             request.corpora or read_corpora(shared_world(), request.recipe.captions_needed),
             request.target,
             request.recipe,
-            asked=request.asked,
-            allow_empty=params.allow_empty,
-            profile=profile.name,
-            profile_source=profile.source,
-            profile_set=profile.changes,
-            profile_content=profile.content(),
             prune=params.prune,
             retry_quarantine=params.action == "retry-quarantine",
-            on_progress=on_progress,
             on_looked=_say_what_was_found,
+            **of_both,
         )
 
 

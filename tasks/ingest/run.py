@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from storage.dataset.builds import finished_builds, last_noted
 from storage.dataset.clip_dataset import ClipDataset
@@ -27,7 +26,7 @@ from tasks.ingest.pending import Pending
 from tasks.ingest.pipeline import Pipeline
 from tasks.ingest.recipe import Digests, Recipe
 from tasks.ingest.reconcile import reconcile
-from tasks.ingest.summary import BuildSummary
+from tasks.ingest.summary import BuildSummary, ProfileUsed
 from tasks.ingest.texts import write_text_states
 from tasks.ingest.thresholds import Asked, Thresholds, thresholds_in_force
 from tasks.ingest.workers import Workers
@@ -54,10 +53,7 @@ def build(
     *,
     asked: Asked = Asked(),  # noqa: B008
     allow_empty: bool = False,
-    profile: str | None = None,
-    profile_source: str | None = None,
-    profile_set: Mapping[str, Any] | None = None,
-    profile_content: Mapping[str, Any] | None = None,
+    profile: ProfileUsed | None = None,
     prune: bool = False,
     retry_quarantine: bool = False,
     workers: Workers | None = None,
@@ -67,30 +63,23 @@ def build(
     """Brings a dataset up to date with its corpora and tags it; sources already done are not touched.
 
     The recipe's thresholds are those of the profile: what was `asked` now, or set on the dataset before, comes first.
-    `profile`, its name, `profile_source`, the name or file to read it from, what was set over that and the content are
-    recorded for later commands;
-    `prune` drops what came of sources that are no longer in the corpora; with `retry_quarantine` the quarantined
-    sources are tried again and no others; `on_looked` is told what lies in each corpus before the work begins;
-    `workers` of an earlier build with the same models spare the start of new
-    ones. Items that cannot be used are quarantined and counted, never raised. RequestError or StorageError: the request
-    is wrong, another build holds the folder, the models cannot be loaded, or no clip would be left where there were
-    some, unless `allow_empty`.
-    Whatever ends a build, what it committed stays, and the next one goes on from there.
+    The `profile` is recorded for later commands; `prune` drops what came of sources that are no longer in the corpora;
+    with `retry_quarantine` the quarantined sources are tried again and no others; `on_looked` is told what lies in each
+    corpus before the work begins; `workers` of an earlier build with the same models spare the start of new ones.
+
+    Items that cannot be used are quarantined and counted, never raised. RequestError or StorageError: the request is
+    wrong, another build holds the folder, the models cannot be loaded, or no clip would be left where there were some,
+    unless `allow_empty`. Whatever ends a build, what it committed stays, and the next one goes on from there.
     """
     digests = Digests.of(recipe)
-    summary = BuildSummary(
-        corpora=str(corpora.path.absolute()),
-        profile=profile,
-        profile_source=profile_source,
-        profile_set=profile_set,
-        profile_content=profile_content,
-    )
+    summary = BuildSummary(corpora=str(corpora.path.absolute()))
+    summary.note_profile(profile)
     started_s = time.perf_counter()
     with (
         DatasetWriter(target.dataset_dir, target.latent_shape) as writer,
         _workers(workers, recipe, digests) as workers,
     ):
-        thresholds = _in_force(writer, recipe, profile, asked, summary)
+        thresholds = _in_force(writer, recipe, asked, summary)
         recipe = replace(recipe, filter=thresholds.settings)
         run = _Run(writer, recipe, digests, workers, thresholds, summary, on_progress, started_s)
         pending = Pending(corpora.corpora, writer, recipe, again=retry_quarantine)
@@ -121,10 +110,7 @@ def refilter(
     *,
     asked: Asked = Asked(),  # noqa: B008
     allow_empty: bool = False,
-    profile: str | None = None,
-    profile_source: str | None = None,
-    profile_set: Mapping[str, Any] | None = None,
-    profile_content: Mapping[str, Any] | None = None,
+    profile: ProfileUsed | None = None,
     workers: Workers | None = None,
     on_progress: OnProgress | None = None,
 ) -> BuildSummary:
@@ -133,19 +119,15 @@ def refilter(
     Which thresholds hold, and what is raised, is as for `build`.
     """
     digests = Digests.of(recipe)
-    summary = BuildSummary(
-        profile=profile,
-        profile_source=profile_source,
-        profile_set=profile_set,
-        profile_content=profile_content,
-    )
+    summary = BuildSummary()
+    summary.note_profile(profile)
     started_s = time.perf_counter()
     with (
         DatasetWriter(target.dataset_dir, target.latent_shape) as writer,
         _workers(workers, recipe, digests) as workers,
     ):
         summary.corpora = last_noted(target.dataset_dir, "corpora")
-        thresholds = _in_force(writer, recipe, profile, asked, summary)
+        thresholds = _in_force(writer, recipe, asked, summary)
         recipe = replace(recipe, filter=thresholds.settings)
         run = _Run(writer, recipe, digests, workers, thresholds, summary, on_progress, started_s)
         if otherwise := run.encoded_otherwise():
@@ -154,12 +136,10 @@ def refilter(
     return summary
 
 
-def _in_force(
-    writer: DatasetWriter, recipe: Recipe, profile: str | None, asked: Asked, summary: BuildSummary
-) -> Thresholds:
+def _in_force(writer: DatasetWriter, recipe: Recipe, asked: Asked, summary: BuildSummary) -> Thresholds:
     """Gives the thresholds of this build, put on record in its summary."""
     builds = finished_builds(writer.dataset_dir)
-    thresholds = thresholds_in_force(builds, recipe.filter, profile, asked)
+    thresholds = thresholds_in_force(builds, recipe.filter, summary.profile, asked)
     _check_filter(thresholds.settings, recipe)
     summary.filter, summary.thresholds_set = thresholds.settings.model_dump(), thresholds.set_here
     if thresholds.settings.max_nudity is not None:

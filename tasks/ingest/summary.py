@@ -11,6 +11,19 @@ if TYPE_CHECKING:
     from tasks.ingest.reconcile import Reconciled
 
 
+@dataclass(frozen=True)
+class ProfileUsed:
+    """The profile of a build, as later commands are told of it: name, what reads it again, changes and content.
+
+    `source` is its name, or the path of its file; `changes` were set over that.
+    """
+
+    name: str
+    source: str | None = None
+    changes: Mapping[str, Any] | None = None
+    content: Mapping[str, Any] | None = None
+
+
 @dataclass
 class BuildSummary:
     """Counts of one run, then of the whole dataset after it.
@@ -20,8 +33,7 @@ class BuildSummary:
     were applied, `thresholds_set` those of them that were set on this dataset; `settled_for` is what the rows were last
     reconciled with: thresholds and the models' digests. `cut_captions` are the clips whose caption a tokenizer cuts, by
     what it is read for: conditioning counts kept clips, scoring all. `measured` are rows that lacked what a filter asks
-    of a network; `nudity` is the detector in use, with its licence. `profile_source` is what reads the profile again:
-    its name, or the path of its file; `profile_set` was set over that, and `profile_content` is all of it.
+    of a network; `nudity` is the detector in use, with its licence. The `profile` and what follows it is a ProfileUsed.
     """
 
     read: int = 0
@@ -59,6 +71,12 @@ class BuildSummary:
     dataset_quarantined: int = 0
     tag: str | None = None
     version: int | None = None
+
+    def note_profile(self, used: ProfileUsed | None) -> None:
+        """Puts on record which profile was used, if any is known."""
+        if used is not None:
+            self.profile, self.profile_source = used.name, used.source
+            self.profile_set, self.profile_content = used.changes, used.content
 
     def count(self, finished: "FinishedSource", times: int = 1) -> None:
         """Adds a finished source, or with -1 takes it back."""
