@@ -20,7 +20,7 @@ test: env ## the fast tests, real libraries and real media
 test-slow: env ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m "slow and not gpu"
 
-gate: env ## those of the slow tests without which nothing lands: doors and kills
+gate: env ## those of the slow tests without which nothing lands: doors, kills, Ray beside none
 	@$(BIN)/python -m pytest -m "gate and not gpu"
 
 mutants: env ## 200 small faults put into the code, and which of them no fast test notices
