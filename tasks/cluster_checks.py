@@ -99,3 +99,17 @@ def _check_token() -> None:
         raise RequestError(
             f"RAY_AUTH_TOKEN: missing, and there is no file {path}; RAY_AUTH_MODE=token asks for the cluster's token"
         )
+
+
+def check_device_here(device: str | None) -> None:
+    """RequestError when this machine lacks the device that models are to run on; a cluster is not asked."""
+    if device is None or device == "cpu" or joins_cluster():
+        return
+    import torch
+
+    kind, _, number = device.partition(":")
+    there = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
+    if int(number or 0) >= there:
+        raise RequestError(
+            f"device: there is no {device} here ({there} of its kind); leave it out, or say cpu"
+        )

@@ -106,7 +106,7 @@ WRONG = {
     "finished videos that are not there": (["evaluate", "--videos", "empty"], "has no video"),
     "a candidate that does not exist": (["promote"], "candidate"),
     "a prompts file that is not there": (["generate", "--prompts", "missing.txt"], "missing.txt"),
-    "an out that is no mp4": (["generate", "x", "--out", "out.gif"], "out.gif"),
+    "an out that is no video": (["generate", "x", "--out", "out.avi"], "out.avi"),
     "weights nobody knows": (["weights", "fetch", "nothing"], "nothing"),
     "a group without a command": (["dataset"], "command"),
     "a port out of range": (["up", "--prefect-port", "70000"], "--prefect-port"),

@@ -89,10 +89,10 @@ def test_the_mp4_plays_anywhere_and_shows_the_frames(tmp_path: Path, drawn_nhwc:
     video = write_video(
         [drawn_nhwc[:8], drawn_nhwc[8:]], "a red circle", 7, 2, 8.0, tmp_path / "out" / "video.mp4"
     )
-    with av.open(str(video.mp4)) as container:
+    with av.open(str(video.file)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
-    decoded, fps = decode_bytes(video.mp4.read_bytes())
+    decoded, fps = decode_bytes(video.file.read_bytes())
     assert decoded.shape == drawn_nhwc.shape and fps == 8.0
     assert np.abs(decoded.astype(int) - drawn_nhwc).mean() < 3
     assert video.contact_sheet.is_file()
@@ -190,7 +190,7 @@ def test_a_long_video_is_written_while_it_is_sampled(tmp_path: Path, drawn_nhwc:
     file.add(drawn_nhwc[:2])  # what a crossfade has held back
     video = file.finish()
     assert video.num_frames == clips * 8 + 2
-    decoded, _ = decode_bytes(video.mp4.read_bytes())
+    decoded, _ = decode_bytes(video.file.read_bytes())
     assert len(decoded) == video.num_frames
     assert Image.open(video.contact_sheet).size[1] < 12 * 400
 

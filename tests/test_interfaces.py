@@ -72,7 +72,7 @@ OF_EVERY_COMMAND = ["--help", "--profile", "--set", "--json"]
 NOT_YET = {
     "dataset plan": {"DATASET"},
     "generate": {
-        *("--continue", "--image", "--scheduler", "--device", "--lora", "--clips-at-once", "--force"),
+        *("--continue", "--image", "--lora", "--clips-at-once"),
     },
 }
 NO_COMMAND_YET = {

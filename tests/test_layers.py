@@ -187,6 +187,7 @@ INSIDE = {
     "flows/promote/request.py": _ASKED_LAST,
     "flows/retrain/request.py": _ASKED_LAST,
     "flows/model.py": "MLflow is asked last, and not at all about a model that is a folder",
+    "tasks/generation/made_of.py": "a video is read only where one is there already",
     "flows/generate/run.py": "one of two ways to sample is imported, and each is heavy",
     "flows/terminal.py": "rich is for styled lines alone",
     "flows/runs/artifacts.py": _IN_A_RUN,

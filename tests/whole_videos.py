@@ -21,10 +21,10 @@ def whole_videos(stream: Iterable[tuple[int, np.ndarray | None]]) -> Iterator[tu
 
 
 def write_video(
-    clips: Iterable[np.ndarray], prompt: str, seed: int, num_clips: int, fps: float, out_mp4: Path
+    clips: Iterable[np.ndarray], prompt: str, seed: int, num_clips: int, fps: float, out: Path
 ) -> GeneratedVideo:
     """Writes the clips of one video, each uint8 (n, h, w, 3), and its contact sheet."""
-    file = VideoFile(out_mp4, prompt, seed, num_clips, fps)
+    file = VideoFile(out, prompt, seed, num_clips, fps)
     try:
         for frames_nhwc in clips:
             file.add(frames_nhwc)

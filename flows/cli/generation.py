@@ -21,12 +21,13 @@ def generate(
     ] = None,
     prompts: Annotated[
         Path | None,
-        typer.Option(parser=typed_path, metavar="FILE", help="One prompt a line, instead of PROMPT."),
+        typer.Option(parser=typed_path, metavar="FILE", help="One prompt a line; # begins a note."),
     ] = None,
     clips: Annotated[int | None, typer.Option(help="Length of the video in clips [3].")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same video [7].")] = None,
     out: Annotated[
-        Path | None, typer.Option(parser=typed_path, metavar="MP4", help="The video of one prompt.")
+        Path | None,
+        typer.Option(parser=typed_path, metavar="FILE|DIR", help="mp4, webm, gif, or a folder of PNGs."),
     ] = None,
     out_dir: Annotated[
         Path | None, typer.Option(parser=typed_path, metavar="DIR", help="The videos of --prompts.")
@@ -51,12 +52,20 @@ def generate(
             help="How clips are joined [drop-duplicate].",
         ),
     ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ddim|euler|dpm++|unipc", help="By default the model's.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|cuda|cuda:N|mps", help="By default a GPU, where there is one.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over videos of something else.")] = False,
     profile: ModelProfileOption = None,
 ) -> None:
     """Text to video, by default with the champion.
 
-    Writes an mp4 that ordinary players open, and a contact sheet beside it. How it is sampled is what these options
-    say, else what was saved with the model, else the profile's; the result says which.
+    Writes a video that ordinary players open, and a contact sheet beside it; prompt, seed, model and settings stand in
+    the file. A video that is there stays: of the same request it is kept, of another one refused. How it is sampled is
+    what these options say, else what was saved with the model, else the profile's; the result says which.
 
     \b
     Example: vidrd generate "a red circle moving right" --clips 3 --seed 7 --out out.mp4
@@ -81,6 +90,9 @@ def generate(
             fps=fps,
             size=size,
             seam=seam,
+            scheduler=scheduler,
         ),
+        device=device,
+        force=force,
         profile=profile,
     )

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
+from flows.generate.jobs import EXAMPLE_PROMPT, VideoJob, job_of_prompt, jobs_of_file
+from flows.generate.manifest import check_manifest
+from flows.generate.outputs import check_frame_rate, check_output, finished_before
 from flows.model import asked_sampling, find_champion, find_model
 from flows.profile_choice import ProfileParams
-from storage.local.home import home
 from storage.local.typed_paths import TypedPath, TypedText
 from storage.registry.model_folder import ResolvedModel
-from storage.registry.names import CHAMPION_REF
+from storage.registry.names import CHAMPION_REF, version_ref
+from tasks.cluster_checks import check_device_here
 from tasks.errors import RequestError
 from tasks.generation.resolve import ResolvedSampling, resolve_sampling
 from tasks.generation.settings import SamplingSettings
-from tasks.output_folders import check_output_file
 
-EXAMPLE_PROMPT = "a red circle moving right"
+__all__ = ["EXAMPLE_PROMPT", "GenerateParams", "GenerateRequest", "VideoJob", "read_request"]
 
 
 class GenerateParams(ProfileParams):
@@ -29,13 +31,22 @@ class GenerateParams(ProfileParams):
     then: list[str] = Field(
         [], description="the texts of the clips after the first, for a video that tells a story"
     )
-    prompts_file: TypedPath | None = Field(None, description="one prompt a line, instead of `prompt`")
+    prompts_file: TypedPath | None = Field(
+        None, description="one prompt a line, instead of `prompt`; lines that begin with # are notes"
+    )
     clips: int = Field(3, ge=1, description="length of the video in clips")
     seed: int = Field(7, ge=0, lt=2**31, description="a prompt that comes again takes the next seed")
-    out: TypedPath | None = Field(None, description="the mp4 of a single prompt")
+    out: TypedPath | None = Field(
+        None,
+        description="of a single prompt: .mp4, .webm, .gif, or a folder for PNGs; none: named after the prompt",
+    )
     out_dir: TypedPath | None = Field(None, description="the folder for the videos of a prompts file")
+    force: bool = Field(False, description="write over videos that are there and of something else")
     model: TypedText | None = Field(
         None, description=f"a folder or reference; none: {CHAMPION_REF}, before it the profile's model"
+    )
+    device: str | None = Field(
+        None, pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="none: a GPU where there is one, else the CPU"
     )
     sampling: SamplingSettings | None = Field(
         None, description="what is not named is as saved with the model, else the profile's"
@@ -43,22 +54,8 @@ class GenerateParams(ProfileParams):
 
 
 @dataclass(frozen=True)
-class VideoJob:
-    """A video that is asked for: its texts (one for each clip, the last for all after it), seed and file."""
-
-    texts: tuple[str, ...]
-    seed: int
-    out_mp4: Path
-
-    @property
-    def prompt(self) -> str:
-        """The texts as one."""
-        return " / ".join(self.texts)
-
-
-@dataclass(frozen=True)
 class GenerateRequest:
-    """The videos in the prompts' order, the model that makes them, and how it samples."""
+    """The videos in the prompts' order, the model that makes them, and how it samples; `kept` are there already."""
 
     jobs: tuple[VideoJob, ...]
     clips: int
@@ -66,87 +63,69 @@ class GenerateRequest:
     sampling: ResolvedSampling
     is_of_a_file: bool
     is_before_champion: bool
+    device: str | None = None
+    kept: frozenset[int] = frozenset()
 
     @property
-    def texts(self) -> list[tuple[str, ...]]:
-        """Of each video."""
-        return [job.texts for job in self.jobs]
+    def missing(self) -> list[int]:
+        """The places of the videos that are still to be made."""
+        return [place for place in range(len(self.jobs)) if place not in self.kept]
 
-    @property
-    def seeds(self) -> list[int]:
-        """Of each video."""
-        return [job.seed for job in self.jobs]
+    def made_of(self, place: int) -> dict[str, Any]:
+        """All that makes a video again, as plain JSON: it is kept in the file."""
+        return _made_of(self.jobs[place], self.clips, self.model, self.sampling)
 
 
 def read_request(params: GenerateParams) -> GenerateRequest:
     """Looks everything up; RequestError or StorageError, one line, when the request cannot be carried out."""
     jobs = tuple(_jobs(params))
-    check_output_file(jobs[0].out_mp4, "out_dir" if params.prompts_file else "out")
-    for job in jobs:
-        if job.out_mp4.suffix.lower() != ".mp4":
-            raise RequestError(f"out: {job.out_mp4} must end in .mp4")
-        if job.out_mp4.is_dir():
-            raise RequestError(f"out: {job.out_mp4} is a folder; name a file in it")
+    field = "out" if params.prompts_file is None else "out_dir"
+    check_output(jobs[0].out, field)
+    if params.prompts_file is not None:
+        check_manifest(jobs[0].out.parent, params.force)
+    check_device_here(params.device)
     model, profile = find_champion(params) if params.model is None else find_model(params.model, params)
+    sampling = resolve_sampling(asked_sampling(profile, params.sampling), model.folder, profile.sampling)
+    check_frame_rate(jobs, sampling.settings.fps, "fps")
+    made_of = [_made_of(job, params.clips, model, sampling) for job in jobs]
     return GenerateRequest(
         jobs,
         params.clips,
         model,
-        resolve_sampling(asked_sampling(profile, params.sampling), model.folder, profile.sampling),
+        sampling,
         is_of_a_file=params.prompts_file is not None,
         is_before_champion=params.model is None and model.version is None,
+        device=params.device,
+        kept=finished_before(jobs, made_of, params.force, field),
     )
 
 
 def _jobs(params: GenerateParams) -> list[VideoJob]:
-    return (
-        _job_of_prompt(params) if params.prompts_file is None else _jobs_of_file(params, params.prompts_file)
-    )
-
-
-def _job_of_prompt(params: GenerateParams) -> list[VideoJob]:
-    prompt = (params.prompt or "").strip()
-    if not prompt:
-        raise RequestError(f'prompt: missing; give a text such as "{EXAMPLE_PROMPT}"')
-    if params.out_dir is not None:
-        raise RequestError("out_dir: is for a prompts_file; a single prompt takes out")
-    then = [text.strip() for text in params.then]
-    if not all(then):
-        raise RequestError("then: a text is empty")
-    if len(then) >= params.clips:
-        raise RequestError(
-            f"then: {len(then)} more texts need at least {len(then) + 1} clips, not {params.clips}"
-        )
-    return [VideoJob((prompt, *then), params.seed, params.out or home() / "generated" / "video.mp4")]
-
-
-def _jobs_of_file(params: GenerateParams, prompts_file: Path) -> list[VideoJob]:
-    """A job for each line, in their order."""
+    if params.prompts_file is None:
+        if params.out_dir is not None:
+            raise RequestError("out_dir: is for a prompts_file; a single prompt takes out")
+        return [job_of_prompt(params.prompt, params.then, params.clips, params.seed, params.out)]
     if params.then:
         raise RequestError("then: is for a single prompt, not for a prompts_file")
     if params.prompt is not None:
         raise RequestError("prompt: give either prompt or prompts_file, not both")
     if params.out is not None:
         raise RequestError("out: is for a single prompt; a prompts_file takes out_dir")
-    prompts = _read_prompts(prompts_file)
-    out_dir = params.out_dir or home() / "generated" / prompts_file.stem
-    # Numbers, not prompts, name the files: they sort in the prompts' order and are always legal names.
-    digits = max(4, len(str(len(prompts))))
-    jobs, seen = [], Counter[str]()
-    for number, prompt in enumerate(prompts, start=1):
-        # A video depends on its prompt and seed, not on its line, so a file may be split or reordered.
-        jobs.append(VideoJob((prompt,), params.seed + seen[prompt], out_dir / f"{number:0{digits}d}.mp4"))
-        seen[prompt] += 1
-    return jobs
+    return jobs_of_file(params.prompts_file, params.seed, params.out_dir)
 
 
-def _read_prompts(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or error)
-        raise RequestError(f"prompts_file: {path}: {reason}") from error
-    prompts = [line.strip() for line in lines if line.strip()]
-    if not prompts:
-        raise RequestError(f"prompts_file: {path} holds no prompt; write one a line")
-    return prompts
+def _made_of(job: VideoJob, clips: int, model: ResolvedModel, sampling: ResolvedSampling) -> dict[str, Any]:
+    return {
+        "prompt": list(job.texts),
+        "seed": job.seed,
+        "clips": clips,
+        "model": _shown(model),
+        "sampling": {name: how["value"] for name, how in sampling.as_dict().items()},
+    }
+
+
+def _shown(model: ResolvedModel) -> str:
+    """A version by its number, a folder as it was typed, or by its last names: files are shown to others."""
+    if model.version is not None:
+        return version_ref(model.version)
+    return "/".join(model.folder.parts[-2:]) if Path(model.ref).is_absolute() else model.ref

@@ -14,7 +14,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from flows.evaluate.report import sampled_rows
-from flows.generate.request import GenerateRequest, VideoJob
+from flows.generate.manifest import write_manifest
+from flows.generate.request import GenerateRequest
 from flows.runs.artifacts import show_markdown
 from flows.runs.progress import stage_progress
 from flows.terminal import tell
@@ -23,6 +24,7 @@ from storage.registry.names import CHAMPION_REF
 from tasks import markdown
 from tasks.cluster_checks import joins_cluster
 from tasks.generation.video_file import GeneratedVideo, VideoFile
+from tasks.generation.video_kinds import contact_sheet_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +38,29 @@ def run(request: GenerateRequest) -> dict[str, Any]:
     started_s = time.monotonic()
     if request.is_before_champion:
         tell(f"no {CHAMPION_REF} yet: using {request.model.ref}; retrain, evaluate and promote make one")
+    if request.kept:
+        tell(
+            f"[generate] {len(request.kept)} of {len(request.jobs)} videos are there already, made of the same"
+        )
+    unread, made = _make(request) if request.missing else ([], {})
+    kept = {place: _kept_video(request, place) for place in request.kept}
+    videos = {place: _summary(video) for place, video in made.items()} | kept
+    result = {
+        "model": request.model.ref,
+        "model_version": request.model.version,
+        "sampling": request.sampling.as_dict(),
+        "unread": unread,
+        "videos": [videos[place] for place in sorted(videos)],
+        "seconds": round(time.monotonic() - started_s, 2),
+    }
+    if request.is_of_a_file:
+        write_manifest(request.jobs)
+    show_markdown(_as_markdown(result), key="generate", description="generated videos")
+    return result
+
+
+def _make(request: GenerateRequest) -> tuple[list[dict[str, str]], dict[int, GeneratedVideo]]:
+    """Makes the videos that are missing; returns which words are not read, and the videos by their places."""
     on_ray = needs_ray(request)
     if on_ray:
         from tasks.cluster import ensure_ray
@@ -43,24 +68,12 @@ def run(request: GenerateRequest) -> dict[str, Any]:
         ensure_ray()
     unread = _tell_unread(request, on_ray)
     with stage_progress("generate") as on_progress:
-        videos = _write_videos(request, on_ray, on_progress)
-    result = {
-        "model": request.model.ref,
-        "model_version": request.model.version,
-        "sampling": request.sampling.as_dict(),
-        "unread": unread,
-        "videos": [_summary(videos[index]) for index in sorted(videos)],
-        "seconds": round(time.monotonic() - started_s, 2),
-    }
-    if request.is_of_a_file:
-        _write_manifest(request.jobs)
-    show_markdown(_as_markdown(result), key="generate", description="generated videos")
-    return result
+        return unread, _write_videos(request, on_ray, on_progress)
 
 
 def needs_ray(request: GenerateRequest) -> bool:
     """Whether several workers could share the work, or a cluster is named for it: else this process does it alone."""
-    batches = ceil(len(request.jobs) / request.sampling.settings.prompts_per_batch)
+    batches = ceil(len(request.missing) / request.sampling.settings.prompts_per_batch)
     return joins_cluster() or (batches > 1 and (os.cpu_count() or 1) > 1)
 
 
@@ -72,8 +85,17 @@ def _clips(
         from tasks.generation.on_ray import stream_videos_on_ray as stream
     else:
         from tasks.generation.generate import stream_videos as stream
-    model_dir, settings = request.model.folder, request.sampling.settings
-    return stream(model_dir, request.texts, request.seeds, request.clips, settings, on_progress)
+    jobs = [request.jobs[place] for place in request.missing]
+    clips = stream(
+        request.model.folder,
+        [job.texts for job in jobs],
+        [job.seed for job in jobs],
+        request.clips,
+        request.sampling.settings,
+        on_progress,
+        request.device,
+    )
+    return ((request.missing[index], frames_nhwc) for index, frames_nhwc in clips)
 
 
 def _write_videos(
@@ -91,7 +113,9 @@ def _write_videos(
                 continue
             if index not in open_files:
                 job = request.jobs[index]
-                open_files[index] = VideoFile(job.out_mp4, job.prompt, job.seed, request.clips, fps)
+                open_files[index] = VideoFile(
+                    job.out, job.prompt, job.seed, request.clips, fps, request.made_of(index)
+                )
             open_files[index].add(frames_nhwc)
     finally:
         for file in open_files.values():
@@ -129,7 +153,7 @@ def _summary(video: GeneratedVideo) -> dict[str, Any]:
     return {
         "prompt": video.prompt,
         "seed": video.seed,
-        "file": str(video.mp4),
+        "file": str(video.file),
         "contact_sheet": str(video.contact_sheet),
         "clips": video.num_clips,
         "frames": video.num_frames,
@@ -137,17 +161,24 @@ def _summary(video: GeneratedVideo) -> dict[str, Any]:
     }
 
 
-def _write_manifest(jobs: tuple[VideoJob, ...]) -> None:
-    """Writes manifest.tsv beside the videos: the folder is then a captioned corpus and a seed list in one."""
-    rows = ["file\tcaption\tseed"]
-    rows += [f"{job.out_mp4.name}\t{visible(' '.join(job.prompt.split()))}\t{job.seed}" for job in jobs]
-    (jobs[0].out_mp4.parent / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+def _kept_video(request: GenerateRequest, place: int) -> dict[str, Any]:
+    """Tells of a video that was there as of one that was made, but for its frames, which nobody has counted."""
+    job = request.jobs[place]
+    return {
+        "prompt": job.prompt,
+        "seed": job.seed,
+        "file": str(job.out),
+        "contact_sheet": str(contact_sheet_of(job.out)),
+        "clips": request.clips,
+        "fps": request.sampling.settings.fps,
+        "kept": True,
+    }
 
 
 def _as_markdown(result: dict[str, Any]) -> str:
     head = ("prompt", "seed", "frames", "file")
     rows = [
-        (video["prompt"], video["seed"], video["frames"], markdown.Code(video["file"]))
+        (video["prompt"], video["seed"], video.get("frames", "as they were"), markdown.Code(video["file"]))
         for video in result["videos"]
     ]
     about = f"Model {markdown.code(result['model'])}, {result['seconds']} s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -13,24 +13,25 @@ import imageio_ffmpeg
 import numpy as np
 
 
-class Mp4Writer:
-    """An H.264 mp4 that frames are added to as they arrive; of `size` = (width, height).
+class VideoWriter:
+    """A video that frames are added to as they arrive, of `size` = (width, height): mp4, webm or gif by its suffix.
 
     Nothing is under `path` unless `finish` has returned: the file grows beside it, and `abandon` removes it. As a
-    context it finishes, or abandons when an exception leaves it. Raises ValueError for a size that 4:2:0 video cannot
-    have.
+    context it finishes, or abandons when an exception leaves it. `tags` are kept in the file; a gif has no place for
+    them. Raises ValueError for a size that 4:2:0 video cannot have.
     """
 
-    def __init__(self, path: Path, fps: float, size: tuple[int, int]):
+    def __init__(self, path: Path, fps: float, size: tuple[int, int], tags: Mapping[str, str] | None = None):
         width, height = size
-        if width % 2 or height % 2:
+        kind = path.suffix.lower().removeprefix(".")
+        if kind != "gif" and (width % 2 or height % 2):
             raise ValueError(
-                f"{path.name}: an mp4 of {width}x{height} is not possible, both sides must be even"
+                f"{path.name}: an {kind} of {width}x{height} is not possible, both sides must be even"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self._shape = path, (height, width, 3)
-        self._unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished.mp4")
-        self._process = _command(self._unfinished, fps, size).run_async(
+        self._unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished.{kind}")
+        self._process = _command(self._unfinished, kind, fps, size, tags or {}).run_async(
             cmd=imageio_ffmpeg.get_ffmpeg_exe(), pipe_stdin=True, pipe_stderr=True
         )
 
@@ -74,14 +75,23 @@ class Mp4Writer:
 
 
 def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float, size: tuple[int, int]) -> Path:
-    """Writes frames, uint8 (h, w, 3) and size = (width, height), to an H.264 mp4; see `Mp4Writer`."""
-    with Mp4Writer(path, fps, size) as writer:
+    """Writes frames, uint8 (h, w, 3) and size = (width, height), to an H.264 mp4; see `VideoWriter`."""
+    with VideoWriter(path, fps, size) as writer:
         for frame_hwc in frames:
             writer.add(frame_hwc)
     return path
 
 
-def _command(target: Path, fps: float, size: tuple[int, int]) -> ffmpeg.nodes.OutputStream:
+_CODECS: dict[str, dict[str, object]] = {
+    "mp4": {"vcodec": "libx264", "crf": 16, "preset": "medium", "movflags": "+faststart"},
+    # Slower settings make a file a tenth smaller in many times the time.
+    "webm": {"vcodec": "libvpx-vp9", "crf": 20, "video_bitrate": 0, "deadline": "good", "cpu-used": 4},
+}
+
+
+def _command(
+    target: Path, kind: str, fps: float, size: tuple[int, int], tags: Mapping[str, str]
+) -> ffmpeg.nodes.OutputStream:
     frames = ffmpeg.input(
         "pipe:0",
         format="rawvideo",
@@ -91,19 +101,24 @@ def _command(target: Path, fps: float, size: tuple[int, int]) -> ffmpeg.nodes.Ou
         protocol_whitelist="pipe",
         format_whitelist="rawvideo",
     )
-    # Players guess the colour matrix from the size unless it is said: convert to BT.709 and say so.
-    frames = frames.filter("scale", out_color_matrix="bt709", out_range="tv")
-    output = ffmpeg.output(
-        frames,
-        f"file:{target}",
-        format="mp4",
-        vcodec="libx264",
-        pix_fmt="yuv420p",
-        crf=16,
-        preset="medium",
-        movflags="+faststart",
-        colorspace="bt709",
-        color_primaries="bt709",
-        color_trc="bt709",
-    )
+    if kind == "gif":
+        # A palette for each frame: one for all would need all of them at once.
+        split = frames.split()
+        palette = split[0].filter("palettegen", stats_mode="single")
+        frames = ffmpeg.filter([split[1], palette], "paletteuse", new=1, dither="sierra2_4a")
+        output = ffmpeg.output(frames, f"file:{target}", format="gif", loop=0)
+    else:
+        # Players guess the colour matrix from the size unless it is said: convert to BT.709 and say so.
+        frames = frames.filter("scale", out_color_matrix="bt709", out_range="tv")
+        output = ffmpeg.output(
+            frames,
+            f"file:{target}",
+            format=kind,
+            pix_fmt="yuv420p",
+            colorspace="bt709",
+            color_primaries="bt709",
+            color_trc="bt709",
+            **_CODECS[kind],
+            **{f"metadata:g:{n}": f"{name}={value}" for n, (name, value) in enumerate(tags.items())},
+        )
     return output.global_args("-nostdin", "-hide_banner", "-loglevel", "error").overwrite_output()

@@ -5,12 +5,14 @@ Of a long video it shows some clips only, so that neither the picture nor the me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from tasks.generation.frames_folder import png_tags
 
 FRAMES_PER_ROW = 8
 MIN_CELL_PX = 112
@@ -40,8 +42,10 @@ def clips_to_show(num_clips: int) -> set[int]:
     return {round(i) for i in np.linspace(0, num_clips - 1, min(num_clips, MAX_CLIPS))}
 
 
-def write_contact_sheet(clips: Sequence[SheetClip], num_clips: int, path: Path) -> Path:
-    """Writes the clips as a PNG; each starts a row, under a rail and its name."""
+def write_contact_sheet(
+    clips: Sequence[SheetClip], num_clips: int, path: Path, tags: Mapping[str, str] | None = None
+) -> Path:
+    """Writes the clips as a PNG that holds the tags; each starts a row, under a rail and its name."""
     height, width = clips[0].frames_nhwc.shape[1:3]
     # Whole-number enlargement keeps the pixels of a small video as they are.
     zoom = max(1, -(-MIN_CELL_PX // width))
@@ -68,7 +72,7 @@ def write_contact_sheet(clips: Sequence[SheetClip], num_clips: int, path: Path) 
             sheet.paste(picture, (x, y))
             draw.text((x, y + cell_h + 2), str(clip.first_frame + place), FAINT, font)
         top += clip_heights[index] + GAP_PX
-    sheet.save(path, format="PNG", optimize=True)
+    sheet.save(path, format="PNG", optimize=True, pnginfo=png_tags(tags or {}))
     return path
 
 

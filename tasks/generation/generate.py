@@ -36,16 +36,20 @@ def stream_videos(
     num_clips: int,
     sampling: SamplingSettings,
     on_progress: OnProgress | None = None,
+    device: str | None = None,
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     """Yields (index of the prompt, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
 
-    One batch after another; a video is the same, byte for byte, as from `tasks.generation.on_ray`.
+    One batch after another, on `device`, by default a GPU where there is one; a video is the same, byte for byte, as
+    from `tasks.generation.on_ray`.
     """
     done, total = 0, len(prompts) * num_clips
     with _threads_of_a_worker(), _without_warnings():
         for start in range(0, len(prompts), sampling.prompts_per_batch):
             batch = slice(start, start + sampling.prompts_per_batch)
-            for clips_bnhwc in stream_batch(model_dir, prompts[batch], seeds[batch], num_clips, sampling):
+            for clips_bnhwc in stream_batch(
+                model_dir, prompts[batch], seeds[batch], num_clips, sampling, device
+            ):
                 yield from enumerate(clips_bnhwc, start)
                 done = min(done + len(clips_bnhwc), total)
                 if on_progress is not None:
@@ -60,9 +64,10 @@ def stream_batch(
     seeds: Sequence[int],
     num_clips: int,
     sampling: SamplingSettings,
+    device: str | None = None,
 ) -> Iterator[np.ndarray]:
     """Yields uint8 (b, n, h, w, 3) for each clip of the batch as soon as it is sampled."""
-    pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile)
+    pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile, device)
     yield from _METHODS[sampling.method](
         pipe,
         list(prompts),
@@ -74,15 +79,17 @@ def stream_batch(
 
 
 @lru_cache(maxsize=1)
-def _load_pipeline(model_dir: str, scheduler: str | None, dtype: str, compiled: bool) -> VidRDPipeline:
+def _load_pipeline(
+    model_dir: str, scheduler: str | None, dtype: str, compiled: bool, device: str | None
+) -> VidRDPipeline:
     """Loads a model once per process: the batches of one run land on the same few workers."""
     with _without_bars():
         pipe = VidRDPipeline.from_pretrained(model_dir, dtype=getattr(torch, dtype))
     pipe.set_progress_bar_config(disable=True)  # progress is counted in clips, over all workers
     if scheduler is not None:
         pipe.scheduler = getattr(diffusers, SCHEDULERS[scheduler]).from_config(pipe.scheduler.config)
-    if torch.cuda.is_available():
-        pipe.to("cuda")
+    if device is not None or torch.cuda.is_available():
+        pipe.to(device or "cuda")
     if compiled:
         pipe.compile()
     return pipe

@@ -29,13 +29,14 @@ def stream_videos_on_ray(
     num_clips: int,
     sampling: SamplingSettings,
     on_progress: OnProgress | None = None,
+    device: str | None = None,
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     """Yields (index of the prompt, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
 
     A video's clips come in their order, those of several videos mixed. Batches have a fixed size and every prompt its
     own seed, so a video is the same on any number of workers of the running Ray session.
     """
-    num_gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
+    num_gpus = 1 if device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1 else 0
     sample = ray.remote(
         num_returns="streaming",
         num_gpus=num_gpus,
@@ -44,7 +45,9 @@ def stream_videos_on_ray(
     )(_stream_batch)
     size = sampling.prompts_per_batch
     running = {
-        sample.remote(str(model_dir), prompts[i : i + size], seeds[i : i + size], num_clips, sampling): i
+        sample.remote(
+            str(model_dir), prompts[i : i + size], seeds[i : i + size], num_clips, sampling, device
+        ): i
         for i in range(0, len(prompts), size)
     }
     done, total = 0, len(prompts) * num_clips
@@ -76,10 +79,11 @@ def _stream_batch(
     seeds: Sequence[int],
     num_clips: int,
     sampling: SamplingSettings,
+    device: str | None = None,
 ) -> Iterator[np.ndarray]:
     from tasks.generation.generate import stream_batch
 
-    yield from stream_batch(model_dir, prompts, seeds, num_clips, sampling)
+    yield from stream_batch(model_dir, prompts, seeds, num_clips, sampling, device)
 
 
 def _unread_texts(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[UnreadText]:

@@ -1,14 +1,19 @@
-"""A generated video on its way to disk: an mp4 that grows clip by clip, then its contact sheet."""
+"""A generated video on its way to disk: a file that grows clip by clip, then its contact sheet."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tasks.clips.ffmpeg import Mp4Writer
+from tasks.clips.ffmpeg import VideoWriter
 from tasks.generation.contact_sheet import SheetClip, clips_to_show, write_contact_sheet
+from tasks.generation.frames_folder import FramesWriter
+from tasks.generation.made_of import add_comment_to_gif, tags_of
+from tasks.generation.video_kinds import contact_sheet_of, is_file_kind
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class GeneratedVideo:
 
     prompt: str
     seed: int
-    mp4: Path
+    file: Path
     contact_sheet: Path
     num_clips: int
     num_frames: int
@@ -25,12 +30,24 @@ class GeneratedVideo:
 
 
 class VideoFile:
-    """Takes the clips of one video in their order; of a long one it keeps those of the contact sheet only."""
+    """Takes the clips of one video in their order; of a long one it keeps those of the contact sheet only.
 
-    def __init__(self, out_mp4: Path, prompt: str, seed: int, num_clips: int, fps: float):
-        self.out_mp4, self.prompt, self.seed = out_mp4, prompt, seed
+    `out` ends in one of `video_kinds.VIDEO_SUFFIXES`, or is a folder for PNGs; `made_of` is kept in it, as plain JSON.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        prompt: str,
+        seed: int,
+        num_clips: int,
+        fps: float,
+        made_of: Mapping[str, Any] | None = None,
+    ):
+        self.out, self.prompt, self.seed = out, prompt, seed
         self.num_clips, self.fps = num_clips, fps
-        self._writer: Mp4Writer | None = None
+        self._tags = tags_of(prompt, made_of or {"prompt": prompt, "seed": seed})
+        self._writer: VideoWriter | FramesWriter | None = None
         self._shown, self._sheet = clips_to_show(num_clips), list[SheetClip]()
         self._clips = self._frames = 0
 
@@ -38,7 +55,11 @@ class VideoFile:
         """Writes the frames of the next clip, uint8 (n, h, w, 3); what comes after the last clip belongs to it."""
         if self._writer is None:
             height, width = frames_nhwc.shape[1:3]
-            self._writer = Mp4Writer(self.out_mp4, self.fps, (width, height))
+            self._writer = (
+                VideoWriter(self.out, self.fps, (width, height), self._tags)
+                if is_file_kind(self.out)
+                else FramesWriter(self.out, self._tags)
+            )
         for frame_hwc in frames_nhwc:
             self._writer.add(frame_hwc)
         if self._clips >= self.num_clips:
@@ -51,13 +72,13 @@ class VideoFile:
         self._frames += len(frames_nhwc)
 
     def finish(self) -> GeneratedVideo:
-        """Ends the mp4 and writes the contact sheet, a PNG of the same name."""
+        """Ends the video and writes the contact sheet, a PNG of the same name."""
         assert self._writer is not None, "a video has at least one clip"
         self._writer.finish()
-        sheet = write_contact_sheet(self._sheet, self.num_clips, self.out_mp4.with_suffix(".png"))
-        return GeneratedVideo(
-            self.prompt, self.seed, self.out_mp4, sheet, self.num_clips, self._frames, self.fps
-        )
+        if self.out.suffix.lower() == ".gif":
+            add_comment_to_gif(self.out, self._tags["comment"])
+        sheet = write_contact_sheet(self._sheet, self.num_clips, contact_sheet_of(self.out), self._tags)
+        return GeneratedVideo(self.prompt, self.seed, self.out, sheet, self.num_clips, self._frames, self.fps)
 
     def abandon(self) -> None:
         """Removes what is unfinished."""
