@@ -6,10 +6,12 @@ A video is sampled and measured in the same place, so that its frames never trav
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.cluster_checks import uses_cluster
 from tasks.evaluation.networks import Networks, load_i3d
+from tasks.model_files import files_digest
 from vidrd_model.metrics import check_reference
 
 if TYPE_CHECKING:
@@ -74,5 +76,12 @@ def runs_here(videos: int) -> bool:
     return videos <= VIDEOS_PER_WORKER and not uses_cluster()
 
 
+_checked: dict[str, float] = {}
+"""What the check found of weights, by the digest of their bytes: it takes seconds, and the same bytes pass again."""
+
+
 def _check_i3d(weights: str) -> float:
-    return check_reference(load_i3d(weights))
+    digest = files_digest([Path(weights)])
+    if digest not in _checked:
+        _checked[digest] = check_reference(load_i3d(weights))
+    return _checked[digest]
