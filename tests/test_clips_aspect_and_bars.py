@@ -17,6 +17,7 @@ from tasks.filters.bars import picture_part
 from tasks.filters.settings import FilterSettings
 from tasks.filters.signals import clip_signals
 from tests.field_media import VIDEO_KINDS, clips_in
+from tests.night_scenes import BOXES, FILMS, boxed, drawn_nights, film, through_a_codec
 
 WIDTH, HEIGHT = 96, 64
 CONTAINERS = {f"film.{suffix}": "libx264" for suffix in ("mp4", "mkv", "mov", "ts")} | {
@@ -84,6 +85,29 @@ def test_dark_scenes_have_no_bars() -> None:
     cv2.circle(lamp[0], (48, 48), 3, (200, 200, 180), -1)
     cv2.circle(lamp[1], (48, 48), 3, (200, 200, 180), -1)
     assert picture_part(lamp) == 1.0
+
+
+@pytest.mark.parametrize("crf", [18, 32])
+def test_night_is_no_bar(shared_dir: Path, crf: int) -> None:
+    films = shared_dir / "media/videos"
+    scenes = drawn_nights()
+    for name in FILMS:
+        scenes |= {f"{name} {light}": film(films, name, light, 1.5) for light in (0.3, 0.15, 0.08)}
+    parts = {name: picture_part(through_a_codec(frames, crf)) for name, frames in scenes.items()}
+    assert {name: part for name, part in parts.items() if part < 0.98} == {}
+
+
+@pytest.mark.parametrize("crf", [18, 32])
+@pytest.mark.parametrize("box", BOXES)
+def test_bars_around_dark_films_are_bars(shared_dir: Path, box: str, crf: int) -> None:
+    wrong = {}
+    for name in FILMS:
+        for light in (1.0, 0.15):
+            frames, wanted = boxed(film(shared_dir / "media/videos", name, light, 1.5), box)
+            part = picture_part(through_a_codec(frames, crf))
+            if abs(part - wanted) > 0.05:
+                wrong[f"{name} {light}"] = part
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("kind", VIDEO_KINDS)

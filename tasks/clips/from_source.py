@@ -10,6 +10,7 @@ from tasks.clips.clip import Clip, clip_id, drawn_index, parameters_json, seed_o
 from tasks.clips.collecting import frames_at
 from tasks.clips.deinterlacing import Scan, interlaced_part
 from tasks.clips.images import read_image
+from tasks.clips.inner_subtitles import with_inner_subtitles
 from tasks.clips.instants import grid_refinement, sample_instants_s, shot_instants_s
 from tasks.clips.interlacing import scan_of
 from tasks.clips.limits import LimitSettings, memory_limited
@@ -34,11 +35,13 @@ def clips_of(
     Raises ItemError (stage `read`, `limits`, `decode`, `sample` or `shots`) when the source is bad, possibly
     after some clips: whoever collects them decides whether these count.
     """
-    if source.problem is not None:
+    if source.problem is not None and not source.is_wordless_film:
         raise ItemError(f"{source.uri}: {source.problem}", stage="read")
     makers = {"images": _from_image, "short-videos": _from_short_video, "long-videos": _from_long_video}
     with open_media(source.place) as media, memory_limited(limits):
         refuse_over_limits(media, source.uri, source.kind, limits)
+        if source.is_wordless_film:
+            source = with_inner_subtitles(source, media)
         yield from makers[source.kind](source, media, settings)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.encodings import LOST, is_damaged
-from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
+from tasks.corpora.records import NO_CAPTION, CaptionSpan, MediaPlace, SourceRecord, source_id
 from tasks.corpora.tree import MISSING, OUTSIDE, FoundFile, uri_of
 
 MAX_CAPTION_CHARACTERS = 1000  # no text encoder reads further
@@ -24,7 +24,6 @@ _MARK = "\ufeff"  # of encodings; where files were put together it stands amid t
 _CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)", re.ASCII)
 # As spreadsheets of half the world write it; `1,234` may be a thousand and more.
 _DECIMAL_COMMA = re.compile(r"(?!\d{1,3},\d{3}$)\d+,\d+|0,\d{3}", re.ASCII)
-NO_CAPTION = "no caption; add a row to the manifest or a .txt beside the file"
 
 
 @dataclass
@@ -99,6 +98,8 @@ def record_of(
         mtime_ns=found.mtime_ns,
         split=split,
         caption_choice=corpus.caption_choice,
+        sound_marks=corpus.sound_marks,
+        speaker_names=corpus.speaker_names,
         caption_from=" and ".join(entry.origins),
         problem=found_problem or entry.what_is_wrong(),
     )

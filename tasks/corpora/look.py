@@ -37,6 +37,9 @@ class Look:
         """Counts a source."""
         self.sources += 1
         self.suffixes[suffix_of(source.uri)] += 1
+        if source.is_wordless_film:
+            self.origins["looked for in the file itself"] += 1
+            return
         if source.problem is not None:
             # What differs from file to file stands before the last colon.
             problem = source.problem.rpartition(": ")[2][:100]

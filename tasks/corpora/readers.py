@@ -10,14 +10,13 @@ from pathlib import Path
 
 from tasks.corpora.class_folders import read_class_folders
 from tasks.corpora.corpus import Corpus
-from tasks.corpora.entry import NO_CAPTION
 from tasks.corpora.folder import passed_by_in, read_folder, read_table
 from tasks.corpora.hf import HUB, read_hf
 from tasks.corpora.json_tables import LINES_SUFFIXES
 from tasks.corpora.local_tree import LocalTree
 from tasks.corpora.manifest import JSON_SUFFIXES
 from tasks.corpora.parquet import read_parquet
-from tasks.corpora.records import CaptionSpan, SourceRecord
+from tasks.corpora.records import NO_CAPTION, CaptionSpan, SourceRecord
 from tasks.corpora.remote_tree import RemoteTree, is_there, parent_of
 from tasks.corpora.tree import Tree, suffix_of
 from tasks.corpora.webdataset import SUFFIX, read_webdataset, refuse_compressed

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NO_CAPTION = "no caption; add a row to the manifest or a .txt beside the file"
+
 
 @dataclass(frozen=True)
 class CaptionSpan:
@@ -42,7 +44,8 @@ class SourceRecord:
 
     `uri` is the path inside the corpus, `place` where its bytes lie now, `split` the corpus's own split of it
     where it has one, `caption_from` the kind of place that its captions come from (for people), `caption_choice`
-    how a clip gets one of several (`best`, `drawn`), `problem` why the source cannot be used (it has vanished, it
+    how a clip gets one of several (`best`, `drawn`), `sound_marks` and `speaker_names` what is kept of subtitles that
+    are found in the file itself, `problem` why the source cannot be used (it has vanished, it
     has no caption): the build quarantines it and goes on.
     """
 
@@ -60,6 +63,13 @@ class SourceRecord:
     problem: str | None = None
     caption_from: str = ""
     caption_choice: str = "best"
+    sound_marks: bool = True
+    speaker_names: bool = True
+
+    @property
+    def is_wordless_film(self) -> bool:
+        """Tells whether only its own subtitles, which nobody has looked for yet, could give it words."""
+        return self.kind == "long-videos" and not self.captions and self.problem in (None, NO_CAPTION)
 
 
 def source_id(corpus: str, uri: str) -> str:

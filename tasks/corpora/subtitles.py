@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import webvtt
 from webvtt.errors import MalformedCaptionError, MalformedFileError
@@ -26,16 +26,29 @@ def add_cues(entry: Entry, corpus: Corpus, name: str, text: str) -> None:
     """Adds the cues of a .srt, .vtt or .ass to an entry; ValueError when it holds none."""
     before = len(entry.captions)
     cues = _script(text) if name.lower().endswith(SCRIPT_SUFFIXES) else _cues(text)
+    origin = f"{name[-4:].lower()} beside it"
+    add_told(entry, cues, corpus.sound_marks, corpus.speaker_names, name, origin)
+    if len(entry.captions) == before and entry.doubt is None:
+        raise ValueError("holds no subtitles")
+
+
+def add_told(
+    entry: Entry,
+    cues: Iterable[Cue],
+    sound_marks: bool,
+    speaker_names: bool,
+    where: str,
+    origin: str = "",
+) -> None:
+    """Adds the words of cues, wherever they come from, without their markup; see `cue_words` and `Entry.add`."""
     told = (
-        cue._replace(text=cue_words(cue.text, corpus.sound_marks, corpus.speaker_names))
+        cue._replace(text=cue_words(cue.text, sound_marks, speaker_names))
         for cue in cues
         if not _TELEMETRY.search(cue.text)
     )
     for cue in unrolled(told):
         if cue.end_s > cue.start_s:  # a cue that is never shown speaks of nothing
-            entry.add(cue.text, cue.start_s, cue.end_s, name, f"{name[-4:].lower()} beside it")
-    if len(entry.captions) == before and entry.doubt is None:
-        raise ValueError("holds no subtitles")
+            entry.add(cue.text, cue.start_s, cue.end_s, where, origin)
 
 
 def _cues(text: str) -> Iterator[Cue]:

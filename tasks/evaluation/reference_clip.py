@@ -16,9 +16,8 @@ from tasks.clips.interlacing import scan_of
 from tasks.clips.reading import frame_times, iter_decoded, probe
 from tasks.clips.resizing import Resizer
 from tasks.clips.sampling import plan_starts, starts_that_fit
-from tasks.corpora.entry import NO_CAPTION
 from tasks.corpora.media import Media, media_name, open_media
-from tasks.corpora.records import SourceRecord, captions_for_span
+from tasks.corpora.records import NO_CAPTION, SourceRecord, captions_for_span
 from tasks.errors import ItemError
 
 Position = Literal["middle", "random"]

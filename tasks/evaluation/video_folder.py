@@ -16,10 +16,9 @@ import numpy as np
 from tasks.clips.reading import frame_times, iter_decoded, probe
 from tasks.clips.resizing import upright_size
 from tasks.corpora.corpus import Corpus
-from tasks.corpora.entry import NO_CAPTION
 from tasks.corpora.media import content_digest, open_media
 from tasks.corpora.readers import read_sources
-from tasks.corpora.records import SourceRecord, captions_for_span
+from tasks.corpora.records import NO_CAPTION, SourceRecord, captions_for_span
 from tasks.corpora.tree import is_missing
 from tasks.errors import ItemError, RequestError
 from tasks.evaluation.protocols import Protocol

@@ -101,6 +101,8 @@ class Pending:
         labels = [spans, source.caption_origin, source.kind, source.licence, source.split, source.problem]
         if not source.captions:
             labels += self._captioner
+        if source.is_wordless_film and not (source.sound_marks and source.speaker_names):
+            labels.append(f"{source.sound_marks} {source.speaker_names}")
         if source.caption_choice != "best" and len(source.captions) > 1:
             labels.append(source.caption_choice)
         return Signature(source.size_bytes, source.mtime_ns, _digest(labels), self._settings)

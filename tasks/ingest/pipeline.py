@@ -85,7 +85,7 @@ class Pipeline:
                 source, signature = next(pending, (None, None))
                 if source is None or signature is None:
                     exhausted = True
-                elif source.problem is not None:
+                elif source.problem is not None and not source.is_wordless_film:
                     yield FinishedSource(source, signature, Failure("read", source.problem))
                 else:
                     decoding = self._executor.decode(source, self._recipe)

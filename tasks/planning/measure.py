@@ -113,7 +113,7 @@ def measure_sources(
 
 def _decode(source: SourceRecord, recipe: Recipe, scoring: _Scoring) -> SourceCost:
     """Decodes a source and hands its clips on; what they cost the models is added to the result later."""
-    cost = SourceCost(failed=source.problem is not None)
+    cost = SourceCost(failed=source.problem is not None and not source.is_wordless_film)
     if cost.failed:
         return cost
     steps: Iterator[Any] = decode_source(source, recipe.clips, recipe.build.videos, recipe.measures)
