@@ -13,7 +13,9 @@ from tasks.clips.interlacing import scan_of
 from tasks.clips.reading import iter_decoded
 from tasks.clips.resizing import Resizer
 from tasks.clips.video_io import encode
+from tasks.evaluation.measure_files import decoded_frames
 from tasks.evaluation.reference_clip import cut_reference_clip
+from tasks.evaluation.video_folder import read_header
 from tasks.tiny.world.drawing import draw_clip, random_scene
 from tests.field_media import VIDEO_KINDS, clips_in, source_of
 
@@ -92,6 +94,14 @@ def interlaced(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, st
     codec, flags, order, container_format = FILES[request.param]
     _write(tmp_path / request.param, _woven(_instants(160), order), codec, flags, container_format)
     return tmp_path / request.param, order
+
+
+def test_no_tooth_reaches_the_evaluation_of_finished_videos(interlaced: tuple[Path, str]) -> None:
+    source = source_of(interlaced[0], "short-videos")
+    header = read_header(source)
+    assert header.num_frames == 80
+    frames = decoded_frames(source, header)
+    assert len(frames) == 80 and max(_teeth(frame) for frame in frames[1:-1]) < 0.003
 
 
 def test_no_tooth_reaches_a_clip_and_clips_are_made_again(interlaced: tuple[Path, str]) -> None:

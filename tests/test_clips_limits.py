@@ -9,6 +9,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from flows.profile import load_profile
+from storage.dataset.clip_dataset import ClipDataset
 from tasks.clips.from_source import clips_of
 from tasks.clips.limits import LimitSettings
 from tasks.clips.settings import ClipSettings
@@ -16,8 +17,10 @@ from tasks.clips.video_io import encode
 from tasks.errors import ItemError
 from tasks.ingest.decoding import decode_source
 from tasks.ingest.items import DecodeStep
+from tests.build_world import all_rows, build, keep_all
 from tests.field_media import VIDEO_KINDS, source_of
 
+ROOT = Path(__file__).resolve().parents[1]
 FRAMES = 40  # 5 s at 8 a second
 
 
@@ -90,6 +93,30 @@ def test_a_build_s_decoder_says_so_in_its_last_step(folder: Path) -> None:
     last = steps[-1]
     assert isinstance(last, DecodeStep) and last.failure is not None
     assert last.failure.stage == "limits" and "max_frames = 10" in last.failure.error
+
+
+def test_a_build_by_a_profile_file_with_limits(folder: Path, tmp_path: Path) -> None:
+    """From the file that a user writes to the rows that say why."""
+    text = (ROOT / "infra/profiles/tiny/profile.toml").read_text()
+    for name in ("model", "clip"):
+        text = text.replace(f'"./{name}"', f'"{ROOT}/infra/profiles/tiny/{name}"')
+    (tmp_path / "mine.toml").write_text(f"{text}\n[limits]\nmax_pixels = 6000\n")
+    media = tmp_path / "photos"
+    media.mkdir()
+    for name, size in (("large.png", (96, 64)), ("small.png", (90, 64))):
+        Image.effect_noise(size, 60).convert("RGB").save(media / name)
+        (media / name).with_suffix(".txt").write_text("a red circle")
+    (tmp_path / "corpora.toml").write_text(
+        '[[corpus]]\nname = "c"\nkind = "images"\nformat = "folder"\npath = "photos"\nlicence = "CC0-1.0"\n'
+    )
+    recipe = keep_all(load_profile(str(tmp_path / "mine.toml")))
+    summary = build(tmp_path / "corpora.toml", tmp_path / "dataset", recipe)
+    assert (summary.read, summary.quarantined_by_stage) == (2, {"limits": 1})
+    info = ClipDataset.open(tmp_path / "dataset").info()
+    (row,) = info["quarantine"]
+    assert (row["source_uri"], row["stage"]) == ("large.png", "limits")
+    assert row["error"] == "large.png: 6144 pixels, over the limit max_pixels = 6000 of [limits]"
+    assert {clip["source_uri"] for clip in all_rows(tmp_path / "dataset").values()} == {"small.png"}
 
 
 def test_limits_are_a_section_of_the_profile(tmp_path: Path) -> None:

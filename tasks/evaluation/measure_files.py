@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.clips.interlacing import scan_of
 from tasks.clips.reading import iter_decoded
 from tasks.clips.resizing import Resizer
 from tasks.corpora.media import media_name, open_media
@@ -78,7 +79,7 @@ def decode_and_measure(
     videos, problems = [], []
     for source in sources:
         try:
-            videos.append(_decode(source, header))
+            videos.append(decoded_frames(source, header))
         except ItemError as error:
             problems.append(str(error))
     if problems:
@@ -87,15 +88,20 @@ def decode_and_measure(
     return MeasuredFiles(extract_features(np.stack(videos), captions, reading, networks, names), [])
 
 
-def _decode(source: SourceRecord, header: Header) -> np.ndarray:
-    """Decodes all frames (t, h, w, 3); ItemError when they are not those that the header promises, or damaged."""
+def decoded_frames(source: SourceRecord, header: Header) -> np.ndarray:
+    """Decodes all frames, uint8 RGB (t, h, w, 3), whole where they are two fields each, as real videos are read.
+
+    ItemError when they are not those that the header promises, or damaged.
+    """
     shape = (header.height, header.width, 3)
     frames: list[np.ndarray] = []
     with open_media(source.place) as media:
         resizer = Resizer(media_name(media))
-        for decoded in iter_decoded(media):
+        for decoded in iter_decoded(media, scan=scan_of(media)):
             where = f"{source.uri}: frame {len(frames)}"
-            if decoded.frame.is_corrupt:  # the decoder has filled in what it could not read
+            if (
+                decoded.is_corrupt or decoded.frame.is_corrupt
+            ):  # the decoder has filled in what it could not read
                 raise ItemError(f"{where} is damaged", stage="decode")
             frame_hwc = resizer.upright(decoded)
             if frame_hwc.shape != shape:

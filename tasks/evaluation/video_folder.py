@@ -1,4 +1,6 @@
-"""A folder of finished videos to be scored: which of them are taken, and that they are alike, from their headers alone.
+"""A folder of finished videos to be scored: which of them are taken, and that they are alike.
+
+Told from their headers and first frames.
 
 Nothing is cut, scaled or repeated to make unlike videos alike: each of these would change the figures.
 """
@@ -13,6 +15,7 @@ from statistics import median
 
 import numpy as np
 
+from tasks.clips.interlacing import scan_of
 from tasks.clips.reading import frame_times, iter_decoded, probe
 from tasks.clips.resizing import upright_size
 from tasks.corpora.corpus import Corpus
@@ -163,13 +166,17 @@ def _common_header(folder: Path, sources: Sequence[SourceRecord], protocol: Prot
 
 
 def read_header(source: SourceRecord) -> Header:
-    """Frames are counted and rates told from the packets' times; ItemError when it cannot be read or shows nothing."""
+    """Frames are counted and rates told from the packets' times, those of telecined videos from their film.
+
+    ItemError when it cannot be read or shows nothing.
+    """
     if source.problem not in (None, NO_CAPTION):
         raise ItemError(f"{source.uri}: {source.problem}", stage="read")
     with open_media(source.place) as media:
-        info, times_s = probe(media), frame_times(media)
+        scan = scan_of(media)
+        info, times_s = probe(media), frame_times(media, scan)
         # Only a decoded frame tells how it is turned.
-        size = next((upright_size(decoded) for decoded in iter_decoded(media)), None)
+        size = next((upright_size(decoded) for decoded in iter_decoded(media, scan=scan)), None)
     if size is None or not times_s:
         raise ItemError(f"{source.uri}: shows no frame", stage="decode")
     fps = info.fps
