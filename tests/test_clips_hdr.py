@@ -12,6 +12,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from tasks.clips.from_params import frames_from_params
 from tasks.clips.reading import iter_decoded
 from tasks.clips.resizing import Resizer
+from tasks.errors import ItemError
 from tests.field_media import VIDEO_KINDS, clips_in
 
 SIDE = 64
@@ -101,3 +102,40 @@ def test_clips_are_tone_mapped_and_made_again(tmp_path: Path, kind: str) -> None
     (clip,) = clips_in(path, kind)
     assert np.abs(clip.frames_nhwc.astype(int) - 255 * (np.array([80, 4, 4]) / 203) ** (1 / 2.4)).max() <= 8
     assert np.array_equal(frames_from_params(str(path), clip.params_json), clip.frames_nhwc)
+
+
+DOLBY_VISION_NOTE = b"\0\0\0\1" + bytes([62 << 1, 1, 0x19]) + bytes([7] * 60) + b"\x80"
+
+
+def _with_dolby_vision(path: Path, transfer: ColorTrc | None = None) -> None:
+    """HEVC with a unit of Dolby Vision's behind every picture, and other colours to fall back on, or none."""
+    x265 = "log-level=none:info=0:pools=none:frame-threads=1:repeat-headers=1:bframes=0"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx265", rate=8, options={"crf": "8", "x265-params": x265})
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuv420p10le"
+        if transfer is not None:
+            stream.codec_context.color_trc, stream.codec_context.colorspace = transfer, Colorspace.BT2020
+        packets = []
+        for index in range(16):
+            frame = av.VideoFrame.from_ndarray(np.full((SIDE, SIDE, 3), 150, np.uint8), format="rgb24")
+            frame = frame.reformat(format="yuv420p10le")
+            frame.pts, frame.time_base = index, Fraction(1, 8)
+            packets += stream.encode(frame)
+        for packet in [*packets, *stream.encode()]:
+            noted = av.Packet(bytes(packet) + DOLBY_VISION_NOTE)
+            noted.pts, noted.dts, noted.time_base = packet.pts, packet.dts, packet.time_base
+            noted.stream, noted.is_keyframe = stream, packet.is_keyframe
+            container.mux(noted)
+
+
+@pytest.mark.parametrize("name", ["film.ts", "film.mkv", "film.mp4"])
+def test_dolby_vision_without_other_colours_is_named(tmp_path: Path, name: str) -> None:
+    _with_dolby_vision(tmp_path / name)
+    for kind in VIDEO_KINDS:
+        with pytest.raises(
+            ItemError, match=rf"^{name}: is Dolby Vision of profile 5, whose colours are not read"
+        ):
+            clips_in(tmp_path / name, kind)
+    _with_dolby_vision(tmp_path / name, ColorTrc.SMPTE2084)  # profile 8: HDR10 for who knows no Dolby Vision
+    assert len(clips_in(tmp_path / name, "short-videos")) == 1

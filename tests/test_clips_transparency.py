@@ -1,14 +1,18 @@
 """Videos with transparency are shown over white, as images are: what they hide is seen nowhere."""
 
+import subprocess
 from pathlib import Path
 
 import av
+import imageio_ffmpeg
 import numpy as np
 import pytest
+from PIL import Image
 
 from tasks.clips.from_params import frames_from_params
 from tasks.clips.reading import iter_decoded
 from tasks.clips.video_io import iter_frames
+from tasks.errors import ItemError
 from tests.field_media import VIDEO_KINDS, add_film, clips_in, mux
 
 WIDTH, HEIGHT = 96, 64
@@ -87,3 +91,17 @@ def test_an_alpha_video_from_the_field(shared_dir: Path) -> None:
     for _, frame in iter_frames(path):
         assert frame[:12].min() > 245 and frame[-12:].min() > 245 and frame[:, :40].min() > 245
         assert frame[38:58, 70:90].std() > 20  # the disc shows the film
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.mkv", "film.ts"])
+def test_hevc_with_alpha_is_named(tmp_path: Path, name: str) -> None:
+    """Its second layer is not read, and the first one shows what the other hides."""
+    Image.fromarray(_picture(), "RGBA").save(tmp_path / "picture.png")
+    how = "-v error -loop 1 -framerate 8 -i picture.png -frames:v 8 -c:v libx265 -x265-params log-level=none"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), *how.split(), "-pix_fmt"]
+    subprocess.run([*command, "yuva420p", name], cwd=tmp_path, check=True)
+    for kind in VIDEO_KINDS:
+        with pytest.raises(ItemError, match=rf"^{name}: is HEVC with alpha, whose transparency is not read"):
+            clips_in(tmp_path / name, kind)
+    subprocess.run([*command, "yuv420p", "plain-" + name], cwd=tmp_path, check=True)
+    assert len(list(iter_frames(tmp_path / ("plain-" + name)))) == 8

@@ -5,7 +5,10 @@ Light is counted in multiples of diffuse white, which ITU-R BT.2408 puts at 203 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, ColorTrc
 
@@ -27,6 +30,17 @@ _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 def is_hdr(frame: VideoFrame) -> bool:
     """Tells whether the frame says that its signal is PQ or HLG."""
     return frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+
+
+def is_dolby_vision_alone(frame: VideoFrame) -> bool:
+    """Tells whether a frame has Dolby Vision's notes and no other colours to fall back on (its profile 5).
+
+    Its signal is no kind of Y'CbCr, and shown as if it were it is green and purple; other profiles say PQ, HLG or SDR.
+    """
+    if frame.color_trc != ColorTrc.UNSPECIFIED:
+        return False
+    notes: Any = frame.side_data
+    return notes.get(Type.DOVI_RPU_BUFFER) is not None or notes.get(Type.DOVI_METADATA) is not None
 
 
 def hdr_format(frame: VideoFrame) -> str:

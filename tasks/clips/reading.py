@@ -24,6 +24,8 @@ from av.video.stream import VideoStream
 from tasks.clips.animations import animation_frames, animation_kind
 from tasks.clips.broken_files import what_is_wrong
 from tasks.clips.deinterlacing import Scan, is_telecine, whole_frames
+from tasks.clips.hdr import is_dolby_vision_alone
+from tasks.clips.hevc_alpha import has_alpha_layer
 from tasks.clips.keyframes import seek_to_keyframe
 from tasks.clips.limits import look_at_memory
 from tasks.clips.orientation import UPRIGHT, Orientation, orientation_of
@@ -257,11 +259,16 @@ def _frames(
     if not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
         aspect = 1.0
     time_s, step_s = -1.0, 1.0 / stream_fps(stream)
-    for frame in _decoded_frames(container, stream):
+    for frame in _decoded_frames(container, stream, name):
         look_at_memory(name)
         # Frames shown before the keyframe refer to what was not decoded.
         if start is not None and (frame.pts is None or frame.pts < start):
             continue
+        if is_dolby_vision_alone(frame):
+            raise ItemError(
+                f"{name}: is Dolby Vision of profile 5, whose colours are not read; make it HDR10, HLG or SDR",
+                stage="decode",
+            )
         # Times never run backwards, even where the file's do.
         time_s = max(time_s, frame.time if frame.time is not None else max(time_s + step_s, 0.0))
         yield Decoded(time_s, frame, aspect, orientation_of(frame), frame.pts, frame.is_corrupt)
@@ -272,10 +279,15 @@ def _shown(frames: Iterator[Decoded], scan: Scan | None, fps: float) -> Iterator
         yield replace(decoded, frame=over_white(decoded.frame))
 
 
-def _decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def _decoded_frames(container: InputContainer, stream: VideoStream, name: str) -> Iterator[VideoFrame]:
     decoder = transparent_decoder(stream)
     if decoder is None:
-        for packet in packets_of(container, stream):
+        for number, packet in enumerate(packets_of(container, stream)):
+            if number == 0 and has_alpha_layer(stream, bytes(packet)):
+                raise ItemError(
+                    f"{name}: is HEVC with alpha, whose transparency is not read; make it ProRes 4444 or VP9 in WebM",
+                    stage="decode",
+                )
             yield from packet.decode()
         return
     _bound(decoder)
