@@ -21,6 +21,8 @@ _DEFAULTS = {
     "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least: vidrd up waits for eight before it gives a run up
     "TOKENIZERS_PARALLELISM": "false",
+    # torchao, where it is installed, comes with diffusers and is told of an old way to register its classes.
+    "TORCH_LOGS": "-torch.utils._pytree",
     "TRANSFORMERS_VERBOSITY": "error",
 }
 

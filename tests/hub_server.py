@@ -1,4 +1,4 @@
-"""A hub of datasets on the loopback: what `huggingface_hub` and `datasets` ask of one, answered from a folder.
+"""A hub on the loopback: what `huggingface_hub`, `datasets` and `diffusers` ask of one, answered from a folder.
 
 `HF_ENDPOINT` has to name it before these libraries are imported, so whoever uses it does so in another process.
 """
@@ -26,10 +26,12 @@ class _Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append((self.command, self.path, self.headers.get("Range")))
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
-        if parts[:2] == ["api", "datasets"]:
+        if parts[:2] in (["api", "datasets"], ["api", "models"]):
             self._api(parts[2] + "/" + parts[3], parts[4:])
         elif parts[0] == "datasets" and parts[3:4] == ["resolve"]:
             self._file(self.server.folder / parts[1] / parts[2] / "/".join(parts[5:]))
+        elif parts[2:3] == ["resolve"]:  # of a model
+            self._file(self.server.folder / parts[0] / parts[1] / "/".join(parts[4:]))
         else:
             self._answer(404, {"error": "Not Found"})
 

@@ -62,6 +62,57 @@ def test_copies_of_a_prompt_are_videos_of_the_next_seeds(pipe: VidRDPipeline) ->
         _close(together[video], alone[0])
 
 
+@pytest.mark.parametrize("given", ["seeds", "generators", "one generator"])
+def test_a_video_is_the_same_in_any_batch(pipe: VidRDPipeline, given: str) -> None:
+    """Byte for byte in the same company, up to the order of additions in another."""
+    numbers = [3, 1, 2]
+    prompts = [PROMPTS[0], PROMPTS[1], PROMPTS[0]]
+
+    def drawn_from(numbers: list[int]) -> dict[str, Any]:
+        if given == "seeds":
+            return {"seed": numbers}
+        return {"generator": [_generator(number) for number in numbers]}
+
+    if given == "one generator":
+        # Its draws belong to the videos in their order, so a batch goes on where the last one ended.
+        one = _generator(3)
+        together = _latents(pipe, prompts, 2, generator=_generator(3))
+        alone = [_latents(pipe, prompt, 2, generator=one) for prompt in prompts]
+    else:
+        together = _latents(pipe, prompts, 2, **drawn_from(numbers))
+        assert torch.equal(together, _latents(pipe, prompts, 2, **drawn_from(numbers)))
+        alone = [
+            _latents(pipe, prompt, 2, **drawn_from([number]))
+            for prompt, number in zip(prompts, numbers, strict=True)
+        ]
+    for video, wanted in zip(together, alone, strict=True):
+        _close(video, wanted[0])
+
+
+def test_without_guidance_nothing_is_computed_for_it(pipe: VidRDPipeline) -> None:
+    seen: list[tuple[str, int]] = []
+    hooks = [
+        pipe.unet.register_forward_pre_hook(lambda module, inputs: seen.append(("unet", len(inputs[0])))),
+        pipe.text_encoder.register_forward_pre_hook(
+            lambda module, inputs: seen.append(("text", len(inputs[0])))
+        ),
+    ]
+    plain = _latents(pipe, PROMPTS, guidance_scale=1.0)
+    assert seen == [("text", 2)] + [("unet", 2)] * 3
+    seen.clear()
+    guided = _latents(pipe, PROMPTS)
+    assert seen == [("text", 2)] * 2 + [("unet", 4)] * 3
+    for hook in hooks:
+        hook.remove()
+    assert guided.shape == plain.shape and not torch.equal(guided, plain)
+    assert torch.equal(plain, _latents(pipe, PROMPTS, guidance_scale=1.0, negative_prompt="a blue square"))
+    text = pipe.encode_prompt(PROMPTS)
+    assert torch.equal(
+        _latents(pipe, None, prompt_embeds=text, guidance_scale=1.0),
+        _latents(pipe, PROMPTS, guidance_scale=1.0, latents=clip_noise([0, 0], ["", ""], 0, SHAPE)),
+    )
+
+
 def test_embeddings_are_what_their_text_is_under_the_key_of_the_empty_prompt(pipe: VidRDPipeline) -> None:
     text, negative = pipe.encode_prompt(PROMPTS, "cpu", 1, True, ["blur", "red"])
     assert torch.equal(text, pipe.encode_prompt(PROMPTS)) and text.shape == negative.shape

@@ -128,7 +128,8 @@ def test_a_name_that_the_library_lacks_is_an_attribute_error():
 
 
 def test_infra_holds_no_code_of_the_package():
-    assert not list((ROOT / "infra").rglob("*.py"))
+    """But for what names the classes of a model folder, which diffusers looks for beside the weights."""
+    assert not [path for path in (ROOT / "infra").rglob("*.py") if "model" not in path.parts]
 
 
 HEAVY = {

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import SchedulerMixin
 from diffusers.utils import BaseOutput
-from safetensors import SafetensorError
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from vidrd_model.arguments import lora_scale, scaled_lora, takes_arguments_of
 from vidrd_model.blocks import BLOCKS
@@ -23,6 +22,7 @@ from vidrd_model.conditioning import TextConditions, encode_texts, text_conditio
 from vidrd_model.errors import ModelError
 from vidrd_model.finite import check_frames
 from vidrd_model.memory import MemoryOptions
+from vidrd_model.model_folder import ModelFolder
 from vidrd_model.noise import ClipNoises
 from vidrd_model.outputs import OutputType, check_output_type, in_depth_of, present, whole_videos
 from vidrd_model.prompts import Prompt
@@ -30,7 +30,7 @@ from vidrd_model.sampling import Cancelled, ClipSampler, Stepper
 from vidrd_model.seams import SeamJoiner
 from vidrd_model.temporal_layers import fold_frames
 from vidrd_model.unet import TemporalUNet
-from vidrd_model.vae import TemporalVAE  # noqa: F401 (diffusers imports no module because a folder names it)
+from vidrd_model.vae import TemporalVAE
 from vidrd_model.video_batch import Generators, video_batch
 
 OnStep = Callable[[int, int, torch.Tensor], None]
@@ -43,7 +43,7 @@ class VidRDOutput(BaseOutput):
     frames: Any
 
 
-class VidRDPipeline(MemoryOptions, DiffusionPipeline):
+class VidRDPipeline(MemoryOptions, ModelFolder):
     """Samples videos with a TemporalUNet, any diffusers scheduler, and a VAE whose temporal decoder runs.
 
     Four settings are saved with the model, for what the authors' release does otherwise or is known for:
@@ -59,11 +59,11 @@ class VidRDPipeline(MemoryOptions, DiffusionPipeline):
 
     def __init__(
         self,
-        unet: Any,
-        scheduler: Any,
-        vae: Any = None,
-        text_encoder: Any = None,
-        tokenizer: Any = None,
+        unet: TemporalUNet | None,
+        scheduler: SchedulerMixin | None,
+        vae: TemporalVAE | None = None,
+        text_encoder: CLIPTextModel | None = None,
+        tokenizer: CLIPTokenizer | None = None,
         temporal_decoder: bool = True,
         seam: str = "keep",
         full_prompt_noise: str = "reversed",
@@ -125,31 +125,6 @@ class VidRDPipeline(MemoryOptions, DiffusionPipeline):
     def vae_scale_factor(self) -> int:
         """Pixels of a latent's side; without a VAE, on latents alone, those of Stable Diffusion's."""
         return 8 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **settings: Any) -> VidRDPipeline:
-        """Loads a model folder or hub id, in float32 unless `dtype` says otherwise.
-
-        Raises ModelError, naming the folder and the part, when it is no VidRD model.
-        """
-        folder = Path(pretrained_model_name_or_path)
-        if folder.exists() and not (folder / "model_index.json").is_file():
-            raise ModelError(f"{folder}: no model folder (model_index.json is missing)")
-        if "torch_dtype" not in settings:  # the older name of `dtype` in diffusers
-            settings.setdefault("dtype", torch.float32)
-        settings.setdefault("use_safetensors", True)
-        try:
-            pipe = super().from_pretrained(pretrained_model_name_or_path, **settings)
-        except ModelError as error:
-            raise ModelError(f"{folder / 'model_index.json'}: {error}") from error
-        except (OSError, ValueError, TypeError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()
-            raise ModelError(
-                f"{folder}: no VidRD model ({reason[0] if reason else type(error).__name__})"
-            ) from error
-        if not isinstance(pipe.unet, TemporalUNet):
-            raise ModelError(f"{folder}: its UNet is a {type(pipe.unet).__name__}, not a TemporalUNet")
-        return pipe
 
     def compile(self) -> None:
         """Compiles each kind of layer of the UNet once, with dynamic sizes: later clips may have other lengths."""

@@ -1,0 +1,8 @@
+"""The class of this model, for diffusers: `DiffusionPipeline.from_pretrained(MODEL, trust_remote_code=True)`.
+
+It comes from the package vidrd, which has to be installed.
+"""
+
+from vidrd_model.vae import TemporalVAE
+
+__all__ = ["TemporalVAE"]
