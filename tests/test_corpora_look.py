@@ -63,10 +63,10 @@ def test_what_is_found_and_what_is_not_looked_at(corpora: Path) -> None:
 
 
 def test_the_command_tells_it_without_opening_media(corpora: Path) -> None:
-    command = [sys.executable, "-m", "flows.cli", "dataset", "plan", "--look", "--profile", "sd21"]
+    command = [sys.executable, "-m", "flows.cli", "dataset", "plan", "--look", "--profile", "sd21", "--json"]
     done = subprocess.run([*command, "--corpora", corpora], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert [corpus["sources"] for corpus in json.loads(done.stdout)["corpora"]] == [4, 2, 5, 1]
+    assert [corpus["sources"] for corpus in json.loads(done.stdout)["result"]["corpora"]] == [4, 2, 5, 1]
     told = done.stderr.splitlines()
     assert "photos: 4 images (3 .png, 1 .jpg)" in told
     assert "  captions: 1 .txt beside it, 1 .caption beside it" in told

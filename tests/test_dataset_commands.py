@@ -1,4 +1,4 @@
-"""`vidrd dataset` on a folder: JSON on stdout, exit code 1 only for a verify that found something."""
+"""`vidrd dataset` on a folder: its answers, exit code 1 only for a verify that found something."""
 
 import ast
 import json
@@ -18,8 +18,10 @@ PROJECT = Path(__file__).parents[1]
 
 def run(capsys, *arguments: str) -> tuple[int, dict]:
     """The command's exit code and what it printed."""
-    code = typer.main.get_command(dataset_app).main(list(arguments), standalone_mode=False)
-    return code or 0, json.loads(capsys.readouterr().out)
+    code = typer.main.get_command(dataset_app).main([*arguments, "--json"], standalone_mode=False)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"] == (not code)
+    return code or 0, answer["result"]
 
 
 @pytest.fixture

@@ -82,7 +82,9 @@ def test_wrong_values_are_one_line(made):
 
 def test_the_command_prints_it(made, monkeypatch, tmp_home):
     untouched = files(made)
-    told = CliRunner().invoke(app, ["dataset", "refilter", str(made), "--clip-threshold", "0.2", "--try"])
+    told = CliRunner().invoke(
+        app, ["dataset", "refilter", str(made), "--clip-threshold", "0.2", "--try", "--json"]
+    )
     assert told.exit_code == 0, told.output
-    assert json.loads(told.stdout)["clips"] == {"now": 2, "then": 3}
-    assert json.loads(told.stdout)["coming"] == {"clip_score": 1} and files(made) == untouched
+    assert json.loads(told.stdout)["result"]["clips"] == {"now": 2, "then": 3}
+    assert json.loads(told.stdout)["result"]["coming"] == {"clip_score": 1} and files(made) == untouched

@@ -141,8 +141,8 @@ def test_hostile_words_go_through_all_commands(
 ) -> None:
     """Build, info, report, generate, their artifacts, and the card of a model trained on it."""
     from flows.build_dataset.flow import BuildDatasetParams, build_dataset
+    from flows.cli.answer import answer
     from flows.cli.app import app
-    from flows.cli.command import print_json
     from flows.generate.flow import GenerateParams, generate
 
     folder, corpora = tmp_path / "world", tmp_path / "corpora.toml"
@@ -181,8 +181,8 @@ def test_hostile_words_go_through_all_commands(
         assert app(command, standalone_mode=False) in (0, None)
         shown += "".join(capfd.readouterr())
     # The flow itself, for its artifacts; what is in quarantine is tried once more.
-    print_json(build_dataset(BuildDatasetParams(action="retry-quarantine", dataset=dataset)))
-    print_json(generate(GenerateParams(prompts_file=prompts, out_dir=out, clips=1)))
+    answer(build_dataset(BuildDatasetParams(action="retry-quarantine", dataset=dataset)))
+    answer(generate(GenerateParams(prompts_file=prompts, out_dir=out, clips=1)))
     shown += "".join(capfd.readouterr())
     with pytest.raises(Exception, match="nowhere") as caught:
         app(["dataset", "info", f"{tmp_path}/nowhere{ESCAPES}"], standalone_mode=False)

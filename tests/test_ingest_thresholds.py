@@ -276,7 +276,7 @@ def test_info_and_the_refusal_as_a_user_sees_them(dataset, tmp_path):
             [sys.executable, "-m", "flows.cli", *arguments], env=environment, capture_output=True, text=True
         )
 
-    info = vidrd("dataset", "info", str(dataset))
-    assert json.loads(info.stdout)["thresholds"] == {}, "its build noted none"
+    info = vidrd("dataset", "info", str(dataset), "--json")
+    assert json.loads(info.stdout)["result"]["thresholds"] == {}, "its build noted none"
     wrong = vidrd("dataset", "refilter", str(dataset), "--set", "min_motion=9", "--set", "max_motion=8")
     assert wrong.returncode == 2 and wrong.stderr == "error: filter: min_motion must not exceed max_motion\n"

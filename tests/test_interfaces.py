@@ -90,7 +90,7 @@ FLOWS = {
 
 
 def _not_yet(command: str, name: str) -> bool:
-    return command in NO_COMMAND_YET or name in NOT_YET.get(command, ()) or name == "--json"
+    return command in NO_COMMAND_YET or name in NOT_YET.get(command, ())
 
 
 def _marked(value: Any, missing: bool, id_: str) -> Any:

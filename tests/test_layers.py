@@ -171,7 +171,10 @@ _IN_PREFECT = "Prefect is just being imported when the plugin calls this"
 _PREFECT_SETTINGS = "Prefect reads its settings when it is imported, after these have been set"
 INSIDE = {
     "flows/cli/build_dataset.py": _COMMAND,
+    "flows/cli/answer.py": _COMMAND,
+    "flows/cli/app.py": _COMMAND,
     "flows/cli/common.py": _COMMAND,
+    "flows/cli/completion.py": _COMMAND,
     "flows/cli/command.py": _COMMAND,
     "flows/cli/dataset.py": _COMMAND,
     "flows/cli/demo.py": _COMMAND,

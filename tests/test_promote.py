@@ -167,7 +167,7 @@ def test_rows_of_before_the_gate_asked_about_wrong_captions_are_read(add_candida
 
 def test_without_an_evaluation_there_is_nothing_to_decide(add_candidate, tiny_profile):
     add_candidate(None)
-    with pytest.raises(RequestError, match="run vidrd evaluate first"):
+    with pytest.raises(RequestError, match=r"run vidrd evaluate --model models:/vidrd/1$"):
         read_request(PromoteParams())
 
 

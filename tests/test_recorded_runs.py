@@ -145,6 +145,7 @@ def _generated(folder: Path, home: Path, **environment: str) -> tuple[dict[str, 
             "a red circle moving right",
             "--clips=2",
             "--steps=2",
+            "--json",
             f"--out={folder}/video.mp4",
             f"--model={ROOT}/infra/profiles/tiny/model",
         ],
@@ -154,7 +155,7 @@ def _generated(folder: Path, home: Path, **environment: str) -> tuple[dict[str, 
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.replace(str(folder), ""))
+    result = json.loads(done.stdout.replace(str(folder), ""))["result"]
     del result["seconds"]
     *lines, last = re.sub(r"[\d.]+ s\b", "", done.stderr).splitlines()
     assert all(line.startswith("[generate] ") for line in (*lines, last)), "no bars, no library's words"

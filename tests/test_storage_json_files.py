@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.cli.command import print_json
+from flows.cli.answer import answer
+from flows.cli.common import given as typed
 from storage.local.json_files import read_json, to_json, write_json
 
 ANYTHING = st.recursive(
@@ -54,8 +55,10 @@ def test_files_and_the_terminal_get_the_same(value, tmp_path: Path, capsys: pyte
         == as_standard({"a": value})
         == read_json(tmp_path / "a.json")
     )
-    print_json({"a": value})
-    assert strictly(capsys.readouterr().out) == as_standard({"a": value})
+    typed().as_json = True
+    answer({"a": value})
+    typed().as_json = False
+    assert strictly(capsys.readouterr().out)["result"] == as_standard({"a": value})
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

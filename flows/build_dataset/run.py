@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,7 +89,7 @@ def _why_nothing_was_kept(summary: BuildSummary, dataset_dir: Path) -> str:
         )
     return (
         f"dataset: {dataset_dir} holds no clip: of {summary.read} sources nothing was kept ({'; '.join(reasons)}); "
-        f"vidrd dataset info {dataset_dir} lists them"
+        f"vidrd dataset info {shlex.quote(str(dataset_dir))} lists them"
     )
 
 

@@ -17,15 +17,18 @@ watch_imports()
 # ruff: noqa: E402
 import signal
 import sys
+from typing import Annotated
 
 import typer
 
+from flows.cli.answer import answer_error
 from flows.cli.build_dataset import build_dataset
 from flows.cli.common import add_command
 from flows.cli.dataset import dataset_app
 from flows.cli.demo import demo
 from flows.cli.evaluation import ablate, evaluate, pages, promote
 from flows.cli.generation import generate
+from flows.cli.habits import with_ours
 from flows.cli.profile import profile_app
 from flows.cli.services import down, up
 from flows.cli.training import retrain
@@ -34,11 +37,27 @@ from flows.runs.failures import error_line
 from flows.terminal import tell
 
 app = typer.Typer(
-    help="From folders of images and videos to a trained and promoted text-to-video model (VidRD).",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="The version, and nothing else.")] = False,
+) -> None:
+    """From folders of images and videos to a trained and promoted text-to-video model (VidRD)."""
+    if version:
+        from importlib.metadata import version as installed
+
+        tell(f"vidrd {installed('vidrd')}", error=False)
+        raise typer.Exit()
+    if ctx.invoked_subcommand is None:
+        tell(ctx.get_help(), error=False)
+
+
 add_command(app, build_dataset, "build-dataset")
 for command in (retrain, evaluate, promote, pages, generate, ablate, up, down, demo):
     add_command(app, command)
@@ -53,7 +72,7 @@ def main() -> None:
     """Entry point of the `vidrd` script."""
     interrupts = watch(["vidrd", *sys.argv[1:]])
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(sys.argv[1:], standalone_mode=False)
         if interrupts.heard or code == _INTERRUPTED:
             raise KeyboardInterrupt
     except BaseException as error:  # our own become one line, all others are raised again
@@ -64,6 +83,6 @@ def main() -> None:
             message = error_line(error)
             if message is None:
                 raise
-            tell(f"error: {message}")
+            answer_error(with_ours(message, getattr(error, "option_name", None)), "--json" in sys.argv[1:])
             code = 2
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,4 +1,4 @@
-"""How a command of the terminal runs a flow: read first, told in lines, ended with JSON or one line."""
+"""How a command of the terminal runs a flow: read first, told in lines, ended with its result or one line."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from flows.cli.answer import answer
 from flows.cli.common import given
 from flows.environment import prepare
 from flows.runs.server import server_address
 from flows.surroundings import check_surroundings
-from flows.terminal import tell
-from storage.local.json_files import to_json
 
 if TYPE_CHECKING:
     from flows.profile_choice import ProfileParams
@@ -20,13 +19,8 @@ _WORK = {"retrain": "training"}
 """The module of a flow's package that does its work, where it is not `run`."""
 
 
-def print_json(result: Any) -> None:
-    """Prints what a command found or did, for eyes and machines."""
-    tell(to_json(result, indent=2, default=str), error=False)
-
-
 def run_flow(name: str, **values: Any) -> None:
-    """Reads the request, does what the flow does, prints its result as JSON; what is None keeps the flow's default.
+    """Reads the request, does what the flow does, answers with its result; what is None keeps the flow's default.
 
     Where a Prefect server is set up the flow itself is run, so that the server records it. Without one the same work is
     done in this process: Prefect is neither imported nor started.
@@ -37,6 +31,11 @@ def run_flow(name: str, **values: Any) -> None:
     given_values = {key: value for key, value in values.items() if value is not None}
     params = getattr(asked, _params_class(name))(**given_values, set=given().changes)
     request = asked.read_request(params)
+    if given().dry_run:
+        from flows.dry_run import would
+
+        answer(would(name, request))
+        return
     address = server_address()
     if address is None:
         result = import_module(f"flows.{name}.{_WORK.get(name, 'run')}").run(request)
@@ -48,7 +47,7 @@ def run_flow(name: str, **values: Any) -> None:
         from flows.runs.recorded import run_recorded
 
         result = run_recorded(name, params, request)
-    print_json({name: value for name, value in result.items() if name != "curves"})  # those are in MLflow
+    answer({name: value for name, value in result.items() if name != "curves"})  # those are in MLflow
 
 
 def profile_params(profile: str | None) -> ProfileParams:

@@ -1,4 +1,4 @@
-"""The options that every command takes: `--set` and `--profile`, where the command has none of its own."""
+"""The options that every command takes: `--profile`, `--set`, `--json` and `--quiet`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.cli.completion import offer_values
 from flows.settings.assignments import parse_assignment
-from flows.terminal import tell
+from flows.terminal import say_less, tell
 from storage.local.typed_paths import expanded
 
 Command = Callable[..., Any]
@@ -22,6 +23,8 @@ class Given:
     """What was typed of the common options, by the command that runs."""
 
     command: str = ""
+    as_json: bool = False
+    dry_run: bool = False
     profile: str | None = None
     changes: dict[str, Any] = field(default_factory=dict)
 
@@ -58,6 +61,8 @@ def in_group(
 def _with_common_options(function: Command, name: str, uses_settings: bool) -> Command:
     own = inspect.signature(function, eval_str=True)
     common = {option: kind for option, kind in _COMMON.items() if option not in own.parameters}
+    if name not in _WRITES:
+        del common["dry_run"]
 
     @functools.wraps(function)
     def command(**values: Any) -> Any:
@@ -67,15 +72,26 @@ def _with_common_options(function: Command, name: str, uses_settings: bool) -> C
         return function(**values)
 
     more = [
-        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        inspect.Parameter(
+            option, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(option), annotation=kind
+        )
         for option, kind in common.items()
     ]
     signature = own.replace(parameters=[*own.parameters.values(), *more])
+    for parameter in signature.parameters.values():
+        for option in getattr(parameter.annotation, "__metadata__", ()):
+            offer_values(option)
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
     return command
 
 
+_DEFAULTS = {"json": False, "quiet": False, "dry_run": False}
+_WRITES = {
+    *("build-dataset", "retrain", "evaluate", "promote", "generate", "ablate"),
+    *("dataset refilter", "dataset retry-quarantine", "dataset remove", "dataset compact"),
+}
+"""Commands that write or delete what would be missed, or take long."""
 _COMMON: dict[str, Any] = {
     "profile": Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Checked, and of no effect here.")
@@ -87,11 +103,22 @@ _COMMON: dict[str, Any] = {
             help="Instead of the profile's value; may repeat. vidrd profile show lists all.",
         ),
     ],
+    "dry_run": Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")],
+    "json": Annotated[bool, typer.Option("--json", help="One JSON object instead of a page.")],
+    "quiet": Annotated[bool, typer.Option("--quiet", help="No progress and no notes, only the result.")],
 }
 
 
-def _take(command: str, set: list[str] | None, profile: str | None = None) -> None:
-    _given.command = command
+def _take(
+    command: str,
+    set: list[str] | None,
+    json: bool = False,
+    quiet: bool = False,
+    profile: str | None = None,
+    dry_run: bool = False,
+) -> None:
+    _given.command, _given.as_json, _given.dry_run = command, json, dry_run
+    say_less(quiet, json)
     _given.changes = dict(map(parse_assignment, set or ()))
     _given.profile = None if profile is None else expanded(profile)
 

@@ -1,4 +1,4 @@
-"""`vidrd dataset`: looking into a dataset folder and keeping it in order; JSON on stdout.
+"""`vidrd dataset`: looking into a dataset folder and keeping it in order.
 
 All that write take the same lock as a build. Those that decode, score or encode are the flow build-dataset with
 another action; the others need neither Prefect nor Ray.
@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.command import print_json, profile_params, run_flow
+from flows.cli.answer import answer
+from flows.cli.command import profile_params, run_flow
 from flows.cli.common import given, in_group
 from flows.cli.options import AllowEmptyOption, DatasetProfileOption, ModelProfileOption
 from flows.terminal import tell
@@ -27,7 +28,7 @@ RefArgument = Annotated[str, typer.Argument(parser=expanded, metavar="DIR[@TAG]"
 
 @in_group(dataset_app, "dataset", "info")
 def info(dataset: RefArgument) -> None:
-    """What a dataset holds, as JSON.
+    """What a dataset holds.
 
     Clips per kind, corpus and split; rejected and quarantined; thresholds and where each comes from; captions that a
     tokenizer cuts; versions, builds and bytes.
@@ -38,7 +39,7 @@ def info(dataset: RefArgument) -> None:
     from flows.dataset.info import dataset_info
     from storage.dataset.clip_dataset import ClipDataset
 
-    print_json(dataset_info(ClipDataset.open(dataset)))
+    answer(dataset_info(ClipDataset.open(dataset)))
 
 
 @in_group(dataset_app, "dataset", "verify")
@@ -63,7 +64,9 @@ def verify(
     folder, tag = parse_ref(dataset)
     repaired = mend(folder) if repair else []
     report = read_all(folder, tag, check_video=video_problem)
-    print_json({"ok": not report.problem_count, "repaired": repaired} | asdict(report))
+    answer(
+        {"ok": not report.problem_count, "repaired": repaired} | asdict(report), ok=not report.problem_count
+    )
     if report.problem_count:
         raise typer.Exit(1)
 
@@ -94,11 +97,15 @@ def remove(
     Example: vidrd dataset remove runs/datasets/mine --corpus holiday-photos --purge --reason "asked by the owner"
     """
     from storage.dataset.removal import remove as take_down
+    from storage.dataset.removal import would_remove
 
     if not (source_id or licence or corpus):
         raise RequestError("remove: name what to remove with --source-id, --licence or --corpus")
-    report = take_down(dataset, source_id or (), licence or (), corpus or (), purge=purge, reason=reason)
-    print_json(asdict(report))
+    asked = (dataset, source_id or (), licence or (), corpus or ())
+    if given().dry_run:
+        answer({"dry_run": True} | asdict(would_remove(*asked, purge=purge)))
+        return
+    answer(asdict(take_down(*asked, purge=purge, reason=reason)))
 
 
 @in_group(dataset_app, "dataset", "compact")
@@ -119,8 +126,12 @@ def compact(
     Example: vidrd dataset compact runs/datasets/mine
     """
     from storage.dataset.compaction import compact as join_files
+    from storage.dataset.compaction import would_compact
 
-    print_json(asdict(join_files(dataset, keep_days, newest_only)))
+    if given().dry_run:
+        answer({"dry_run": True} | asdict(would_compact(dataset, newest_only)))
+        return
+    answer(asdict(join_files(dataset, keep_days, newest_only)))
 
 
 @in_group(dataset_app, "dataset", "refilter")
@@ -148,11 +159,11 @@ def refilter(
     """
     _take_thresholds()
     values = {"clip_threshold": clip_threshold, "reset": reset}
-    if only_try:
+    if only_try or given().dry_run:
         from flows.build_dataset.request import BuildDatasetParams
         from flows.dataset.trial import try_refilter
 
-        print_json(
+        answer(
             try_refilter(
                 BuildDatasetParams(
                     action="refilter", dataset=dataset, profile=profile, set=given().changes, **values
@@ -202,7 +213,7 @@ def report(
     from flows.dataset.report import report as write_report
 
     _take_thresholds()
-    print_json(write_report(dataset, out, given().changes))
+    answer(write_report(dataset, out, given().changes))
 
 
 @in_group(dataset_app, "dataset", "plan")
@@ -241,8 +252,9 @@ def plan(
 
         found = look_into(corpora, choose_profile(profile_params(profile), None))
         for corpus in found:
-            tell("\n".join(corpus.as_lines()))
-        print_json(as_dict(found))
+            tell("\n".join(corpus.as_lines()), error=False)
+        if given().as_json:
+            answer(as_dict(found))
         return
     from flows.dataset.request import PlanParams, read_request
     from flows.environment import prepare
@@ -263,8 +275,9 @@ def plan(
     from flows.dataset.plan import run
 
     result = run(request)
-    tell(as_markdown(result))
-    print_json(result)
+    tell(as_markdown(result), error=False)
+    if given().as_json:
+        answer(result)
 
 
 def _build_flow(action: str, dataset: Path, profile: str | None, **values: Any) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.answer import answer
 from flows.cli.command import profile_params, run_flow
 from flows.cli.options import CandidateOption, ChampionOption, ModelProfileOption, VersionOption
 from flows.environment import prepare
 from flows.surroundings import check_surroundings
-from flows.terminal import tell
 from storage.local.typed_paths import typed_path
 
 
@@ -104,8 +104,7 @@ def pages() -> None:
     from flows.promote.pages import write_pages
     from storage.registry.registry import Registry
 
-    for path in write_pages(Registry()).values():
-        tell(path, error=False)
+    answer({name: str(path) for name, path in write_pages(Registry()).items()})
 
 
 def ablate(

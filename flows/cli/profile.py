@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.command import print_json
+from flows.cli.answer import answer
 from flows.cli.common import given, in_group
 from storage.local.typed_paths import expanded, typed_path
 
@@ -27,7 +27,7 @@ def profile_list() -> None:
     """
     from flows.settings.listing import known_profiles
 
-    print_json({"profiles": known_profiles()})
+    answer({"profiles": known_profiles()})
 
 
 @in_group(profile_app, "profile", "show", uses_settings=True)
@@ -47,7 +47,7 @@ def profile_show(
     from flows.settings.text import rows
 
     profile = load_profile(name, given().changes)
-    print_json({"profile": profile.name, "source": profile.source, "settings": rows(profile)})
+    answer({"profile": profile.name, "source": profile.source, "settings": rows(profile)})
 
 
 @in_group(profile_app, "profile", "new", uses_settings=True)
@@ -68,4 +68,4 @@ def profile_new(
     from flows.settings.new import write_new_profile
 
     profile = write_new_profile(file, base, given().changes, force)
-    print_json({"profile": profile.name, "file": str(file), "extends": base})
+    answer({"profile": profile.name, "file": str(file), "extends": base})

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.answer import answer
+from flows.cli.common import given
 from flows.cli.interrupts import unwatch
 from flows.environment import prepare
 from flows.surroundings import check_prefect_database, check_surroundings
@@ -35,6 +37,8 @@ def up(
     check_surroundings()
     check_prefect_database()
     start(prefect_port, mlflow_port, schedules=not no_schedules)
+    if given().as_json:
+        answer({"home": str(home())})
 
 
 def down() -> None:
@@ -47,5 +51,9 @@ def down() -> None:
     """
     from flows.up.down import down as end_all
 
-    for line in end_all() or [f"nothing of vidrd up runs for {home()}"]:
+    ended = end_all()
+    if given().as_json:
+        answer({"ended": ended, "home": str(home())})
+        return
+    for line in ended or [f"nothing of vidrd up runs for {home()}"]:
         tell(line, error=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
+from flows.cli.answer import answer
 from flows.cli.command import run_flow
 from flows.cli.common import given
 from flows.cli.options import DatasetProfileOption
@@ -67,4 +69,8 @@ def _show_retrain_plan(values: dict[str, Any]) -> None:
     request = read_request(params, only_plan=True)
     from flows.retrain.plan import as_markdown, plan
 
-    tell(as_markdown(plan(request), request).rstrip("\n"), error=False)
+    estimates = plan(request)
+    if given().as_json:
+        answer({"plan": [asdict(estimate) for estimate in estimates]})
+    else:
+        tell(as_markdown(estimates, request).rstrip("\n"), error=False)

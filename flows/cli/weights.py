@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import in_group
+from flows.cli.answer import answer
+from flows.cli.common import given, in_group
 from flows.environment import prepare
 from flows.terminal import tell
 from storage.local.typed_paths import typed_path
@@ -34,7 +35,11 @@ def weights_fetch(
     from tasks.evaluation.i3d_weights import i3d_weights
 
     known_weights(name)  # refuses an unknown name; so far there is one
-    tell(i3d_weights(file), error=False)
+    path = i3d_weights(file)
+    if given().as_json:
+        answer({"name": name, "file": str(path)})
+    else:
+        tell(path, error=False)  # scripts take the last line
 
 
 @in_group(weights_app, "weights", "list")
@@ -48,8 +53,14 @@ def weights_list() -> None:
     """
     from storage.weights import list_weights
 
-    for weights, cached in list_weights():
-        tell(f"{weights.name:8} {'cached' if cached else 'not yet':8} {weights.licence}", error=False)
+    answer(
+        {
+            "weights": [
+                {"name": weights.name, "cached": cached, "licence": weights.licence}
+                for weights, cached in list_weights()
+            ]
+        }
+    )
 
 
 @in_group(weights_app, "weights", "import")
@@ -84,4 +95,7 @@ def weights_import(
     from vidrd_model.published import import_release
 
     import_release(unet, vae, base, out)
-    tell(out, error=False)
+    if given().as_json:
+        answer({"model": str(out)})
+    else:
+        tell(out, error=False)  # scripts take the last line

@@ -22,9 +22,12 @@ from storage.local.home import home, set_home
 NUM_STAGES = 9
 
 
-def main() -> int:
-    """Runs the demo and returns the exit code; a failure is one line here and a traceback in demo.log."""
-    interrupts = watch(["make", "demo"])
+def main(command: tuple[str, ...] = ("make", "demo")) -> int:
+    """Runs the demo, which `command` starts again, and returns the exit code.
+
+    A failure is one line here and a traceback in demo.log.
+    """
+    interrupts = watch([*command])
     folder = _prepare()
     try:
         run_demo(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from storage.local.json_files import read_json
 from storage.registry.evaluation_files import evaluated_setups, fetch_evaluation, was_evaluated
-from storage.registry.names import FEATURES_FILE, REPORT_FILE, SETUP_TAG
+from storage.registry.names import FEATURES_FILE, REPORT_FILE, SETUP_TAG, version_ref
 from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tasks.evaluation.comparable import RecordedSetup
@@ -30,7 +30,9 @@ def compared_setups(registry: Registry, version: int, champion: int | None) -> C
     """RequestError when the version was not evaluated, or the champion (None: there is none) not as the version was."""
     setup = registry.version_tags(version).get(SETUP_TAG)
     if setup is None:
-        raise RequestError(f"model: version {version} has no recorded evaluation; run vidrd evaluate first")
+        raise RequestError(
+            f"model: version {version} has no recorded evaluation; run vidrd evaluate --model {version_ref(version)}"
+        )
     if champion is None:
         return ComparedSetups(setup)
     mine = _recorded(registry, version, setup)
@@ -38,7 +40,8 @@ def compared_setups(registry: Registry, version: int, champion: int | None) -> C
     if of_champion is None:
         raise RequestError(
             f"model: the champion, version {champion}, was not evaluated as version {version} was (protocol, number, "
-            "prompts, seeds, real clips, frame rate, frames, size); run vidrd evaluate --beside-champion"
+            "prompts, seeds, real clips, frame rate, frames, size); run vidrd evaluate --beside-champion --model "
+            f"{version_ref(version)}"
         )
     theirs = _recorded(registry, champion, of_champion)
     differences = {} if mine is None or theirs is None else mine.differences(theirs)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flows.evaluate.comparable import ComparedSetups, compared_setups
 from storage.registry.evaluation_files import fetch_evaluation
-from storage.registry.names import FEATURES_FILE, PROTOCOL_TAG, REFERENCE_FILE
+from storage.registry.names import FEATURES_FILE, PROTOCOL_TAG, REFERENCE_FILE, version_ref
 from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tasks.evaluation.features import VideoFeatures, load_features
@@ -47,8 +47,10 @@ def _features(registry: Registry, version: int, setup: str, file: str) -> VideoF
             found = load_features(path)[0]
         except RequestError as error:
             raise RequestError(
-                f"model: version {version}: {file} is damaged; run vidrd evaluate again"
+                f"model: version {version}: {file} is damaged; run vidrd evaluate --model {version_ref(version)}"
             ) from error
     if found is None:
-        raise RequestError(f"model: version {version}: {file} holds no videos; run vidrd evaluate again")
+        raise RequestError(
+            f"model: version {version}: {file} holds no videos; run vidrd evaluate --model {version_ref(version)}"
+        )
     return found

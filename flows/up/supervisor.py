@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from flows.terminal import tell
 from flows.up.keeper import Keeper
 from flows.up.lock import UpLock, holder
 from flows.up.logs import open_log
@@ -221,4 +222,4 @@ def _guard() -> Iterator[_Guard]:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    tell(line, error=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 import lance
 
 from storage.dataset.builds import finished_builds
-from storage.dataset.folder import bytes_below, table_path, tables_there
+from storage.dataset.folder import bytes_below, check_is_dataset, table_path, tables_there
 from storage.dataset.tables import open_table
 from storage.dataset.tags import forget_builds, newest_versions, set_missing_tags
 from storage.dataset.writer import DatasetWriter, writing
@@ -61,6 +61,16 @@ def compact(dataset_dir: Path, keep_days: float = 7.0, newest_only: bool = False
         for table in tables:
             clean(dataset_dir, table, 0.0 if newest_only else keep_days)
         report.fragments, report.bytes = _sizes(dataset_dir, tables)
+    return report
+
+
+def would_compact(dataset_dir: Path, newest_only: bool = False) -> CompactionReport:
+    """Tells what there is to join, and which builds would be forgotten, and changes nothing."""
+    check_is_dataset(dataset_dir)
+    report = CompactionReport(str(dataset_dir))
+    report.fragments_before, report.bytes_before = _sizes(dataset_dir, tables_there(dataset_dir))
+    if newest_only:
+        report.forgotten = [build.tag for build in finished_builds(dataset_dir)[:-1] if not build.purged]
     return report
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from storage.dataset.builds import finished_builds
 from storage.dataset.columns import CAPTION, CLIP_ID, DUPLICATE_OF, OWNER, SOURCE_ID, SOURCE_URI
 from storage.dataset.compaction import clean, rewrite_deleted
-from storage.dataset.folder import CLIP_TABLES, TEXTS, table_exists, tables_there
+from storage.dataset.folder import CLIP_TABLES, TEXTS, check_is_dataset, table_exists, tables_there
 from storage.dataset.removed import Removal, now, record_removal, removed_rules
 from storage.dataset.tables import commit_rows, read_table
 from storage.dataset.tags import forget_builds, newest_versions
@@ -77,6 +77,28 @@ def remove(
         if removal.purge:
             report.purged = _purge(dataset_dir)
         record_removal(dataset_dir, replace(removal, finished=True))
+    return report
+
+
+def would_remove(
+    dataset_dir: Path,
+    sources: Sequence[str] = (),
+    licences: Sequence[str] = (),
+    corpora: Sequence[str] = (),
+    purge: bool = False,
+) -> RemovalReport:
+    """Tells what `remove` would take down of the dataset as it stands, and changes nothing; raises as it does."""
+    check_is_dataset(dataset_dir)
+    removal = Removal(_source_ids(dataset_dir, sources), tuple(licences), tuple(corpora), now(), "", purge)
+    found = _Found.search(dataset_dir, removal, purge)
+    _refuse_unknown(dataset_dir, removal, found)
+    report = RemovalReport(str(dataset_dir), sources=len(found.source_ids))
+    for table in _NAMED_BY:
+        ids = read_table(dataset_dir, table).read([SOURCE_ID])[SOURCE_ID].to_pylist()
+        report.rows[table] = sum(source in found.source_ids for source in ids)
+    report.similar_sources = sorted(found.similar_sources)
+    if purge:
+        report.purged = [build.tag for build in finished_builds(dataset_dir) if not build.purged]
     return report
 
 

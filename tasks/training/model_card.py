@@ -72,7 +72,7 @@ def write_model_card(folder: Path, dataset: ClipDataset, lineage: Lineage) -> st
         *(_part(name, part) for name, part in lineage.parts.items()),
         _sampling(folder),
         _release_settings(folder),
-        _usage(dataset, lineage),
+        _usage(dataset),
     ]
     text = "\n".join(sections)
     ModelCard(f"---\n{_front_matter(lineage).to_yaml()}\n---\n\n{text}").save(folder / CARD_FILE)
@@ -194,7 +194,7 @@ def _release_settings(folder: Path) -> str:
     return f"## Settings where the release has quirks\n\n{_table(('quirk', 'setting', 'value'), texts)}"
 
 
-def _usage(dataset: ClipDataset, lineage: Lineage) -> str:
+def _usage(dataset: ClipDataset) -> str:
     caption = dataset.clips.read(["caption"], where={"split": ["train"]})["caption"][0].as_py()
     prompt = visible(" ".join(caption.split()))
     frames = dataset.latent_shape[0]
@@ -202,8 +202,7 @@ def _usage(dataset: ClipDataset, lineage: Lineage) -> str:
         "## Use\n\n```python\nfrom vidrd_model import VidRDPipeline\n"
         'pipe = VidRDPipeline.from_pretrained("this-folder")\n'
         f"frames = pipe({prompt!r}, num_clips=3, num_frames={frames}, seed=7).frames\n```\n\n"
-        f"```\nvidrd generate {shlex.quote(prompt)} --clips 3 --seed 7 --out out.mp4 --model this-folder "
-        f"--profile {lineage.profile}\n```\n"
+        f"```\nvidrd generate --clips 3 --seed 7 --out out.mp4 --model this-folder -- {shlex.quote(prompt)}\n```\n"
     )
 
 
