@@ -7,9 +7,11 @@ import pytest
 from flows.build_dataset.request import BuildDatasetParams, read_request
 from flows.build_dataset.run import run
 from flows.dataset.info import dataset_info
+from flows.dataset.request import PlanParams, planned_for
 from flows.profile import PROFILES_DIR, load_profile
 from storage.dataset.builds import finished_builds, write_index
 from storage.dataset.clip_dataset import ClipDataset
+from storage.errors import StorageError
 from tasks.errors import RequestError
 from tests.build_world import scored_dataset
 from tests.dataset_rows import clip_ids
@@ -96,3 +98,16 @@ def test_no_other_profile_takes_the_place_of_a_file_that_is_gone(
     assert finished_builds(dataset) == before and clip_ids(dataset) == ["high-0", "low-0"]
     # What does not need the profile's file still reads the dataset.
     assert dataset_info(ClipDataset.open(dataset))["clips"] == 2
+
+
+def test_a_plan_of_a_dataset_is_about_its_corpora_and_its_profile(tmp_path, tmp_home, tiny_profile):
+    dataset = scored_dataset(tmp_path / "d", tiny_profile, {"high": 0.7})
+    builds = finished_builds(dataset)
+    builds[-1].summary.update(corpora=str(tmp_path / "c.toml"), profile="tiny", profile_set={"clips.fps": 4})
+    write_index(dataset, builds)
+    corpora, profile = planned_for(PlanParams(dataset=dataset))
+    assert corpora == tmp_path / "c.toml" and profile.clips.fps == 4
+    corpora, profile = planned_for(PlanParams(dataset=dataset, corpora=tmp_path / "e.toml", profile="sd21"))
+    assert corpora == tmp_path / "e.toml" and profile.name == "sd21"
+    with pytest.raises(StorageError, match="is not a dataset"):
+        planned_for(PlanParams(dataset=tmp_path))

@@ -70,7 +70,6 @@ COMMANDS: dict[str, list[str]] = {
 OF_EVERY_COMMAND = ["--help", "--profile", "--set", "--json"]
 
 NOT_YET = {
-    "dataset plan": {"DATASET"},
     "generate": {
         *("--continue", "--image", "--lora", "--clips-at-once"),
     },

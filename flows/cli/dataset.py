@@ -218,6 +218,12 @@ def report(
 
 @in_group(dataset_app, "dataset", "plan")
 def plan(
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(
+            parser=typed_path, metavar="[DIR]", help="A dataset whose corpora and profile are planned for."
+        ),
+    ] = None,
     corpora: Annotated[
         Path | None,
         typer.Option(parser=typed_path, metavar="FILE", help="Corpora file; by default the tiny world."),
@@ -238,19 +244,22 @@ def plan(
     """What a larger corpus would take: hours, machines, storage, money.
 
     Runs the build's stages on a few sources and extrapolates; every assumption is in the answer. With --look it says
-    what was found in each corpus, with the first files and their captions, and what would be left out.
+    what was found in each corpus, with the first files and their captions, and what would be left out. With DIR it is
+    about the corpora and the profile that this dataset was last built with.
 
     \b
+    Example: vidrd dataset plan runs/datasets/tiny --sources 10000000
     Example: vidrd dataset plan --corpora corpora.toml --sources 10000000 --cpus 64 --gpus 8 --gpu-speedup 400
     """
     from flows.own_footage import print_note_on_own_footage
 
-    print_note_on_own_footage(corpora, profile_params(profile))
+    print_note_on_own_footage(corpora, profile_params(profile), dataset)
     if look:
         from flows.dataset.look import as_dict, look_into
-        from flows.profile_choice import choose_profile
+        from flows.dataset.request import PlanParams, planned_for
 
-        found = look_into(corpora, choose_profile(profile_params(profile), None))
+        asked_for = PlanParams(dataset=dataset, corpora=corpora, profile=profile, set=given().changes)
+        found = look_into(*planned_for(asked_for))
         for corpus in found:
             tell("\n".join(corpus.as_lines()), error=False)
         if given().as_json:
@@ -262,6 +271,7 @@ def plan(
 
     prepare()
     asked = {
+        "dataset": dataset,
         "corpora": corpora,
         "sources": sources,
         "cpus": cpus,

@@ -19,12 +19,18 @@ from rich.text import Text
 from storage.local.visible import visible
 
 _INDENT = 2
+_FOR_MACHINES = frozenset(
+    {"filter", "git_commit", "profile_content", "profile_set", "profile_source", "run_id", "settled_for"}
+)
+"""What a result holds for later commands and for who asks exactly; `--json` has it."""
 _PIPED_WIDTH = 10_000
 """Characters: no line of a pipe is folded, since programs read it too."""
 
 
 def print_page(result: Any, stream: TextIO) -> None:
     """Prints a result of plain values; words of others in it move no cursor and colour nothing."""
+    if isinstance(result, Mapping):
+        result = {name: value for name, value in result.items() if name not in _FOR_MACHINES and _says(value)}
     plain: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
     if stream.isatty():
         _print(Console(file=stream, **plain), result, 0)
@@ -33,6 +39,10 @@ def print_page(result: Any, stream: TextIO) -> None:
         _print(Console(file=page, width=_PIPED_WIDTH, color_system=None, **plain), result, 0)
         stream.write("\n".join(line.rstrip() for line in page.getvalue().strip("\n").split("\n")) + "\n")
     stream.flush()
+
+
+def _says(value: Any) -> bool:
+    return value is not None and not (isinstance(value, Mapping | list | tuple) and not value)
 
 
 def _print(console: Console, value: Any, indent: int) -> None:

@@ -11,14 +11,11 @@ from typing import Any
 from flows.profile import Profile
 from tasks.corpora.config import read_corpora
 from tasks.corpora.look import Look, look_at
-from tasks.errors import RequestError
 from tasks.tiny.world.corpora import shared_world
 
 
 def look_into(corpora: Path | None, profile: Profile) -> list[Look]:
     """Lists the corpora and reads their words, no media; RequestError with one line when that cannot be done."""
-    if corpora is None and not profile.is_embedded:
-        raise RequestError(f"corpora: missing; the profile {profile.name} has no corpora of its own")
     captions_needed = profile.recipe().captions_needed
     found = read_corpora(corpora or shared_world(), captions_needed)
     return look_at(found.corpora, captions_needed)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field
 
 from flows.profile import Profile
-from flows.profile_choice import ProfileParams, choose_profile
+from flows.profile_choice import ProfileParams, choose_profile, profile_of_dataset
+from storage.dataset.builds import last_noted
+from storage.dataset.folder import check_is_dataset
 from storage.local.typed_paths import TypedPath
 from tasks.errors import RequestError
 
@@ -23,8 +26,11 @@ class PlanParams(ProfileParams):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
+    dataset: TypedPath | None = Field(
+        None, description="a dataset, whose last corpora and profile are planned for where none are named"
+    )
     corpora: TypedPath | None = Field(
-        None, description="corpora file; none: the tiny world, for the profile tiny"
+        None, description="corpora file; none: the dataset's, or the tiny world, for the profile tiny"
     )
     sources: int = Field(10_000_000, ge=1, le=10**12)
     cpus: int | None = Field(None, ge=1, description="cores; none: as many as here")
@@ -51,9 +57,7 @@ class PlanRequest:
 
 def read_request(params: PlanParams) -> PlanRequest:
     """Looks everything up; RequestError or StorageError with one line when the request cannot be carried out."""
-    profile = choose_profile(params, None)
-    if params.corpora is None and not profile.is_embedded:
-        raise RequestError(f"corpora: missing; the profile {profile.name} has no corpora of its own")
+    corpora_path, profile = planned_for(params)
     if not params.gpus and (params.gpu_speedup is not None or params.gpu_price is not None):
         raise RequestError(
             "gpus: missing or 0, but gpu_speedup or gpu_price is given; say how many there are"
@@ -78,6 +82,19 @@ def read_request(params: PlanParams) -> PlanRequest:
         params.gpu_price,
     )
     corpora = None
-    if params.corpora is not None:
-        corpora = read_corpora(params.corpora, profile.recipe().captions_needed)
+    if corpora_path is not None:
+        corpora = read_corpora(corpora_path, profile.recipe().captions_needed)
     return PlanRequest(params, profile, corpora, machines, gpu_here)
+
+
+def planned_for(params: PlanParams) -> tuple[Path | None, Profile]:
+    """Gives the corpora file, None for the tiny world, and the profile; RequestError or StorageError, one line."""
+    noted, corpora = None, params.corpora
+    if params.dataset is not None:
+        check_is_dataset(params.dataset)
+        noted, last = profile_of_dataset(params.dataset), last_noted(params.dataset, "corpora")
+        corpora = corpora or (Path(last) if last else None)
+    profile = choose_profile(params, noted)
+    if corpora is None and not profile.is_embedded:
+        raise RequestError(f"corpora: missing; the profile {profile.name} has no corpora of its own")
+    return corpora, profile
