@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -95,6 +95,7 @@ def test_files_of_others_are_made_of_nothing(tmp_path: Path, drawn_nhwc: np.ndar
 texts = st.text(min_size=1, max_size=400).filter(str.strip)
 
 
+@settings(deadline=None)
 @given(st.lists(texts, min_size=1, max_size=3), st.integers(0, 2**31 - 1))
 def test_names_are_short_and_legal_everywhere(prompts: list[str], seed: int) -> None:
     name = video_name(prompts, seed)
