@@ -190,6 +190,7 @@ INSIDE = {
     "flows/evaluate/request.py": _ASKED_LAST,
     "flows/promote/request.py": _ASKED_LAST,
     "flows/retrain/request.py": _ASKED_LAST,
+    "flows/dry_run.py": "each flow's request is told by what that flow needs",
     "flows/model.py": "MLflow is asked last, and not at all about a model that is a folder",
     "tasks/generation/made_of.py": "a video is read only where one is there already",
     "flows/generate/run.py": "one of two ways to sample is imported, and each is heavy",
