@@ -1,11 +1,12 @@
 """Which profile a request means: the one it names, else that of the model or dataset it is about, else tiny.
 
-A model folder and every build of a dataset note the profile they were made with: its name, where it was read from, what
-was set over it, and its content, for the day when the file is gone.
+A registered model and every build of a dataset note the profile they were made with: its name, where it was read from,
+what was set over it, and its content, for the day when the file is gone.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.profile import EMBEDDED, Profile, load_profile, profile_of_content
 from flows.settings.places import remember_profile
 from storage.dataset.builds import finished_builds, last_with
-from storage.local.json_files import read_json, write_json
 from storage.local.typed_paths import TypedText
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:
     from storage.registry.model_folder import ResolvedModel
 
-PROFILE_FILE = "profile.json"
-"""Beside a model's `model_index.json`: the profile that it was trained in."""
+PROFILE_TAG = "profile.noted"
+"""Of a version, beside `profile`, the name: where the profile was read from, what was set over it, its content."""
 
 
 class ProfileParams(BaseModel):
@@ -77,22 +77,22 @@ def choose_profile(params: ProfileParams, noted: NotedProfile | None) -> Profile
 
 
 def profile_of_model(model: ResolvedModel) -> NotedProfile | None:
-    """Gives the profile that a model was trained in, None for a folder that does not say."""
-    path = model.folder / PROFILE_FILE
-    noted = read_json(path)
-    if noted is not None:
-        try:
-            return NotedProfile(model.ref, noted["name"], noted["source"], noted["set"], noted["content"])
-        except (KeyError, TypeError) as error:
-            raise RequestError(f"model: {path} is no note of a profile; give one with --profile") from error
-    name = model.tags.get("profile")
-    return None if name is None else NotedProfile(model.ref, name)
+    """Gives the profile that a registered version was trained in, None for a folder: it holds no path of a machine."""
+    name, noted = model.tags.get("profile"), model.tags.get(PROFILE_TAG)
+    if name is None or noted is None:
+        return None if name is None else NotedProfile(model.ref, name)
+    try:
+        values = json.loads(noted)
+        return NotedProfile(model.ref, name, values["source"], values["set"], values["content"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"model: {model.ref}: its tag {PROFILE_TAG} is no note of a profile; name one with --profile"
+        ) from error
 
 
-def note_profile_of_model(folder: Path, profile: Profile) -> None:
-    """Writes into a model folder which profile it was trained in."""
-    names = {"name": profile.name, "source": profile.source, "set": profile.changes}
-    write_json(folder / PROFILE_FILE, names | {"content": profile.content()})
+def note_of_profile(profile: Profile) -> str:
+    """Gives the tag by which a version notes the profile that it was trained in."""
+    return json.dumps({"source": profile.source, "set": profile.changes, "content": profile.content()})
 
 
 def profile_of_dataset(dataset_dir: Path) -> NotedProfile | None:

@@ -11,6 +11,8 @@ from flows.evaluate.request import EvaluateParams
 from flows.evaluate.request import read_request as read_evaluation
 from flows.generate.request import GenerateParams
 from flows.generate.request import read_request as check_generate
+from flows.profile import load_profile
+from flows.profile_choice import PROFILE_TAG, note_of_profile
 from flows.promote.flow import promote
 from flows.promote.record import DECISION_FILE, DECISION_PAGE, decision_markdown
 from flows.promote.request import PromoteParams, read_request
@@ -19,7 +21,14 @@ from flows.promote.verdict import verdict
 from storage.errors import StorageError
 from storage.local.home import home
 from storage.registry.evaluation_files import fetch_evaluation, keep_evaluation
-from storage.registry.names import CANDIDATE, CHAMPION, FEATURES_FILE, REFERENCE_FILE, champion_alias
+from storage.registry.names import (
+    CANDIDATE,
+    CHAMPION,
+    FEATURES_FILE,
+    REFERENCE_FILE,
+    champion_alias,
+    version_ref,
+)
 from storage.registry.registry import Registry
 from tasks.errors import RequestError
 from tests.evaluation_rows import record_rows, rows
@@ -228,3 +237,25 @@ def test_the_champion_of_earlier_versions_is_that_of_its_profile(add_candidate, 
     Registry().set_alias(CHAMPION, version)
     assert (Registry().champion("tiny"), Registry().champion("sd21")) == (version, None)
     assert champion_alias("my profile/1") == "champion-my-profile-1"
+
+
+def test_a_version_is_of_the_profile_that_it_noted(add_candidate, tiny_profile, tmp_path):
+    """By its own settings, where its file is gone as well; a name alone, of earlier versions, is that of a profile."""
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "tiny"\n[sampling]\nfps = 4\n')
+    mine = load_profile(str(path), {"sampling.alpha": 2})
+    version = add_candidate(0.9, profile="mine")
+    ref = version_ref(version)
+    with pytest.raises(
+        RequestError, match=f"'mine' is neither one of .*{ref} was made with it; name a profile"
+    ):
+        read_request(PromoteParams(model=ref))
+    Registry().set_version_tags(version, {PROFILE_TAG: note_of_profile(mine)})
+    for _ in range(2):
+        found = read_request(PromoteParams(model=ref, set={"evaluation.gate.min_videos": 9})).profile
+        assert (found.name, found.sampling.fps, found.sampling.alpha) == ("mine", 4.0, 2.0)
+        assert found.evaluation.gate.min_videos == 9 and found.model == tiny_profile.model
+        path.unlink(missing_ok=True)
+    Registry().set_version_tags(version, {PROFILE_TAG: "{"})
+    with pytest.raises(RequestError, match="is no note of a profile"):
+        read_request(PromoteParams(model=ref))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cut_captions import say_what_is_cut
-from flows.profile_choice import note_profile_of_model
+from flows.profile_choice import PROFILE_TAG, note_of_profile
 from flows.retrain.mlflow_watcher import MlflowWatcher
 from flows.retrain.proposal import propose
 from flows.retrain.report import as_markdown
@@ -173,7 +173,6 @@ def _register(
 ) -> int:
     folder = list(results.values())[-1].folder
     save_sampling(folder, request.profile.sampling, clip_size(folder, request.dataset))
-    note_profile_of_model(folder, request.profile)
     lineage = Lineage(
         profile=request.profile.name,
         base=request.profile.model,
@@ -185,6 +184,7 @@ def _register(
     card = write_model_card(folder, request.dataset, lineage)
     left_out = {f"{part}.left_out": trained.outcome for part, trained in results.items() if not trained.kept}
     tags = {**request.tags(), **left_out, "git_commit": _commit(run)}
+    tags[PROFILE_TAG] = note_of_profile(request.profile)
     return registry.register(folder, run, tags, card)
 
 
