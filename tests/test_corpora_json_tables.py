@@ -54,7 +54,9 @@ def test_paths_as_trainers_take_them(folder: Path) -> None:
         {"image_path": "../photos/../x.png", "caption": "x"},
     ]
     records = read_records(_lines(folder / "t.jsonl", *rows), layout="jsonl")
-    assert {str(record.problem) for record in records.values()} == {"lies outside its corpus"}
+    assert {str(record.problem).partition(":")[0] for record in records.values()} == {
+        "lies outside its corpus"
+    }
 
 
 def test_videos_with_times_and_named_columns(folder: Path) -> None:

@@ -9,6 +9,8 @@ import unicodedata
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import settings as checks
@@ -304,6 +306,11 @@ def test_paths_of_other_machines_are_named_with_their_row(tmp_path: Path, column
     address = "no such file: list.csv: line 6 names https://example.org/e.png: an address; "
     assert address + "download the files, and name them relative to the table" in found
     assert found.count("no such file") == 2
+    pq.write_table(pa.table({column: ["C:\\a.png"], "caption": ["one"]}), home / "t.parquet")
+    (said,) = problems(read_records(home / "t.parquet", layout="parquet")).values()
+    assert str(said).startswith(
+        "no such file: t.parquet#0 names C:\\a.png: a Windows path; expected is one rel"
+    )
     (look,) = look_at([corpus_of(home / "list.csv", layout="csv")])
     assert any(
         line.startswith("  3 will be quarantined: a Windows path; expected") for line in look.as_lines()
@@ -324,7 +331,8 @@ def test_a_table_without_names_of_columns_is_refused(folder: Path, name: str) ->
             f"{name}: its first line is a row (a.png, a red circle); write the names of the columns above it"
         )
         assert said in str(error.value), error.value
-    (folder / name).write_text(f"path{separator}text\n" + (folder / name).read_text())
+    # A name like a file's does no harm among others.
+    (folder / name).write_text(f"path{separator}text{separator}a.jpg\n" + (folder / name).read_text())
     records = read_records(folder / name if listed else folder, layout="csv" if listed else "folder")
     assert records["a.png"].captions == (CaptionSpan("a red circle"),)
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from tasks.corpora.column_names import (
+    CAPTION_COLUMNS,
+    FILE_COLUMNS,
+    LICENCE_COLUMNS,
+    WEBVID_ID,
+)
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.tables import Row
 from tasks.errors import RequestError
 
-WEBVID_ID = "videoid"
-PANDA_ID = "videoID"
-# fmt: off
-FILE_COLUMNS = (
-    "file", WEBVID_ID, PANDA_ID, "file_name", "path", "video_path", "image_path",
-    "video", "image", "filename", "filepath",
-)
-# fmt: on
-CAPTION_COLUMNS = ("caption", "text", "captions", "description", "prompt")
-LICENCE_COLUMNS = ("licence", "license")
 SPANS_COLUMN = "timestamp"  # Panda-70M's: a list of [begin, end], one for each caption
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from tasks.corpora.columns import CAPTION_COLUMNS
+from tasks.corpora.column_names import CAPTION_COLUMNS
 from tasks.corpora.corpus import Corpus
 from tasks.corpora.entry import Entry
 from tasks.corpora.list_cells import captions_in

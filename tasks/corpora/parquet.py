@@ -13,10 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.corpora.column_names import CAPTION_COLUMNS, FILE_COLUMNS, LICENCE_COLUMNS
 from tasks.corpora.columns import (
-    CAPTION_COLUMNS,
-    FILE_COLUMNS,
-    LICENCE_COLUMNS,
     SPANS_COLUMN,
     Columns,
     listed_names,
@@ -29,7 +27,7 @@ from tasks.corpora.entry import Entry, record_of
 from tasks.corpora.listed_files import listed_files
 from tasks.corpora.parquet_rows import decoded_values, is_light, is_text, light_values
 from tasks.corpora.records import MediaPlace, SourceRecord
-from tasks.corpora.table_entries import fill, in_both_forms, places
+from tasks.corpora.table_entries import fill, in_both_forms, note_elsewhere, places, text_of
 from tasks.corpora.tree import FoundFile, Tree, reason_of, uri_of
 from tasks.errors import ItemError, RequestError
 
@@ -119,6 +117,7 @@ def _list_paths(
     path, *candidates = (posixpath.join(folder, name) for name in names)
     if names[0] and not is_companion(path):
         entry = listed.setdefault(path, Entry(candidates=tuple(in_both_forms(candidates or [path]))))
+        note_elsewhere(entry, text_of(named), where)
         _fill(corpus, entry, columns, values, where)
 
 

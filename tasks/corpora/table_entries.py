@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from tasks.corpora.columns import PANDA_ID, WEBVID_ID, Columns
+from tasks.corpora.column_names import PANDA_ID, WEBVID_ID
+from tasks.corpora.columns import Columns
 from tasks.corpora.companions import is_companion
 from tasks.corpora.entry import Entry
 from tasks.corpora.list_cells import captions_in, spans_in, spread
@@ -43,8 +44,7 @@ def add_row(entries: dict[str, Entry], columns: Columns, row: Row, table: str, r
         candidates = []
     where = f"{base}: line {row.line}"
     entry = entries.setdefault(uri, Entry(candidates=tuple(candidates)))
-    if kind := _kind_elsewhere(written := text_of(row.values[columns.file]).strip(), root):
-        entry.if_missing = entry.if_missing or f"{where} names {written[:200]}: {kind}"
+    note_elsewhere(entry, text_of(row.values[columns.file]), where, root)
     # Excel leaves empty cells at the end of a row out: what is not read is not missed.
     is_short = len(row.values) < len(row.header)
     if row.problem is not None and not (is_short and (columns.caption or columns.file) in row.values):
@@ -53,16 +53,21 @@ def add_row(entries: dict[str, Entry], columns: Columns, row: Row, table: str, r
     fill(entry, columns, row.values, where)
 
 
-def _kind_elsewhere(written: str, root: str) -> str | None:
-    """Tells what a path is that leads elsewhere than into a corpus, and what is expected."""
+def note_elsewhere(entry: Entry, written: str, where: str, root: str = "") -> None:
+    """Notes of a path or an address that leads elsewhere than into a corpus what it is, and what is expected."""
+    written = written.strip()
+    path = written.replace("\\", "/")
     if "://" in written:
-        return "an address; download the files, and name them relative to the table"
-    if not _ABSOLUTE.match(path := written.replace("\\", "/")):
-        return None
-    kind = "a path of another folder" if path.startswith("/") and path == written else "a Windows path"
-    return (
-        f"{kind}; expected is one relative to the table, or below a folder called {posixpath.basename(root)}"
-    )
+        kind = "an address; download the files, and name them relative to the table"
+    elif _ABSOLUTE.match(path):
+        kind = "a path of another folder" if path.startswith("/") and path == written else "a Windows path"
+        home = posixpath.basename(root)
+        kind += "; expected is one relative to the table" + (
+            f", or below a folder called {home}" if home else ""
+        )
+    else:
+        return
+    entry.if_missing = entry.if_missing or f"{where} names {written[:200]}: {kind}"
 
 
 def in_both_forms(names: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from tasks.corpora.column_names import CAPTION_COLUMNS, FILE_COLUMNS
 from tasks.corpora.encodings import encoding_of
 from tasks.corpora.tree import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Tree, reason_of
 from tasks.errors import ItemError, RequestError
@@ -112,7 +113,8 @@ def _rows(file: BinaryIO, name: str, stated_encoding: str | None) -> Iterator[Ro
 def _refuse_row(header: list[str]) -> None:
     """Raises ValueError where what should name the columns names a file: its row would be lost, and all be misread."""
     suffixes = {posixpath.splitext(name)[1].lower() for name in header}
-    if not suffixes.isdisjoint((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
+    is_named = {name.lower() for name in header}.intersection((*FILE_COLUMNS, *CAPTION_COLUMNS))
+    if not is_named and not suffixes.isdisjoint((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
         row = ", ".join(header)[:200]
         raise ValueError(
             f"its first line is a row ({row}); write the names of the columns above it, as in path,text"
