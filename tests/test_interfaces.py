@@ -71,11 +71,11 @@ OF_EVERY_COMMAND = ["--help", "--profile", "--set", "--json"]
 
 NOT_YET = {
     "generate": {
-        *("--continue", "--image", "--lora", "--clips-at-once"),
+        *("--continue", "--image", "--clips-at-once"),
     },
 }
 NO_COMMAND_YET = {
-    *("weights export", "distill", "pretrain"),
+    *("distill", "pretrain"),
     *("doctor", "status", "gc", "app", "serve"),
 }
 FLOWS = {
@@ -275,8 +275,8 @@ NAMES: Mapping[str, tuple[Callable[[Any, Path, Path], None], bool]] = {
     "pipe.stream": (stream, True),
     "clips_at_once": (clips_at_once, False),
     "pipe.continue_video": (continue_video, False),
-    "VidRDPipeline.from_image_model": (from_image_model, False),
-    "pipe.load_lora_weights, pipe.set_adapters": (lora, False),
+    "VidRDPipeline.from_image_model": (from_image_model, True),
+    "pipe.load_lora_weights, pipe.set_adapters": (lora, True),
     "frechet_distance, inception_score": (metrics, True),
     "I3D.from_weights": (i3d, True),
 }

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-import torch
-from diffusers.utils import USE_PEFT_BACKEND, logging, scale_lora_layers, unscale_lora_layers
+from diffusers.utils import USE_PEFT_BACKEND, logging
 
 from vidrd_model.errors import ArgumentError, ModelError
 
@@ -58,16 +56,3 @@ def lora_scale(attention_kwargs: Mapping[str, Any] | None) -> float:
     if scale != 1.0 and not USE_PEFT_BACKEND:
         _log.warning("attention_kwargs: scale changes nothing without peft, which LoRA layers need")
     return scale
-
-
-@contextmanager
-def scaled_lora(model: torch.nn.Module, scale: float) -> Iterator[None]:
-    """The LoRA layers of a model count `scale` times within."""
-    if scale == 1.0 or not USE_PEFT_BACKEND:
-        yield
-        return
-    scale_lora_layers(model, scale)
-    try:
-        yield
-    finally:
-        unscale_lora_layers(model, scale)

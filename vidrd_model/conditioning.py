@@ -14,7 +14,9 @@ from vidrd_model.video_batch import VideoBatch
 
 
 @torch.no_grad()
-def encode_texts(pipe: Any, texts: Sequence[str], clip_skip: int | None = None) -> torch.Tensor:
+def encode_texts(
+    pipe: Any, texts: Sequence[str], clip_skip: int | None = None, lora_scale: float = 1.0
+) -> torch.Tensor:
     """The text encoder's states of each text, (b, tokens, width), without its last `clip_skip` layers.
 
     Raises ModelError when there are not so many.
@@ -32,6 +34,11 @@ def encode_texts(pipe: Any, texts: Sequence[str], clip_skip: int | None = None) 
     )
     encoder, device = pipe.text_encoder, pipe.text_encoder.device
     ids = tokens.input_ids.to(pipe._execution_device if device.type == "meta" else device)
+    with pipe.scaled_lora(lora_scale):
+        return _states(encoder, ids, clip_skip)
+
+
+def _states(encoder: Any, ids: torch.Tensor, clip_skip: int | None) -> torch.Tensor:
     if not clip_skip:
         states_btd: torch.Tensor = encoder(ids)[0]
         return states_btd
@@ -83,6 +90,7 @@ def text_conditions(
     clip_skip: int | None = None,
     prompt_embeds: torch.Tensor | None = None,
     negative_prompt_embeds: torch.Tensor | None = None,
+    lora_scale: float = 1.0,
 ) -> TextConditions:
     """The conditions of a batch, after a warning of words that the text encoder does not read.
 
@@ -91,7 +99,7 @@ def text_conditions(
     negative = negative_texts(negative_prompt, len(batch.stories))
     if pipe.tokenizer is not None:
         warn_of_lost_words(pipe.tokenizer, batch.stories, negative)
-    encode = partial(encode_texts, pipe, clip_skip=clip_skip)
+    encode = partial(encode_texts, pipe, clip_skip=clip_skip, lora_scale=lora_scale)
     if not guided:
         negative_prompt_embeds = None
     elif negative_prompt_embeds is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +14,7 @@ from diffusers import SchedulerMixin
 from diffusers.utils import BaseOutput
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from vidrd_model.arguments import lora_scale, scaled_lora, takes_arguments_of
+from vidrd_model.arguments import lora_scale, takes_arguments_of
 from vidrd_model.blocks import BLOCKS
 from vidrd_model.call_settings import CallSettings, saved_settings
 from vidrd_model.callbacks import TENSOR_INPUTS, Callback, StepCallback
@@ -21,6 +22,8 @@ from vidrd_model.compiling import compile_blocks
 from vidrd_model.conditioning import TextConditions, encode_texts, text_conditions
 from vidrd_model.errors import ModelError
 from vidrd_model.finite import check_frames
+from vidrd_model.image_models import load_image_parts
+from vidrd_model.lora import LoraMixin
 from vidrd_model.memory import MemoryOptions
 from vidrd_model.model_folder import ModelFolder
 from vidrd_model.noise import ClipNoises
@@ -28,6 +31,7 @@ from vidrd_model.outputs import OutputType, check_output_type, in_depth_of, pres
 from vidrd_model.prompts import Prompt
 from vidrd_model.sampling import Cancelled, ClipSampler, Stepper
 from vidrd_model.seams import SeamJoiner
+from vidrd_model.temporal_file import read_temporal_layers
 from vidrd_model.temporal_layers import fold_frames
 from vidrd_model.unet import TemporalUNet
 from vidrd_model.vae import TemporalVAE
@@ -43,7 +47,7 @@ class VidRDOutput(BaseOutput):
     frames: Any
 
 
-class VidRDPipeline(MemoryOptions, ModelFolder):
+class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
     """Samples videos with a TemporalUNet, any diffusers scheduler, and a VAE whose temporal decoder runs.
 
     Four settings are saved with the model, for what the authors' release does otherwise or is known for:
@@ -126,6 +130,31 @@ class VidRDPipeline(MemoryOptions, ModelFolder):
         """Pixels of a latent's side; without a VAE, on latents alone, those of Stable Diffusion's."""
         return 8 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
 
+    @classmethod
+    def from_image_model(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        temporal: str | Path | None = None,
+        dtype: torch.dtype = torch.float32,
+        **settings: Any,
+    ) -> VidRDPipeline:
+        """Makes a video model of a Stable Diffusion 1 or 2 folder or hub id (`id@revision` pins it).
+
+        Its temporal layers are those of the file `temporal`, which `vidrd weights export --temporal` writes: trained on
+        one image model, they fit any fine-tune of it. Without a file they are fresh, and every frame is the image
+        model's. `settings` are the pipeline's own and come before the file's. Raises ModelError for what cannot be
+        loaded, and naming the layers where the file does not fit.
+        """
+        source = str(pretrained_model_name_or_path)
+        parts = load_image_parts(source)
+        layers = None if temporal is None else read_temporal_layers(temporal)
+        unet = TemporalUNet.from_image_unet(source, **({} if layers is None else layers.unet_settings))
+        vae = TemporalVAE.from_image_vae(source)
+        if layers is not None:
+            settings = layers.put_into(unet, vae, parts["scheduler"], source) | settings
+        pipe = cls(unet=unet, vae=vae, **parts, **settings)
+        return pipe if dtype == torch.float32 else pipe.to(dtype)
+
     def compile(self) -> None:
         """Compiles each kind of layer of the UNet once, with dynamic sizes: later clips may have other lengths."""
         compile_blocks(self.unet, BLOCKS, dynamic=True)
@@ -139,6 +168,7 @@ class VidRDPipeline(MemoryOptions, ModelFolder):
         negative_prompt: str | Sequence[str] | None = None,
         prompt_embeds: torch.Tensor | None = None,
         negative_prompt_embeds: torch.Tensor | None = None,
+        lora_scale: float | None = None,
         clip_skip: int | None = None,
     ) -> Any:
         """The text encoder's states of each prompt, (b, tokens, width), and those of what it should not show.
@@ -148,7 +178,8 @@ class VidRDPipeline(MemoryOptions, ModelFolder):
         """
         others = (device, do_classifier_free_guidance, negative_prompt, prompt_embeds, negative_prompt_embeds)
         if prompt is not None and num_videos_per_prompt == 1 and all(one is None for one in others):
-            return encode_texts(self, [prompt] if isinstance(prompt, str) else prompt, clip_skip)
+            texts = [prompt] if isinstance(prompt, str) else prompt
+            return encode_texts(self, texts, clip_skip, 1.0 if lora_scale is None else lora_scale)
         conditions = text_conditions(
             self,
             video_batch(prompt, prompt_embeds, None, None, num_videos_per_prompt),
@@ -157,6 +188,7 @@ class VidRDPipeline(MemoryOptions, ModelFolder):
             clip_skip,
             prompt_embeds,
             negative_prompt_embeds,
+            1.0 if lora_scale is None else lora_scale,
         )
         states = (conditions.of_clip(0), conditions.negative_btd)
         return tuple(one if one is None or device is None else one.to(device) for one in states)
@@ -249,6 +281,7 @@ class VidRDPipeline(MemoryOptions, ModelFolder):
         sampler = self._sampler(settings, num_clips, timesteps, sigmas)
         callback = StepCallback(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         self._clip_skip, self._attention_kwargs = clip_skip, attention_kwargs
+        lora = lora_scale(attention_kwargs)
         texts = text_conditions(
             self,
             batch,
@@ -257,11 +290,10 @@ class VidRDPipeline(MemoryOptions, ModelFolder):
             clip_skip,
             prompt_embeds,
             negative_prompt_embeds,
+            lora,
         )
         try:
-            for latents_bcnhw in self._sampled_clips(
-                num_clips, sampler, noises, texts, callback, lora_scale(attention_kwargs)
-            ):
+            for latents_bcnhw in self._sampled_clips(num_clips, sampler, noises, texts, callback, lora):
                 if output_type == "latent":
                     yield latents_bcnhw
                     continue
@@ -327,7 +359,7 @@ class VidRDPipeline(MemoryOptions, ModelFolder):
             text_btd = texts.of_clip(clip)
             self._guidance_scale = sampler.options.guidance_scale  # whatever a callback made of it
             try:
-                with self.progress_bar(total=self._num_timesteps) as bar, scaled_lora(self.unet, lora):
+                with self.progress_bar(total=self._num_timesteps) as bar, self.scaled_lora(lora):
                     latents_bcnhw = sampler.next_clip(
                         noises.of_clip(clip),
                         text_btd,

@@ -21,6 +21,7 @@ from vidrd_model.blocks import BLOCKS, BlockOptions, DownBlock, MidBlock, UpBloc
 from vidrd_model.dropout import number_dropouts
 from vidrd_model.errors import ModelError
 from vidrd_model.image_models import load_image_part, take_image_weights
+from vidrd_model.lora import UNetLoraMixin
 from vidrd_model.temporal_layers import (
     TEMPORAL_MARK,
     PooledGroupNorm,
@@ -50,7 +51,7 @@ _NOT_SUPPORTED = (
 )
 
 
-class TemporalUNet(ModelMixin, ConfigMixin):
+class TemporalUNet(ModelMixin, ConfigMixin, UNetLoraMixin):
     """A UNet that denoises videos: b c n h w in and out; with one frame it is the image UNet.
 
     The config is that of diffusers' `UNet2DConditionModel`, and so are the parameter names of its spatial layers.

@@ -58,6 +58,10 @@ def generate(
     device: Annotated[
         str | None, typer.Option(metavar="cpu|cuda|cuda:N|mps", help="By default a GPU, where there is one.")
     ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:WEIGHT]", help="A LoRA of the image model; may repeat."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over videos of something else.")] = False,
     profile: ModelProfileOption = None,
 ) -> None:
@@ -93,6 +97,7 @@ def generate(
             scheduler=scheduler,
         ),
         device=device,
+        lora=lora or None,
         force=force,
         profile=profile,
     )

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from flows.cli.answer import answer
+from flows.cli.command import profile_params
 from flows.cli.common import given, in_group
+from flows.cli.options import ChampionOption, ModelProfileOption
 from flows.environment import prepare
 from flows.terminal import tell
 from storage.local.typed_paths import typed_path
@@ -97,5 +99,48 @@ def weights_import(
     import_release(unet, vae, base, out)
     if given().as_json:
         answer({"model": str(out)})
+    else:
+        tell(out, error=False)  # scripts take the last line
+
+
+@in_group(weights_app, "weights", "export", uses_settings=True)
+def weights_export(
+    out: Annotated[Path, typer.Option(parser=typed_path, metavar="FILE", help="A new .safetensors file.")],
+    temporal: Annotated[bool, typer.Option("--temporal", help="The temporal layers alone.")] = False,
+    model: ChampionOption = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|ID", help="What the training began with; by default the profile's model."),
+    ] = None,
+    profile: ModelProfileOption = None,
+) -> None:
+    """The temporal layers of a model as one file, with a card beside it.
+
+    `VidRDPipeline.from_image_model(FOLDER, temporal=FILE)` puts them into another image model of the same shape. The
+    model's image layers have to be those of --base, as a training of `temporal` leaves them.
+
+    \b
+    Example: vidrd weights export --temporal --model models:/vidrd@champion --out layers.safetensors
+    """
+    from flows.model import find_champion, find_model
+    from tasks.errors import RequestError
+    from tasks.output_folders import check_output_file
+
+    if not temporal:
+        raise RequestError("temporal: say what is to be exported: --temporal, so far there is nothing else")
+    if out.suffix != ".safetensors":
+        raise RequestError(f"out: {out} must end in .safetensors")
+    check_output_file(out, "out")
+    for file in (out, out.with_suffix(".md")):
+        if file.exists():
+            raise RequestError(f"out: {file}: is there already; name a new file")
+    prepare()
+    params = profile_params(profile)
+    found, chosen = find_champion(params) if model is None else find_model(model, params)
+    from tasks.training.temporal_export import export_temporal_layers
+
+    export_temporal_layers(found.folder, found.ref, base or chosen.model, chosen.model_licence, out)
+    if given().as_json:
+        answer({"file": str(out), "card": str(out.with_suffix(".md"))})
     else:
         tell(out, error=False)  # scripts take the last line

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from flows.generate.jobs import EXAMPLE_PROMPT, VideoJob, job_of_prompt, jobs_of_file
+from flows.generate.loras import read_loras, shown_loras
 from flows.generate.manifest import check_manifest
 from flows.generate.outputs import check_frame_rate, check_output, finished_before
 from flows.model import asked_sampling, find_champion, find_model
@@ -18,6 +19,7 @@ from storage.registry.model_folder import ResolvedModel
 from storage.registry.names import CHAMPION_REF, version_ref
 from tasks.cluster_checks import check_device_here
 from tasks.errors import RequestError
+from tasks.generation.loras import WeightedLora
 from tasks.generation.resolve import ResolvedSampling, resolve_sampling
 from tasks.generation.settings import SamplingSettings
 
@@ -48,6 +50,7 @@ class GenerateParams(ProfileParams):
     device: str | None = Field(
         None, pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="none: a GPU where there is one, else the CPU"
     )
+    lora: list[str] = Field([], description="LoRA files of image models, each FILE or FILE:WEIGHT")
     sampling: SamplingSettings | None = Field(
         None, description="what is not named is as saved with the model, else the profile's"
     )
@@ -65,6 +68,7 @@ class GenerateRequest:
     is_before_champion: bool
     device: str | None = None
     kept: frozenset[int] = frozenset()
+    loras: tuple[WeightedLora, ...] = ()
 
     @property
     def missing(self) -> list[int]:
@@ -73,7 +77,7 @@ class GenerateRequest:
 
     def made_of(self, place: int) -> dict[str, Any]:
         """All that makes a video again, as plain JSON: it is kept in the file."""
-        return _made_of(self.jobs[place], self.clips, self.model, self.sampling)
+        return _made_of(self.jobs[place], self.clips, self.model, self.sampling, shown_loras(self.loras))
 
 
 def read_request(params: GenerateParams) -> GenerateRequest:
@@ -84,10 +88,12 @@ def read_request(params: GenerateParams) -> GenerateRequest:
     if params.prompts_file is not None:
         check_manifest(jobs[0].out.parent, params.force)
     check_device_here(params.device)
+    loras = read_loras(params.lora)
     model, profile = find_champion(params) if params.model is None else find_model(params.model, params)
     sampling = resolve_sampling(asked_sampling(profile, params.sampling), model.folder, profile.sampling)
     check_frame_rate(jobs, sampling.settings.fps, "fps")
-    made_of = [_made_of(job, params.clips, model, sampling) for job in jobs]
+    shown = shown_loras(loras)
+    made_of = [_made_of(job, params.clips, model, sampling, shown) for job in jobs]
     return GenerateRequest(
         jobs,
         params.clips,
@@ -97,6 +103,7 @@ def read_request(params: GenerateParams) -> GenerateRequest:
         is_before_champion=params.model is None and model.version is None,
         device=params.device,
         kept=finished_before(jobs, made_of, params.force, field),
+        loras=loras,
     )
 
 
@@ -114,8 +121,16 @@ def _jobs(params: GenerateParams) -> list[VideoJob]:
     return jobs_of_file(params.prompts_file, params.seed, params.out_dir)
 
 
-def _made_of(job: VideoJob, clips: int, model: ResolvedModel, sampling: ResolvedSampling) -> dict[str, Any]:
+def _made_of(
+    job: VideoJob,
+    clips: int,
+    model: ResolvedModel,
+    sampling: ResolvedSampling,
+    loras: list[dict[str, Any]],
+) -> dict[str, Any]:
+    lora = {"lora": loras} if loras else {}
     return {
+        **lora,
         "prompt": list(job.texts),
         "seed": job.seed,
         "clips": clips,

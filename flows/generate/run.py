@@ -94,6 +94,7 @@ def _clips(
         request.sampling.settings,
         on_progress,
         request.device,
+        request.loras,
     )
     return ((request.missing[index], frames_nhwc) for index, frames_nhwc in clips)
 

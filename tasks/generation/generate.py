@@ -15,6 +15,7 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from tasks.generation.loras import WeightedLora, load_loras
 from tasks.generation.settings import SCHEDULERS, SamplingSettings
 from tasks.progress import OnProgress
 from vidrd_model.baselines import stream_freenoise, stream_overlap
@@ -37,6 +38,7 @@ def stream_videos(
     sampling: SamplingSettings,
     on_progress: OnProgress | None = None,
     device: str | None = None,
+    loras: tuple[WeightedLora, ...] = (),
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     """Yields (index of the prompt, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
 
@@ -48,7 +50,7 @@ def stream_videos(
         for start in range(0, len(prompts), sampling.prompts_per_batch):
             batch = slice(start, start + sampling.prompts_per_batch)
             for clips_bnhwc in stream_batch(
-                model_dir, prompts[batch], seeds[batch], num_clips, sampling, device
+                model_dir, prompts[batch], seeds[batch], num_clips, sampling, device, loras
             ):
                 yield from enumerate(clips_bnhwc, start)
                 done = min(done + len(clips_bnhwc), total)
@@ -65,9 +67,10 @@ def stream_batch(
     num_clips: int,
     sampling: SamplingSettings,
     device: str | None = None,
+    loras: tuple[WeightedLora, ...] = (),
 ) -> Iterator[np.ndarray]:
     """Yields uint8 (b, n, h, w, 3) for each clip of the batch as soon as it is sampled."""
-    pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile, device)
+    pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile, device, loras)
     yield from _METHODS[sampling.method](
         pipe,
         list(prompts),
@@ -80,11 +83,17 @@ def stream_batch(
 
 @lru_cache(maxsize=1)
 def _load_pipeline(
-    model_dir: str, scheduler: str | None, dtype: str, compiled: bool, device: str | None
+    model_dir: str,
+    scheduler: str | None,
+    dtype: str,
+    compiled: bool,
+    device: str | None,
+    loras: tuple[WeightedLora, ...],
 ) -> VidRDPipeline:
     """Loads a model once per process: the batches of one run land on the same few workers."""
     with _without_bars():
         pipe = VidRDPipeline.from_pretrained(model_dir, dtype=getattr(torch, dtype))
+        load_loras(pipe, loras)
     pipe.set_progress_bar_config(disable=True)  # progress is counted in clips, over all workers
     if scheduler is not None:
         pipe.scheduler = getattr(diffusers, SCHEDULERS[scheduler]).from_config(pipe.scheduler.config)

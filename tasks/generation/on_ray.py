@@ -10,6 +10,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayTaskError
 
+from tasks.generation.loras import WeightedLora
 from tasks.generation.settings import SamplingSettings
 from tasks.progress import OnProgress
 from vidrd_model.errors import ModelError
@@ -30,6 +31,7 @@ def stream_videos_on_ray(
     sampling: SamplingSettings,
     on_progress: OnProgress | None = None,
     device: str | None = None,
+    loras: tuple[WeightedLora, ...] = (),
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     """Yields (index of the prompt, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
 
@@ -46,7 +48,7 @@ def stream_videos_on_ray(
     size = sampling.prompts_per_batch
     running = {
         sample.remote(
-            str(model_dir), prompts[i : i + size], seeds[i : i + size], num_clips, sampling, device
+            str(model_dir), prompts[i : i + size], seeds[i : i + size], num_clips, sampling, device, loras
         ): i
         for i in range(0, len(prompts), size)
     }
@@ -80,10 +82,11 @@ def _stream_batch(
     num_clips: int,
     sampling: SamplingSettings,
     device: str | None = None,
+    loras: tuple[WeightedLora, ...] = (),
 ) -> Iterator[np.ndarray]:
     from tasks.generation.generate import stream_batch
 
-    yield from stream_batch(model_dir, prompts, seeds, num_clips, sampling, device)
+    yield from stream_batch(model_dir, prompts, seeds, num_clips, sampling, device, loras)
 
 
 def _unread_texts(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[UnreadText]:

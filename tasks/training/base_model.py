@@ -13,12 +13,10 @@ from typing import Any
 import diffusers
 import diffusers.utils.logging
 import torch
-import transformers
 import transformers.utils.logging
 
 from tasks.training.optimizers import load_weights
-from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
-from vidrd_model.errors import ModelError
+from vidrd_model import TemporalVAE, VidRDPipeline
 from vidrd_model.image_models import split_revision
 
 
@@ -29,11 +27,7 @@ def load_base(model: str | Path) -> VidRDPipeline:
     components = diffusers.DiffusionPipeline.load_config(name, revision=revision)
     if components["unet"][1] != "UNet2DConditionModel":
         return VidRDPipeline.from_pretrained(name, revision=revision)
-    others = {
-        component: _load_component(name, revision, components[component], component)
-        for component in ("text_encoder", "tokenizer", "scheduler")
-    }
-    return VidRDPipeline(unet=TemporalUNet.from_image_unet(model), vae=load_base_vae(model), **others)
+    return VidRDPipeline.from_image_model(model)
 
 
 def load_base_vae(model: str | Path) -> TemporalVAE:
@@ -62,22 +56,6 @@ def save_trained(
         shutil.rmtree(folder, ignore_errors=True)
     pipe.save_pretrained(partial)
     partial.rename(out_dir)
-
-
-def _load_component(model: str, revision: str | None, named: tuple[str, str], component: str) -> Any:
-    library, class_name = named
-    # The folder may come from anybody: the name of a library in it must not import what it likes.
-    component_class = getattr(
-        {"diffusers": diffusers, "transformers": transformers}.get(library), class_name, None
-    )
-    if component_class is None:
-        kind = f"{library}.{class_name}"
-        raise ModelError(
-            f"{model}: its {component} is a {kind}, which neither diffusers nor transformers has"
-        )
-    return component_class.from_pretrained(
-        model, subfolder=component, revision=revision, trust_remote_code=False
-    )
 
 
 def _hide_progress_bars() -> None:

@@ -75,7 +75,9 @@ def write_model_card(folder: Path, dataset: ClipDataset, lineage: Lineage) -> st
         _usage(dataset),
     ]
     text = "\n".join(sections)
-    ModelCard(f"---\n{_front_matter(lineage).to_yaml()}\n---\n\n{text}").save(folder / CARD_FILE)
+    ModelCard(
+        f"---\n{card_metadata(lineage.base, lineage.base_licence, _TAGS).to_yaml()}\n---\n\n{text}"
+    ).save(folder / CARD_FILE)
     return text
 
 
@@ -87,16 +89,17 @@ def clip_size(folder: Path, dataset: ClipDataset) -> tuple[int, int]:
     return width * scale, height * scale
 
 
-def _front_matter(lineage: Lineage) -> ModelCardData:
+def card_metadata(base: str, base_licence: str, tags: Sequence[str]) -> ModelCardData:
+    """Returns the front matter of a card of what was trained from a base model."""
     # No eval_results: a hub compares those on public datasets, and the held-out losses are on this one's own clips.
-    licence = _HUB_LICENCES.get(lineage.base_licence)
+    licence = _HUB_LICENCES.get(base_licence)
     return ModelCardData(
         license=licence or "other",
-        license_name=None if licence else visible(lineage.base_licence),
-        base_model=visible(_public_name(lineage.base).partition("@")[0]),
+        license_name=None if licence else visible(base_licence),
+        base_model=visible(public_name(base).partition("@")[0]),
         library_name="diffusers",
         pipeline_tag="text-to-video",
-        tags=_TAGS,
+        tags=list(tags),
     )
 
 
@@ -113,9 +116,9 @@ def _title(dataset: ClipDataset, lineage: Lineage) -> str:
 
 def _model(lineage: Lineage) -> str:
     rows = [
-        ("base model", markdown.Code(_public_name(lineage.base))),
+        ("base model", markdown.Code(public_name(lineage.base))),
         ("licence of the base model", lineage.base_licence),
-        ("training started from", markdown.Code(_public_name(lineage.start))),
+        ("training started from", markdown.Code(public_name(lineage.start))),
         ("code", markdown.Code(lineage.git_commit)),
     ]
     return f"## Model\n\n{_table(('', ''), rows)}"
@@ -214,7 +217,7 @@ def _config(folder: Path, part: str | None, part_class: type) -> dict[str, Any]:
     return defaults | json.loads(file.read_text(encoding="utf-8"))
 
 
-def _public_name(model: str) -> str:
+def public_name(model: str) -> str:
     """Returns a hub id as it is; of a folder its last two names: where it lies on a machine is nobody's business."""
     return "/".join(Path(model).parts[-2:]) if Path(model).is_absolute() else model
 
