@@ -11,6 +11,7 @@ import pytest
 
 from flows.environment import prepare
 from flows.profile import Profile, load_profile
+from flows.terminal import say_less
 from storage.local.home import mlflow_database
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(SESSION_HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """What a command that a test gave in this process was told to keep to itself, the next one tells again."""
+    yield
+    say_less(quiet=False, json=False)
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,7 @@ def test_the_page_carries_everything_it_shows(dataset: ClipDataset, world: Path,
     samples = []
     for number, prompt in enumerate((known, 'a "new" <b>prompt</b>')):
         video = write_video(np.split(frames, 3), prompt, 7, 3, 8.0, tmp_path / "samples" / f"{number}.mp4")
-        samples.append({**vars(video), "file": str(video.mp4), "clips": 3, "frames": 24})
+        samples.append({**vars(video), "file": str(video.file), "clips": 3, "frames": 24})
     curves = {"temporal": [(step, math.inf if step == 7 else 1 / (step + 1)) for step in range(30)]}
     media = collect_media(dataset, clips, samples, curves, world, ClipSettings())
     path = write_report(_summary(clips, samples), media, tmp_path / "report.html")
@@ -131,7 +131,7 @@ def test_a_missing_figure_breaks_the_report(dataset: ClipDataset, world: Path, t
     clips = check_clips(dataset, read_truth(world.parent))
     frames = np.zeros((8, 64, 64, 3), np.uint8)
     video = write_video([frames], "a", 7, 1, 8.0, tmp_path / "a.mp4")
-    samples = [{**vars(video), "file": str(video.mp4), "clips": 1, "frames": 8}]
+    samples = [{**vars(video), "file": str(video.file), "clips": 1, "frames": 8}]
     media = collect_media(dataset, clips, samples, {}, world, ClipSettings())
     summary = _summary(clips, samples)
     del summary["promotion"]

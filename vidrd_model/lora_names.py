@@ -8,7 +8,7 @@ code, which kohya's scripts know as well).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,15 @@ _ENDINGS = {
     "up": ("lora_up.weight", "lora_B.weight", "lora.up.weight", "lora_linear_layer.up.weight"),
     "alpha": ("alpha",),
 }
+
+
+def _one_of(patterns: Iterable[str]) -> str:
+    return str.join("|", patterns)
+
+
 _KEY = re.compile(
     r"(?P<layer>.+)[._](?:"
-    + "|".join(f"(?P<{part}>{'|'.join(map(re.escape, endings))})" for part, endings in _ENDINGS.items())
+    + _one_of(f"(?P<{part}>{_one_of(map(re.escape, endings))})" for part, endings in _ENDINGS.items())
     + ")"
 )
 _RESNET_PARTS = {
