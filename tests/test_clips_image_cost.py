@@ -19,8 +19,8 @@ from PIL import Image
 
 from tasks.clips.image_cost import MAX_BYTES, WHOLE_JPEG_PIXELS
 from tasks.clips.images import read_image, rgb_over_white
-from tasks.clips.pseudo_video import Motion, render
 from tasks.errors import ItemError
+from vidrd_model.pseudo_video import Motion, render
 
 ROOT = Path(__file__).resolve().parents[1]
 FIFTY_MEGAPIXELS = (8192, 6144)

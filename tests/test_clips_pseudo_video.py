@@ -13,12 +13,12 @@ from PIL import Image
 
 from tasks.clips.from_source import clips_of
 from tasks.clips.images import read_image
-from tasks.clips.pseudo_video import EASINGS, KINDS, Motion, draw_motion, ease, render
 from tasks.clips.settings import ClipSettings
 from tasks.corpora.records import CaptionSpan, MediaPlace, SourceRecord, source_id
 from tasks.errors import ItemError
 from tasks.tiny.world.corpora import draw_framed_image
 from tasks.tiny.world.drawing import draw_image, random_scene
+from vidrd_model.pseudo_video import EASINGS, KINDS, Motion, draw_motion, ease, render
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 sides = st.integers(8, 512)
@@ -38,8 +38,7 @@ def _source(path: Path, name: str = "image") -> SourceRecord:
 def test_windows_stay_inside_the_image_and_keep_the_aspect_ratio(
     seed: int, size: tuple[int, int], width_8: int, height_8: int, smallest: float
 ) -> None:
-    settings = ClipSettings(width=8 * width_8, height=8 * height_8, pseudo_video_min_window=smallest)
-    motion = draw_motion(np.random.default_rng(seed), size, settings)
+    motion = draw_motion(np.random.default_rng(seed), size, (8 * width_8, 8 * height_8), smallest)
     for left, top, right, bottom in (motion.start, motion.end):
         assert 0 <= left < right <= 1 and 0 <= top < bottom <= 1
         # Side lengths in pixels of the image, up to the five digits that are kept.
@@ -54,7 +53,7 @@ def test_windows_stay_inside_the_image_and_keep_the_aspect_ratio(
 def test_the_tiny_world_s_shapes_stay_in_view_and_move(seed: int) -> None:
     rng = np.random.default_rng(seed)
     image = draw_framed_image(random_scene(rng, moving=False), rng)
-    motion = draw_motion(rng, (96, 96), ClipSettings())
+    motion = draw_motion(rng, (96, 96), (64, 64))
     visible = []
     y, x = (np.nonzero(image.max(axis=2) > 120) + np.array([[0.5], [0.5]])) / 96
     for part in np.linspace(0, 1, 8):
@@ -93,7 +92,7 @@ def test_every_kind_and_easing_is_drawn_and_the_same_seed_gives_the_same(tmp_pat
 def test_each_kind_moves_as_its_name_says() -> None:
     rng = np.random.default_rng(1)
     for _ in range(200):
-        motion = draw_motion(rng, (96, 80), ClipSettings())
+        motion = draw_motion(rng, (96, 80), (64, 64))
         start, end = np.array(motion.start), np.array(motion.end)
         growth = (end[2] - end[0]) - (start[2] - start[0])
         moved_x, moved_y = np.abs((end[:2] + end[2:] - start[:2] - start[2:]) / 2)

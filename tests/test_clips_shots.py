@@ -15,7 +15,6 @@ from PIL import Image
 from tasks.clips.detectors import cut_detector
 from tasks.clips.dissolves import DissolveFinder
 from tasks.clips.images import read_image
-from tasks.clips.pseudo_video import draw_motion, render
 from tasks.clips.reading import iter_decoded
 from tasks.clips.resizing import Resizer
 from tasks.clips.settings import ClipSettings
@@ -25,6 +24,7 @@ from tasks.clips.video_io import encode
 from tasks.errors import RequestError
 from tasks.tiny.world.drawing import draw_image, random_scene
 from tests.drawn_films import cut_scenes
+from vidrd_model.pseudo_video import draw_motion, render
 
 SHARED_MEDIA = Path(__file__).parents[1].parent / "shared/media"
 FILMS = ClipSettings(shot_threshold=3.0, shot_min_content=15.0)
@@ -156,7 +156,7 @@ def _view(rng: np.random.Generator, num_frames: int) -> np.ndarray:
         picture = cv2.resize(noise, (96, 96), interpolation=cv2.INTER_CUBIC) // 2 + np.uint8(
             rng.integers(120)
         )
-    motion = draw_motion(rng, (96, 96), ClipSettings())
+    motion = draw_motion(rng, (96, 96), (64, 64))
     return render(Image.fromarray(picture), motion, num_frames, 64, 64)
 
 

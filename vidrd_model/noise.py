@@ -15,7 +15,8 @@ from vidrd_model.video_batch import VideoBatch
 class ClipNoises:
     """The noise of each clip of a batch, unit variance where the progressive prior leaves it so.
 
-    `first_bcnhw`, given for the first clip, is taken as it is. ModelError when it is of another shape.
+    `first_bcnhw`, given for the first clip, is taken as it is. ModelError when it is of another shape. `clips_before`
+    were not sampled: the numbers of those that are go on from theirs.
     """
 
     def __init__(
@@ -25,23 +26,26 @@ class ClipNoises:
         alpha: float,
         deviation: str,
         first_bcnhw: torch.Tensor | None = None,
+        clips_before: int = 0,
     ):
         wanted = (len(batch), *shape_cnhw)
         if first_bcnhw is not None and tuple(first_bcnhw.shape) != wanted:
             raise ModelError(f"latents must be b c n h w = {wanted}, not {tuple(first_bcnhw.shape)}")
         self._batch, self._shape_cnhw, self._first_bcnhw = batch, shape_cnhw, first_bcnhw
-        self._alpha, self._deviation = alpha, deviation
+        self._alpha, self._deviation, self._clips_before = alpha, deviation, clips_before
 
     def of_clip(self, clip: int) -> torch.Tensor:
         """What a clip starts from, b c n h w."""
         if clip == 0 and self._first_bcnhw is not None:
             return self._first_bcnhw
-        drawn_bcnhw = clip_noise(self._batch.seeds, self._batch.noise_keys(clip), clip, self._shape_cnhw)
+        drawn_bcnhw = clip_noise(
+            self._batch.seeds, self._batch.noise_keys(clip), self._clips_before + clip, self._shape_cnhw
+        )
         return progressive_noise(drawn_bcnhw, self._alpha, self._deviation)
 
     def generators(self, clip: int) -> list[torch.Generator]:
         """For schedulers that add noise in the steps of a clip."""
-        return step_generators(self._batch.seeds, self._batch.noise_keys(clip), clip)
+        return step_generators(self._batch.seeds, self._batch.noise_keys(clip), self._clips_before + clip)
 
 
 def clip_noise(

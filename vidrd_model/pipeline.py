@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,8 @@ from vidrd_model.call_settings import CallSettings, saved_settings
 from vidrd_model.callbacks import TENSOR_INPUTS, Callback, StepCallback
 from vidrd_model.compiling import compile_blocks
 from vidrd_model.conditioning import TextConditions, encode_texts, text_conditions
-from vidrd_model.errors import ModelError
+from vidrd_model.continuing import Inversion, inverted_clip
+from vidrd_model.errors import ArgumentError, ModelError
 from vidrd_model.finite import check_frames
 from vidrd_model.image_models import load_image_parts
 from vidrd_model.lora import LoraMixin
@@ -45,6 +47,13 @@ class VidRDOutput(BaseOutput):
     """Generated videos of the asked `output_type`."""
 
     frames: Any
+
+
+@dataclass
+class ContinuedVideo(VidRDOutput):
+    """The new clips of a video that was given, and how well its last frames were inverted."""
+
+    inversion: Any = None
 
 
 class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
@@ -211,6 +220,7 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
         seed: int | Sequence[int] | None = None,
         generator: Generators | None = None,
         latents: torch.Tensor | None = None,
+        after: Inversion | None = None,
         prompt_embeds: torch.Tensor | None = None,
         negative_prompt_embeds: torch.Tensor | None = None,
         clip_skip: int | None = None,
@@ -235,7 +245,8 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
         seed: one per prompt, or one for all (0): the noise depends on (seed, prompt, clip) alone, and copy k of a
         prompt, of `num_videos_per_prompt`, takes seed + k. A generator, or a list of one per video, is drawn from once
         for each video's seed, and the prompt is then in no key; with embeddings the empty prompt is. latents: the first
-        clip's noise b c n h w, of unit variance, in place of what the seed gives.
+        clip's noise b c n h w, of unit variance, in place of what the seed gives. after: a clip of `invert`, which the
+        first one goes on from; it is not among what is yielded.
 
         prompt_frames M, alpha and beta are the paper's; noise_alpha is the progressive noise prior's. height and width
         are in pixels. timesteps or sigmas are for schedulers that take them. clip_skip leaves out the text encoder's
@@ -271,14 +282,20 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
         joiner = SeamJoiner(seam or self.config.seam, settings.prompt_frames)
         batch = video_batch(prompt, prompt_embeds, seed, generator, num_videos_per_prompt)
         self._num_videos = len(batch)
+        shape_cnhw = self.latent_shape(settings.num_frames, settings.height, settings.width)
+        clips_before = 0 if after is None else 1
         noises = ClipNoises(
-            batch,
-            self.latent_shape(settings.num_frames, settings.height, settings.width),
-            settings.noise_alpha,
-            self.config.noise_deviation,
-            latents,
+            batch, shape_cnhw, settings.noise_alpha, self.config.noise_deviation, latents, clips_before
         )
         sampler = self._sampler(settings, num_clips, timesteps, sigmas)
+        if after is not None:
+            if latents is not None:
+                raise ModelError(
+                    "give either latents or after, not both: the inverted clip has the first noise"
+                )
+            after.check_fits((len(batch), *shape_cnhw), self._num_timesteps)
+            sampler.follow(after.latents_by_step)
+            joiner.push(in_depth_of(after.frames_bnhwc.to(self._execution_device), output_type))
         callback = StepCallback(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         self._clip_skip, self._attention_kwargs = clip_skip, attention_kwargs
         lora = lora_scale(attention_kwargs)
@@ -326,6 +343,70 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
         videos = len(parts[0]) if parts else self._num_videos
         frames = whole_videos(parts, output_type, videos)
         return VidRDOutput(frames=frames) if return_dict else (frames,)
+
+    @torch.no_grad()
+    def invert(
+        self,
+        frames: Any,
+        prompt: str | Sequence[Prompt] | None = None,
+        *,
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        timesteps: Sequence[float] | None = None,
+        num_videos_per_prompt: int = 1,
+        seed: int | Sequence[int] | None = None,
+        generator: Generators | None = None,
+        prompt_embeds: torch.Tensor | None = None,
+        clip_skip: int | None = None,
+        attention_kwargs: Mapping[str, Any] | None = None,
+    ) -> Inversion:
+        """What the last frames of a video would have been sampled from, as `after` of `stream` takes it.
+
+        frames: of a video at the model's frame rate, (n, h, w, 3), float in 0..1 or uint8, or images of Pillow; or of
+        one video for each prompt, (b, n, h, w, 3). They are scaled and cropped to the clip's size, and the last
+        `num_frames` count. Of a single picture a seeded zoom or pan is made. The rest is as in `stream`; the prompt is
+        that of the first clip to come. Raises ModelError for what does not fit, and for schedulers other than DDIM.
+        """
+        settings = CallSettings.of(
+            self.config.sampling,
+            num_frames=num_frames,
+            height=height,
+            width=width,
+            num_inference_steps=num_inference_steps,
+        )
+        batch = video_batch(prompt, prompt_embeds, seed, generator, num_videos_per_prompt)
+        try:
+            return inverted_clip(
+                self, frames, batch, settings, timesteps, prompt_embeds, clip_skip, attention_kwargs
+            )
+        finally:
+            self.maybe_free_model_hooks()
+
+    @takes_arguments_of(stream)
+    def continue_video(
+        self,
+        frames: Any,
+        prompt: str | Sequence[Prompt] | None = None,
+        num_clips: int = 1,
+        *,
+        return_dict: bool = True,
+        **settings: Any,
+    ) -> Any:
+        """Goes on from a video, or from one picture: frames and settings are those of `invert` and `stream`.
+
+        Gives a `ContinuedVideo`, or a tuple: the frames of the new clips alone, and the inversion with its figures.
+        """
+        if "after" in settings:
+            raise ArgumentError(
+                "continue_video() inverts its frames; a clip that is inverted is for pipe(after=...)"
+            )
+        known = inspect.signature(self.invert).parameters
+        inverting = {name: value for name, value in settings.items() if name in known}
+        inversion = self.invert(frames, prompt, **inverting)
+        (new,) = self(prompt, num_clips, return_dict=False, after=inversion, **settings)
+        return ContinuedVideo(frames=new, inversion=inversion) if return_dict else (new, inversion)
 
     def _sampler(
         self,

@@ -122,6 +122,16 @@ class ClipSampler:
         self._noise_bcnhw, self._past = noise_bcnhw, kept
         return latents_bcnhw
 
+    def follow(self, latents_by_step: Sequence[torch.Tensor]) -> None:
+        """Takes a clip that was not sampled here for the clip before: the latents b c n h w that go into each step."""
+        steps_per_frame = guided_steps(self.options.prompt_frames, len(latents_by_step), self.options.beta)
+        self._noise_bcnhw = latents_by_step[0].to(self.device, torch.float32)
+        self._past = {
+            step: reverse_frames(latents_bcnhw)[:, :, :guided].to(self.device, torch.float32)
+            for step, latents_bcnhw in enumerate(latents_by_step)
+            if (guided := guided_frames(steps_per_frame, step))
+        }
+
     def recondition(
         self, text_btd: torch.Tensor, negative_text_btd: torch.Tensor | None, guidance_scale: float
     ) -> None:

@@ -19,6 +19,17 @@ def generate(
         list[str] | None,
         typer.Option(metavar="PROMPT", help="The text of the next clip; again for the one after."),
     ] = None,
+    continue_from: Annotated[
+        Path | None,
+        typer.Option("--continue", parser=typed_path, metavar="VIDEO", help="Go on from a video's end."),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(parser=typed_path, metavar="PHOTO", help="Go on from a moving picture of it."),
+    ] = None,
+    only_new: Annotated[
+        bool, typer.Option("--only-new", help="Leave out what --continue or --image showed.")
+    ] = False,
     prompts: Annotated[
         Path | None,
         typer.Option(parser=typed_path, metavar="FILE", help="One prompt a line; # begins a note."),
@@ -78,6 +89,9 @@ def generate(
         "generate",
         prompt=prompt,
         then=then or None,
+        continue_from=continue_from,
+        image=image,
+        only_new=only_new,
         prompts_file=prompts,
         clips=clips,
         seed=seed,

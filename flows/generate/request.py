@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from flows.generate.given import Given, check_method, read_given
 from flows.generate.jobs import EXAMPLE_PROMPT, VideoJob, job_of_prompt, jobs_of_file
 from flows.generate.loras import read_loras, shown_loras
 from flows.generate.manifest import check_manifest
@@ -36,7 +37,12 @@ class GenerateParams(ProfileParams):
     prompts_file: TypedPath | None = Field(
         None, description="one prompt a line, instead of `prompt`; lines that begin with # are notes"
     )
-    clips: int = Field(3, ge=1, description="length of the video in clips")
+    continue_from: TypedPath | None = Field(
+        None, description="a video that the clips go on from: its last frames at the model's frame rate"
+    )
+    image: TypedPath | None = Field(None, description="a picture that the clips go on from, panned or zoomed")
+    only_new: bool = Field(False, description="leave out the frames of `continue_from` or `image`")
+    clips: int = Field(3, ge=1, description="length of the video in clips, beside those that are given")
     seed: int = Field(7, ge=0, lt=2**31, description="a prompt that comes again takes the next seed")
     out: TypedPath | None = Field(
         None,
@@ -69,6 +75,7 @@ class GenerateRequest:
     device: str | None = None
     kept: frozenset[int] = frozenset()
     loras: tuple[WeightedLora, ...] = ()
+    given: Given | None = None
 
     @property
     def missing(self) -> list[int]:
@@ -77,7 +84,8 @@ class GenerateRequest:
 
     def made_of(self, place: int) -> dict[str, Any]:
         """All that makes a video again, as plain JSON: it is kept in the file."""
-        return _made_of(self.jobs[place], self.clips, self.model, self.sampling, shown_loras(self.loras))
+        shown = shown_loras(self.loras)
+        return _made_of(self.jobs[place], self.clips, self.model, self.sampling, shown, self.given)
 
 
 def read_request(params: GenerateParams) -> GenerateRequest:
@@ -89,11 +97,13 @@ def read_request(params: GenerateParams) -> GenerateRequest:
         check_manifest(jobs[0].out.parent, params.force)
     check_device_here(params.device)
     loras = read_loras(params.lora)
+    given = read_given(params)
     model, profile = find_champion(params) if params.model is None else find_model(params.model, params)
     sampling = resolve_sampling(asked_sampling(profile, params.sampling), model.folder, profile.sampling)
+    check_method(given, sampling.settings)
     check_frame_rate(jobs, sampling.settings.fps, "fps")
     shown = shown_loras(loras)
-    made_of = [_made_of(job, params.clips, model, sampling, shown) for job in jobs]
+    made_of = [_made_of(job, params.clips, model, sampling, shown, given) for job in jobs]
     return GenerateRequest(
         jobs,
         params.clips,
@@ -104,6 +114,7 @@ def read_request(params: GenerateParams) -> GenerateRequest:
         device=params.device,
         kept=finished_before(jobs, made_of, params.force, field),
         loras=loras,
+        given=given,
     )
 
 
@@ -127,10 +138,13 @@ def _made_of(
     model: ResolvedModel,
     sampling: ResolvedSampling,
     loras: list[dict[str, Any]],
+    given: Given | None,
 ) -> dict[str, Any]:
     lora = {"lora": loras} if loras else {}
+    start = {} if given is None else given.made_of()
     return {
         **lora,
+        **start,
         "prompt": list(job.texts),
         "seed": job.seed,
         "clips": clips,

@@ -14,6 +14,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from flows.evaluate.report import sampled_rows
+from flows.generate.going_on import GoingOn, given_result, going_on
 from flows.generate.manifest import write_manifest
 from flows.generate.request import GenerateRequest
 from flows.runs.artifacts import show_markdown
@@ -42,14 +43,15 @@ def run(request: GenerateRequest) -> dict[str, Any]:
         tell(
             f"[generate] {len(request.kept)} of {len(request.jobs)} videos are there already, made of the same"
         )
-    unread, made = _make(request) if request.missing else ([], {})
+    unread, made, start = _make(request) if request.missing else ([], {}, None)
     kept = {place: _kept_video(request, place) for place in request.kept}
-    videos = {place: _summary(video) for place, video in made.items()} | kept
+    videos = {place: _summary(video, request.clips) for place, video in made.items()} | kept
     result = {
         "model": request.model.ref,
         "model_version": request.model.version,
         "sampling": request.sampling.as_dict(),
         "unread": unread,
+        **given_result(request, start),
         "videos": [videos[place] for place in sorted(videos)],
         "seconds": round(time.monotonic() - started_s, 2),
     }
@@ -59,16 +61,19 @@ def run(request: GenerateRequest) -> dict[str, Any]:
     return result
 
 
-def _make(request: GenerateRequest) -> tuple[list[dict[str, str]], dict[int, GeneratedVideo]]:
-    """Makes the videos that are missing; returns which words are not read, and the videos by their places."""
+def _make(
+    request: GenerateRequest,
+) -> tuple[list[dict[str, str]], dict[int, GeneratedVideo], GoingOn | None]:
+    """Makes the videos that are missing; returns which words are not read, the videos by their places, their start."""
     on_ray = needs_ray(request)
     if on_ray:
         from tasks.cluster import ensure_ray
 
         ensure_ray()
     unread = _tell_unread(request, on_ray)
+    start = going_on(request, on_ray)
     with stage_progress("generate") as on_progress:
-        return unread, _write_videos(request, on_ray, on_progress)
+        return unread, _write_videos(request, on_ray, on_progress, start), start
 
 
 def needs_ray(request: GenerateRequest) -> bool:
@@ -78,7 +83,7 @@ def needs_ray(request: GenerateRequest) -> bool:
 
 
 def _clips(
-    request: GenerateRequest, on_ray: bool, on_progress: OnProgress
+    request: GenerateRequest, on_ray: bool, on_progress: OnProgress, start: GoingOn | None
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     stream: Callable[..., Iterator[tuple[int, np.ndarray | None]]]
     if on_ray:
@@ -95,28 +100,31 @@ def _clips(
         on_progress,
         request.device,
         request.loras,
+        None if start is None else start.inversion,
     )
     return ((request.missing[index], frames_nhwc) for index, frames_nhwc in clips)
 
 
 def _write_videos(
-    request: GenerateRequest, on_ray: bool, on_progress: OnProgress
+    request: GenerateRequest, on_ray: bool, on_progress: OnProgress, start: GoingOn | None
 ) -> dict[int, GeneratedVideo]:
     """Writes every job's video while it is sampled; one that is not complete leaves nothing behind."""
     open_files: dict[int, VideoFile] = {}
     videos: dict[int, GeneratedVideo] = {}
-    fps = request.sampling.settings.fps
+    fps, given_clips = request.sampling.settings.fps, 0 if start is None else start.num_parts
     try:
-        for index, frames_nhwc in _clips(request, on_ray, on_progress):
+        for index, frames_nhwc in _clips(request, on_ray, on_progress, start):
             if frames_nhwc is None:
                 videos[index] = open_files[index].finish()
                 del open_files[index]
                 continue
             if index not in open_files:
                 job = request.jobs[index]
-                open_files[index] = VideoFile(
-                    job.out, job.prompt, job.seed, request.clips, fps, request.made_of(index)
+                file = open_files[index] = VideoFile(
+                    job.out, job.prompt, job.seed, request.clips + given_clips, fps, request.made_of(index)
                 )
+                for given_nhwc in () if start is None else start.parts:
+                    file.add(given_nhwc)
             open_files[index].add(frames_nhwc)
     finally:
         for file in open_files.values():
@@ -150,13 +158,13 @@ def _unread(request: GenerateRequest, texts: list[tuple[str, str]], on_ray: bool
     return find(request.model.folder, texts)
 
 
-def _summary(video: GeneratedVideo) -> dict[str, Any]:
+def _summary(video: GeneratedVideo, clips: int) -> dict[str, Any]:
     return {
         "prompt": video.prompt,
         "seed": video.seed,
         "file": str(video.file),
         "contact_sheet": str(video.contact_sheet),
-        "clips": video.num_clips,
+        "clips": clips,
         "frames": video.num_frames,
         "fps": video.fps,
     }

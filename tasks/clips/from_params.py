@@ -10,8 +10,8 @@ import numpy as np
 from tasks.clips.collecting import frames_at
 from tasks.clips.images import read_image
 from tasks.clips.instants import sample_instants_s, shot_instants_s
-from tasks.clips.pseudo_video import Motion, render
 from tasks.corpora.media import Media
+from vidrd_model.pseudo_video import Motion, render
 
 INSTANTS = {"sample": sample_instants_s, "shot": shot_instants_s}
 

@@ -14,7 +14,6 @@ from tasks.clips.inner_subtitles import with_inner_subtitles
 from tasks.clips.instants import grid_refinement, sample_instants_s, shot_instants_s
 from tasks.clips.interlacing import scan_of
 from tasks.clips.limits import LimitSettings, memory_limited
-from tasks.clips.pseudo_video import draw_motion, render
 from tasks.clips.reading import VideoInfo, frame_times, probe
 from tasks.clips.sampling import plan_starts
 from tasks.clips.settings import ClipSettings
@@ -23,6 +22,7 @@ from tasks.clips.within_limits import refuse_over_limits
 from tasks.corpora.media import Media, open_media
 from tasks.corpora.records import CaptionSpan, SourceRecord, captions_for_span
 from tasks.errors import ItemError
+from vidrd_model.pseudo_video import draw_motion, render
 
 NO_LIMITS = LimitSettings()
 
@@ -55,7 +55,7 @@ def _from_image(source: SourceRecord, media: Media, settings: ClipSettings) -> I
             "min_window": settings.pseudo_video_min_window,
         }
         rng = np.random.default_rng(seed_of(source.source_id, parameters_json(asked)))
-        motion = draw_motion(rng, size, settings)
+        motion = draw_motion(rng, size, (settings.width, settings.height), settings.pseudo_video_min_window)
         frames_nhwc = render(image.picture, motion, settings.num_frames, settings.width, settings.height)
         parameters = asked | motion.parameters()
         yield _clip(source, settings, 0.0, frames_nhwc, source.captions, parameters, size)

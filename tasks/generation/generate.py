@@ -19,6 +19,7 @@ from tasks.generation.loras import WeightedLora, load_loras
 from tasks.generation.settings import SCHEDULERS, SamplingSettings
 from tasks.progress import OnProgress
 from vidrd_model.baselines import stream_freenoise, stream_overlap
+from vidrd_model.continuing import Inversion
 from vidrd_model.pipeline import VidRDPipeline
 
 Prompt = str | Sequence[str]
@@ -39,18 +40,19 @@ def stream_videos(
     on_progress: OnProgress | None = None,
     device: str | None = None,
     loras: tuple[WeightedLora, ...] = (),
+    after: Inversion | None = None,
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     """Yields (index of the prompt, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
 
     One batch after another, on `device`, by default a GPU where there is one; a video is the same, byte for byte, as
-    from `tasks.generation.on_ray`.
+    from `tasks.generation.on_ray`. A single prompt's may go on after a given clip (`invert_frames`).
     """
     done, total = 0, len(prompts) * num_clips
     with _threads_of_a_worker(), _without_warnings():
         for start in range(0, len(prompts), sampling.prompts_per_batch):
             batch = slice(start, start + sampling.prompts_per_batch)
             for clips_bnhwc in stream_batch(
-                model_dir, prompts[batch], seeds[batch], num_clips, sampling, device, loras
+                model_dir, prompts[batch], seeds[batch], num_clips, sampling, device, loras, after
             ):
                 yield from enumerate(clips_bnhwc, start)
                 done = min(done + len(clips_bnhwc), total)
@@ -68,17 +70,42 @@ def stream_batch(
     sampling: SamplingSettings,
     device: str | None = None,
     loras: tuple[WeightedLora, ...] = (),
+    after: Inversion | None = None,
 ) -> Iterator[np.ndarray]:
     """Yields uint8 (b, n, h, w, 3) for each clip of the batch as soon as it is sampled."""
     pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile, device, loras)
+    going_on = {} if after is None else {"after": after}
     yield from _METHODS[sampling.method](
         pipe,
         list(prompts),
         num_clips,
         seed=list(seeds),
         output_type="uint8",
+        **going_on,
         **sampling.pipeline_arguments(),
     )
+
+
+def invert_frames(
+    model_dir: Path | str,
+    prompt: Prompt,
+    seed: int,
+    sampling: SamplingSettings,
+    frames_nhwc: np.ndarray,
+    device: str | None = None,
+) -> Inversion:
+    """What the last frames of a video, uint8 (n, h, w, 3), or one picture would have been sampled from."""
+    pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile, device)
+    with _threads_of_a_worker(), _without_warnings():
+        return pipe.invert(
+            frames_nhwc,
+            [prompt],
+            seed=[seed],
+            num_frames=sampling.num_frames,
+            height=sampling.height,
+            width=sampling.width,
+            num_inference_steps=sampling.num_inference_steps,
+        )
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
@@ -18,6 +18,7 @@ from vidrd_model.errors import ModelError
 if TYPE_CHECKING:
     from tasks.generation.generate import Prompt
     from tasks.generation.unread import UnreadText
+    from vidrd_model.continuing import Inversion
 
 # Clips that a batch may be ahead of whoever writes them, so that a long video does not pile up in Ray's memory.
 _CLIPS_AHEAD = 4
@@ -32,23 +33,30 @@ def stream_videos_on_ray(
     on_progress: OnProgress | None = None,
     device: str | None = None,
     loras: tuple[WeightedLora, ...] = (),
+    after: Inversion | None = None,
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     """Yields (index of the prompt, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
 
     A video's clips come in their order, those of several videos mixed. Batches have a fixed size and every prompt its
     own seed, so a video is the same on any number of workers of the running Ray session.
     """
-    num_gpus = 1 if device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1 else 0
     sample = ray.remote(
         num_returns="streaming",
-        num_gpus=num_gpus,
+        num_gpus=_gpus_of_a_worker(device),
         max_retries=2,
         _generator_backpressure_num_objects=_CLIPS_AHEAD,
     )(_stream_batch)
     size = sampling.prompts_per_batch
     running = {
         sample.remote(
-            str(model_dir), prompts[i : i + size], seeds[i : i + size], num_clips, sampling, device, loras
+            str(model_dir),
+            prompts[i : i + size],
+            seeds[i : i + size],
+            num_clips,
+            sampling,
+            device,
+            loras,
+            after,
         ): i
         for i in range(0, len(prompts), size)
     }
@@ -69,6 +77,22 @@ def stream_videos_on_ray(
             on_progress(done, total, "clips sampled")
 
 
+def invert_frames_on_ray(
+    model_dir: Path,
+    prompt: Prompt,
+    seed: int,
+    sampling: SamplingSettings,
+    frames_nhwc: np.ndarray,
+    device: str | None = None,
+) -> Inversion:
+    """What `tasks.generation.generate.invert_frames` gives, made by a worker."""
+    invert = ray.remote(num_gpus=_gpus_of_a_worker(device))(_invert_frames)
+    inversion: Inversion = _fetched(
+        invert.remote(str(model_dir), prompt, seed, sampling, frames_nhwc, device)
+    )
+    return inversion
+
+
 def unread_texts_on_ray(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[UnreadText]:
     """What `tasks.generation.unread.unread_texts` finds, asked of a worker."""
     found: list[UnreadText] = ray.get(ray.remote(_unread_texts).remote(model_dir, texts))
@@ -83,10 +107,17 @@ def _stream_batch(
     sampling: SamplingSettings,
     device: str | None = None,
     loras: tuple[WeightedLora, ...] = (),
+    after: Inversion | None = None,
 ) -> Iterator[np.ndarray]:
     from tasks.generation.generate import stream_batch
 
-    yield from stream_batch(model_dir, prompts, seeds, num_clips, sampling, device, loras)
+    yield from stream_batch(model_dir, prompts, seeds, num_clips, sampling, device, loras, after)
+
+
+def _invert_frames(*asked: Any) -> Inversion:
+    from tasks.generation.generate import invert_frames
+
+    return invert_frames(*asked)
 
 
 def _unread_texts(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[UnreadText]:
@@ -95,12 +126,15 @@ def _unread_texts(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[Unr
     return unread_texts(model_dir, texts)
 
 
-def _fetched(clips: ray.ObjectRef) -> np.ndarray:
-    """The frames; an error of the model is raised as it is, any other with the worker's traceback."""
+def _gpus_of_a_worker(device: str | None) -> int:
+    return 1 if device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1 else 0
+
+
+def _fetched(result: ray.ObjectRef) -> Any:
+    """What a worker gives; an error of the model is raised as it is, any other with the worker's traceback."""
     try:
-        frames: np.ndarray = ray.get(clips)
+        return ray.get(result)
     except RayTaskError as error:
         if isinstance(error.cause, ModelError):
             raise error.cause from None
         raise
-    return frames

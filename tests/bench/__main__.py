@@ -22,6 +22,7 @@ SECTIONS = (
     "loop",
     "memory",
     "seams",
+    "continuing",
     "decode",
     "decoding",
     "text",

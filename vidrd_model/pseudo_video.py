@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from PIL import Image
 
-from tasks.clips.settings import ClipSettings
-
 KINDS = ("zoom-in", "zoom-out", "pan", "diagonal")
 EASINGS = ("linear", "ease-in", "ease-out", "ease-in-out")
+
+SMALLEST_WINDOW = 0.8
 
 Box = tuple[float, float, float, float]
 
@@ -32,14 +32,18 @@ class Motion:
         return asdict(self)
 
 
-def draw_motion(rng: np.random.Generator, image_size: tuple[int, int], settings: ClipSettings) -> Motion:
+def draw_motion(
+    rng: np.random.Generator,
+    image_size: tuple[int, int],
+    clip_size: tuple[int, int],
+    smallest: float = SMALLEST_WINDOW,
+) -> Motion:
     """Draws a zoom in, a zoom out, a pan or a diagonal pan with a zoom over an image of size (width, height).
 
-    All windows have the clip's aspect ratio, lie inside the image, are at least
-    `pseudo_video_min_window` of its centre crop and keep near the centre, where the subject is.
+    All windows have the aspect ratio of the clip's (width, height), lie inside the image, are at least the part
+    `smallest` of its centre crop and keep near the centre, where the subject is.
     """
-    crop_wh = _centre_crop(image_size, settings.width / settings.height)
-    smallest = settings.pseudo_video_min_window
+    crop_wh = _centre_crop(image_size, clip_size[0] / clip_size[1])
     kind = str(rng.choice(KINDS))
     easing = str(rng.choice(EASINGS))
     if kind == "pan":
