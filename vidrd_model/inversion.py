@@ -28,6 +28,10 @@ def check_invertible(scheduler: Any) -> None:
         raise ModelError(
             f"{kind} cannot be inverted: only DDIM's steps can; use DDIMScheduler (--scheduler ddim)"
         )
+    if scheduler.config.prediction_type != "epsilon":
+        raise ModelError(
+            f"{kind}: only models that predict noise can be inverted, not {scheduler.config.prediction_type}"
+        )
     for name in ("clip_sample", "thresholding"):
         if scheduler.config[name]:
             raise ModelError(
@@ -83,7 +87,7 @@ def _undone_step(
 def _coefficients(stepper: Stepper, timestep: torch.Tensor, like_bcnhw: torch.Tensor) -> tuple[float, float]:
     """What a step multiplies the latents and the UNet's target with: a step without fresh noise is linear in both.
 
-    Asked of the scheduler itself, they are right for every prediction type and spacing of timesteps.
+    Asked of the scheduler itself, they are right for every spacing of timesteps.
     """
     zero = like_bcnhw.new_zeros(1, 1, like_bcnhw.shape[2], 1, 1)
     one = torch.ones_like(zero)
