@@ -14,7 +14,7 @@ from PIL import Image
 
 from tasks.clips.video_io import encode, iter_frames
 from tasks.tiny.world.drawing import draw_image, random_scene
-from tests.continued_videos import continue_clips, scenes_and_clips
+from tests.continued_videos import continue_clips, reconstructed, scenes_and_clips
 from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.given_frames import covering, last_clip, read_frames
 from vidrd_model.inversion import invert
@@ -37,13 +37,14 @@ def clip_nhwc() -> np.ndarray:
     return scenes_and_clips(3, 1, 8)[1][0]
 
 
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
-def test_a_sampled_clip_s_steps_are_undone_to_its_noise(spacing: str) -> None:
+def test_a_sampled_clip_s_steps_are_undone_to_its_noise(kind: str, spacing: str) -> None:
     scheduler = DDIMScheduler(
         beta_schedule="scaled_linear",
         clip_sample=False,
         set_alpha_to_one=False,
-        prediction_type="epsilon",
+        prediction_type=kind,
         timestep_spacing=spacing,
     )
 
@@ -75,8 +76,8 @@ def test_other_schedulers_are_refused_by_name(pipe: VidRDPipeline, clip_nhwc: np
     other.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=True)
     with pytest.raises(ModelError, match="clip_sample"):
         other.continue_video(clip_nhwc, PROMPT)
-    other.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, prediction_type="v_prediction")
-    with pytest.raises(ModelError, match="v_prediction"):
+    other.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, prediction_type="sample")
+    with pytest.raises(ModelError, match="clean latents"):
         other.continue_video(clip_nhwc, PROMPT)
 
 
@@ -97,13 +98,15 @@ def test_a_clip_follows_a_given_one_as_it_follows_a_sampled_one(
 
 def test_a_drawn_clip_comes_back_and_goes_on(pipe: VidRDPipeline, tiny_profile: Any) -> None:
     scenes, clips_bnhwc = scenes_and_clips(40, 2, 8)
-    for video in continue_clips(pipe, scenes, clips_bnhwc, 1, tiny_profile.sampling.pipeline_arguments()):
+    seen_bnhwc = reconstructed(pipe, clips_bnhwc)
+    videos = continue_clips(pipe, scenes, clips_bnhwc, 1, tiny_profile.sampling.pipeline_arguments())
+    for video, seen in zip(videos, seen_bnhwc, strict=True):
         assert video.round_trip is not None and video.round_trip < 2.0
         assert abs(video.noise_mean or 0) < 0.2 and 0.8 < (video.noise_deviation or 0) < 1.2
         assert video.kept, video.scene
         # Guided to the last step, the new clip begins where the given one ends.
-        before, after = video.frames_nhwc[7].astype(float), video.new_nhwc[0].astype(float)
-        assert np.abs(after - before).mean() < np.abs(video.frames_nhwc[0] - before).mean() / 3
+        before, after = seen[7].astype(float), video.new_nhwc[0].astype(float)
+        assert np.abs(after - before).mean() < np.abs(seen[0] - before).mean() / 3
 
 
 def test_a_video_is_the_same_in_a_batch_and_alone(pipe: VidRDPipeline) -> None:
@@ -198,7 +201,7 @@ def test_frames_are_scaled_and_cropped_as_those_of_a_dataset(size: tuple[int, in
     y, x = np.mgrid[: size[0], : size[1]]
     colours = [np.sin(x / 6 + phase) + np.cos(y / 9 - phase) for phase in (0, 1, 2)]
     frame_hwc = np.uint8(np.clip(127 + 60 * np.stack(colours, axis=2), 0, 255))
-    encode(tmp_path / "a.mkv", [frame_hwc] * 3, 8.0, "ffv1", "gbrp", "matroska")
+    encode(tmp_path / "a.mkv", [frame_hwc] * 3, 8.0, "ffv1", "bgr0", "matroska")
     ((_, wanted), *_) = iter_frames(tmp_path / "a.mkv", 64, 48)
     (got,) = covering(read_frames(frame_hwc), 48, 64)
     assert np.abs(255 * got.numpy() - wanted).mean() < 1.0 and np.abs(255 * got.numpy() - wanted).max() < 8

@@ -28,9 +28,9 @@ def check_invertible(scheduler: Any) -> None:
         raise ModelError(
             f"{kind} cannot be inverted: only DDIM's steps can; use DDIMScheduler (--scheduler ddim)"
         )
-    if scheduler.config.prediction_type != "epsilon":
+    if scheduler.config.prediction_type == "sample":
         raise ModelError(
-            f"{kind}: only models that predict noise can be inverted, not {scheduler.config.prediction_type}"
+            f"{kind} of a model that predicts clean latents cannot be inverted: it need not converge"
         )
     for name in ("clip_sample", "thresholding"):
         if scheduler.config[name]:
