@@ -70,9 +70,7 @@ COMMANDS: dict[str, list[str]] = {
 OF_EVERY_COMMAND = ["--help", "--profile", "--set", "--json"]
 
 NOT_YET = {
-    "generate": {
-        *("--continue", "--image", "--clips-at-once"),
-    },
+    "generate": {"--clips-at-once"},
 }
 NO_COMMAND_YET = {
     *("distill", "pretrain"),
@@ -274,7 +272,7 @@ NAMES: Mapping[str, tuple[Callable[[Any, Path, Path], None], bool]] = {
     "pipe(...)": (call, True),
     "pipe.stream": (stream, True),
     "clips_at_once": (clips_at_once, False),
-    "pipe.continue_video": (continue_video, False),
+    "pipe.continue_video": (continue_video, True),
     "VidRDPipeline.from_image_model": (from_image_model, True),
     "pipe.load_lora_weights, pipe.set_adapters": (lora, True),
     "frechet_distance, inception_score": (metrics, True),
