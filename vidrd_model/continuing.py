@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vidrd_model.arguments import lora_scale, scaled_lora
+from vidrd_model.arguments import lora_scale
 from vidrd_model.call_settings import CallSettings
 from vidrd_model.conditioning import TextConditions, encode_texts
 from vidrd_model.errors import ModelError
@@ -77,14 +77,15 @@ def inverted_clip(
     ]
     videos = zip(read_videos(frames, len(batch)), seeds, strict=True)
     frames_bnhwc = torch.stack([last_clip(given, n, h * scale, w * scale, seed) for given, seed in videos])
-    encode = partial(encode_texts, pipe, clip_skip=clip_skip)
+    lora = lora_scale(attention_kwargs)
+    encode = partial(encode_texts, pipe, clip_skip=clip_skip, lora_scale=lora)
     text_btd = TextConditions(encode, batch, prompt_embeds, None).of_clip(0)
     options = SamplingOptions(
         settings.num_inference_steps, guidance_scale=1.0, prompt_frames=0, timesteps=timesteps
     )
     options.check(n)
     device = pipe._execution_device
-    with scaled_lora(pipe.unet, lora_scale(attention_kwargs)):
+    with pipe.scaled_lora(lora):
         latents_bcnhw = encoded(pipe, frames_bnhwc.to(device))
         predict = Predictor(pipe.unet, 1.0, text_btd, None, device=device)
         with pipe.progress_bar(

@@ -52,7 +52,9 @@ def going_on(request: GenerateRequest, on_ray: bool) -> GoingOn | None:
     else:
         from tasks.generation.generate import invert_frames as invert
     job = request.jobs[0]
-    inversion = invert(request.model.folder, job.texts, job.seed, settings, frames_nhwc, request.device)
+    inversion = invert(
+        request.model.folder, job.texts, job.seed, settings, frames_nhwc, request.device, request.loras
+    )
     last_nhwc = (inversion.frames_bnhwc[0] * 255).round().byte().numpy()
     if settings.seam == "crossfade":  # they come blended with the first new ones
         last_nhwc = last_nhwc[: len(last_nhwc) - settings.prompt_frames]

@@ -93,9 +93,10 @@ def invert_frames(
     sampling: SamplingSettings,
     frames_nhwc: np.ndarray,
     device: str | None = None,
+    loras: tuple[WeightedLora, ...] = (),
 ) -> Inversion:
     """What the last frames of a video, uint8 (n, h, w, 3), or one picture would have been sampled from."""
-    pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile, device)
+    pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile, device, loras)
     with _threads_of_a_worker(), _without_warnings():
         return pipe.invert(
             frames_nhwc,

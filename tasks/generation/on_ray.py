@@ -84,11 +84,12 @@ def invert_frames_on_ray(
     sampling: SamplingSettings,
     frames_nhwc: np.ndarray,
     device: str | None = None,
+    loras: tuple[WeightedLora, ...] = (),
 ) -> Inversion:
     """What `tasks.generation.generate.invert_frames` gives, made by a worker."""
     invert = ray.remote(num_gpus=_gpus_of_a_worker(device))(_invert_frames)
     inversion: Inversion = _fetched(
-        invert.remote(str(model_dir), prompt, seed, sampling, frames_nhwc, device)
+        invert.remote(str(model_dir), prompt, seed, sampling, frames_nhwc, device, loras)
     )
     return inversion
 
