@@ -9,6 +9,8 @@ from tasks.generation.settings import SamplingSettings
 from tasks.training.record import config_digest
 from tasks.training.settings import DecoderSettings, Part, TemporalSettings
 
+_DEFAULT_SEAM = SamplingSettings.model_fields["seam"].default
+
 
 @dataclass(frozen=True)
 class TrainingJob:
@@ -47,7 +49,10 @@ class TrainingJob:
             "settings": self.settings.model_dump(),
         }
         if self.sampling is not None:
-            config["sampling"] = self.sampling.model_dump()
+            sampling = self.sampling.model_dump()
+            if sampling["seam"] == _DEFAULT_SEAM:  # versions with another default wrote that nobody chose one
+                sampling["seam"] = None
+            config["sampling"] = sampling
         if self.left_out:  # versions that knew of none named none
             config["left_out"] = list(self.left_out)
         return config_digest(config)
