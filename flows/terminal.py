@@ -25,6 +25,11 @@ def tell(line: object, error: bool = True, always: bool = False) -> None:
     print(visible(line, keep="\n"), file=sys.stderr if error else sys.stdout, flush=True)
 
 
+def tell_json(text: str) -> None:
+    """Prints the one object that `--json` promises to stdout; words of others in it stay visible."""
+    print(visible(text, keep="\n"), flush=True)
+
+
 def tell_styled(parts: Sequence[tuple[str, str]], error: bool = True) -> None:
     """Prints one line of (words, style); the styles show on a terminal only, elsewhere the line is plain.
 

@@ -107,26 +107,12 @@ def commands(found: Any, names: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("names", commands(typer.main.get_command(app)), ids=" ".join)
-def test_a_refusal_has_the_shape_of_every_answer(
-    names: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from flows.cli import app as module
-
-    monkeypatch.setattr(module.sys, "argv", ["vidrd", *names, "--json", "--no-such-option"])
-    monkeypatch.setattr(module, "watch", lambda _: _NoInterrupts())
-    with pytest.raises(SystemExit) as ended:
-        module.main()
-    told = capsys.readouterr()
-    answer = json.loads(told.out)
-    assert ended.value.code == 2 and not answer["ok"] and answer.keys() == {"command", "ok", "error"}
-    assert told.err == f"error: {answer['error']}\n" and "--no-such-option" in told.err
-
-
-class _NoInterrupts:
-    heard = False
-
-    def is_cause_of(self, error: BaseException) -> bool:
-        return False
+def test_a_refusal_has_the_shape_of_every_answer(names: tuple[str, ...], tmp_home: Path) -> None:
+    command = [sys.executable, "-m", "flows.cli", *names, "--json", "--no-such-option"]
+    told = subprocess.run(command, capture_output=True, text=True)
+    answer = json.loads(told.stdout)
+    assert told.returncode == 2 and not answer["ok"] and answer.keys() == {"command", "ok", "error"}
+    assert told.stderr == f"error: {answer['error']}\n" and "--no-such-option" in told.stderr
 
 
 def test_json_is_one_object_and_quiet_says_nothing_else(tmp_path: Path) -> None:

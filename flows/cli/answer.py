@@ -9,9 +9,8 @@ import sys
 from typing import Any
 
 from flows.cli.common import given
-from flows.terminal import tell
+from flows.terminal import tell, tell_json
 from storage.local.json_files import to_json
-from storage.local.visible import visible
 
 
 def answer(result: Any, ok: bool = True) -> None:
@@ -32,4 +31,4 @@ def answer_error(message: str, as_json: bool) -> None:
 
 
 def _print_object(content: dict[str, Any]) -> None:
-    print(visible(to_json(content, indent=2, default=str), keep="\n"), flush=True)
+    tell_json(to_json(content, indent=2, default=str))
