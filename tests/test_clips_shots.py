@@ -128,7 +128,8 @@ def test_a_camera_that_moves_over_real_pictures_dissolves_nothing(seed: int) -> 
     settings = ClipSettings(pseudo_video_min_window=0.4)
     for number, path in enumerate(sorted(paths)):
         picture = read_image(str(path)).picture
-        motion = draw_motion(np.random.default_rng([seed, number]), picture.size, settings)
+        rng = np.random.default_rng([seed, number])
+        motion = draw_motion(rng, picture.size, (64, 64), settings.pseudo_video_min_window)
         frames = render(picture, motion, (12, 24, 36)[seed], 64, 64)
         finder = DissolveFinder()
         assert not [n for i, frame in enumerate(frames) for n in finder.push(i, i / FPS, frame)]
