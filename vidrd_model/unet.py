@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -109,32 +110,10 @@ class TemporalUNet(ModelMixin, ConfigMixin, UNetLoraMixin):
         self.time_proj = Timesteps(widths[0], flip_sin_to_cos, freq_shift)
         self.time_embedding = TimestepEmbedding(widths[0], time_width)
 
-        self.down_blocks = nn.ModuleList()
-        skip_channels = [widths[0]]
-        for i, (kind, width) in enumerate(zip(down_block_types, widths, strict=True)):
-            last = i == len(widths) - 1
-            level_heads = heads[i] if "CrossAttn" in kind else None
-            before = widths[max(i - 1, 0)]
-            self.down_blocks.append(
-                DownBlock(
-                    before, width, layers_per_block, level_heads, depth, not last, downsample_padding, options
-                )
-            )
-            skip_channels += [width] * (layers_per_block + (0 if last else 1))
-
+        levels = _Levels(widths, heads, layers_per_block, depth)
+        self.down_blocks, skip_channels = _down_blocks(down_block_types, levels, downsample_padding, options)
         self.mid_block = MidBlock(widths[-1], heads[-1], depth, options)
-
-        self.up_blocks = nn.ModuleList()
-        before = widths[-1]
-        for i, (kind, width) in enumerate(zip(up_block_types, reversed(widths), strict=True)):
-            last = i == len(widths) - 1
-            level_heads = heads[-1 - i] if "CrossAttn" in kind else None
-            skips = [skip_channels.pop() for _ in range(layers_per_block + 1)]
-            self.up_blocks.append(
-                UpBlock(before, width, skips, layers_per_block + 1, level_heads, depth, not last, options)
-            )
-            before = width
-
+        self.up_blocks = _up_blocks(up_block_types, levels, skip_channels, options)
         self.conv_norm_out = PooledGroupNorm(norm_num_groups, widths[0], eps=norm_eps)
         self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
         for slot, attention in enumerate(self._text_attentions()):
@@ -226,3 +205,49 @@ def _per_level(value: int | tuple[int, ...] | list[int], levels: int, name: str)
     if len(values) != levels:
         raise ModelError(f"{name} names {len(values)} levels, block_out_channels {levels}")
     return values
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """The levels of a UNet, from the largest frames to the smallest: channels and heads of each, and their depth."""
+
+    widths: list[int]
+    heads: list[int]
+    layers: int
+    attention_layers: int
+
+    def heads_of(self, level: int, kind: str) -> int | None:
+        """None for the kinds of blocks that have no attention."""
+        return self.heads[level] if "CrossAttn" in kind else None
+
+
+def _down_blocks(
+    kinds: tuple[str, ...], levels: _Levels, padding: int, options: BlockOptions
+) -> tuple[nn.ModuleList, list[int]]:
+    """The blocks on the way down, and the channels of every skip that they and the first convolution leave."""
+    blocks, last, before = nn.ModuleList(), len(levels.widths) - 1, levels.widths[0]
+    skip_channels = [before]
+    for level, (kind, width) in enumerate(zip(kinds, levels.widths, strict=True)):
+        heads, layers = levels.heads_of(level, kind), levels.layers
+        blocks.append(
+            DownBlock(before, width, layers, heads, levels.attention_layers, level < last, padding, options)
+        )
+        skip_channels += [width] * (layers + (level < last))
+        before = width
+    return blocks, skip_channels
+
+
+def _up_blocks(
+    kinds: tuple[str, ...], levels: _Levels, skip_channels: list[int], options: BlockOptions
+) -> nn.ModuleList:
+    """The blocks on the way up, which take the skips from the last one on."""
+    blocks, before, layers = nn.ModuleList(), levels.widths[-1], levels.layers + 1
+    skips = skip_channels.copy()
+    for level, kind in zip(reversed(range(len(levels.widths))), kinds, strict=True):
+        width, heads = levels.widths[level], levels.heads_of(level, kind)
+        taken = [skips.pop() for _ in range(layers)]
+        blocks.append(
+            UpBlock(before, width, taken, layers, heads, levels.attention_layers, level > 0, options)
+        )
+        before = width
+    return blocks
