@@ -37,7 +37,8 @@ def test_two_processes_train_what_one_does(training_clips: Path, small_model: Pa
     # As a whole: where a gradient is nearly zero, Adam moves a weight by its sign, which rounding decides.
     before = dict(VidRDPipeline.from_pretrained(small_model).unet.named_parameters())
     apart, moved = (
-        sum(float((weight - others[name]).square().sum()) for name, weight in alone.ema.weights.items()) ** 0.5
+        sum(float((weight - others[name]).square().sum()) for name, weight in alone.ema.weights.items())
+        ** 0.5
         for others in (both.ema.weights, before)
     )
     assert apart < 0.02 * moved
