@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tasks.generation.asked import AskedVideos
 from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
 from vidrd_model import ModelError, VidRDPipeline
@@ -154,7 +155,7 @@ def test_what_cannot_be_sampled_is_refused(pipe: VidRDPipeline) -> None:
 @pytest.mark.parametrize("method", STREAMS)
 def test_the_settings_name_the_method(pipe: VidRDPipeline, small_model: Path, method: str) -> None:
     sampling = SamplingSettings(method=method, num_inference_steps=2, guidance_scale=4.0)
-    clips = list(stream_batch(small_model, PROMPTS, [7, 8], 2, sampling))
+    clips = list(stream_batch(AskedVideos(small_model, PROMPTS, [7, 8], 2, sampling)))
     asked = QUICK | {"num_inference_steps": 2}
     direct = STREAMS[method](pipe, PROMPTS, 2, seed=[7, 8], **asked)
     assert np.array_equal(np.concatenate(clips), np.concatenate(list(direct)))

@@ -23,6 +23,7 @@ from tasks.evaluation.reference_clip import cut_reference_clip
 from tasks.evaluation.reference_sources import find_sources
 from tasks.evaluation.settings import EvaluationSettings, GateSettings
 from tasks.evaluation.verdict import Decision
+from tasks.generation.asked import AskedVideos
 from tasks.generation.generate import stream_batch
 from tasks.tiny.world.corpora import write_tiny_world
 from vidrd_model import VidRDPipeline
@@ -124,7 +125,8 @@ def test_random_weights_are_no_first_champion(world: World, tiny_profile: Profil
     pipe.unet.save_pretrained(folder / "unet")
     sampling = tiny_profile.sampling.model_copy(update={"num_inference_steps": 2, "seam": "keep"})
     captions = world.captions[: GateSettings().min_videos]
-    clips = list(stream_batch(folder, captions, list(range(len(captions))), 3, sampling))
+    asked = AskedVideos(folder, captions, list(range(len(captions))), 3, sampling)
+    clips = list(stream_batch(asked))
     random = world.measure(np.concatenate(clips, axis=1), captions)
     right = world.measure(_panned(world.clips)[: len(captions)], captions)
 

@@ -27,6 +27,7 @@ from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.evaluation.video_folder import VideoFolder, find_videos
 from tasks.evaluation.workers import MeasuringPool
+from tasks.generation.asked import AskedVideos
 from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
 from tasks.tiny.world.corpora import write_tiny_world
@@ -62,9 +63,10 @@ def folder(sampled: SampledVideos, tmp_path_factory: pytest.TempPathFactory) -> 
     rows = []
     for start in range(0, 4, 2):
         batch = slice(start, start + 2)
-        clips = stream_batch(
+        asked = AskedVideos(
             sampled.model_dir, PROMPTS[batch], sampled.seeds[batch], sampled.num_clips, sampled.sampling
         )
+        clips = stream_batch(asked)
         for index, frames_thwc in enumerate(np.concatenate(list(clips), axis=1), start):
             path = folder / f"video-{index}.mkv"
             encode(path, frames_thwc, sampled.sampling.fps, "ffv1", "bgr0", "matroska")

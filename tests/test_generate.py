@@ -17,6 +17,7 @@ from flows.generate.request import GenerateParams, read_request
 from flows.generate.run import needs_ray
 from tasks.clips.video_io import decode_bytes
 from tasks.errors import RequestError
+from tasks.generation.asked import AskedVideos
 from tasks.generation.contact_sheet import SheetClip, write_contact_sheet
 from tasks.generation.generate import stream_batch, stream_videos
 from tasks.generation.on_ray import stream_videos_on_ray
@@ -124,9 +125,8 @@ def sampling(tiny_profile: Any) -> SamplingSettings:
 def _videos(stream: Any, model: str, sampling: SamplingSettings) -> tuple[dict[int, np.ndarray], Told]:
     """Videos of two clips, of each of the prompts one, and what was told of them."""
     told: Told = []
-    batches = stream(
-        Path(model), PROMPTS, SEEDS, 2, sampling, lambda done, total, _: told.append((done, total))
-    )
+    asked = AskedVideos(Path(model), PROMPTS, SEEDS, 2, sampling)
+    batches = stream(asked, lambda done, total, _: told.append((done, total)))
     return dict(whole_videos(batches)), told
 
 
@@ -144,7 +144,9 @@ def test_a_video_depends_on_its_prompt_and_seed_alone(
     assert sorted(videos) == [0, 1, 2] and told[-1] == (6, 6)
     model = Path(tiny_profile.model)
     for index, (prompt, seed) in enumerate(zip(PROMPTS, SEEDS, strict=True)):
-        alone = np.concatenate(list(stream_batch(model, [prompt], [seed], 2, sampling)), axis=1)[0]
+        alone = np.concatenate(list(stream_batch(AskedVideos(model, [prompt], [seed], 2, sampling))), axis=1)[
+            0
+        ]
         assert alone.shape == (15, 64, 64, 3) and alone.dtype == np.uint8
         # Another batch size adds in another order: the last bit of a grey level may differ.
         assert np.abs(alone.astype(int) - videos[index]).max() <= 2

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from flows.generate.loras import read_loras, shown_loras
 from flows.generate.request import GenerateParams, read_request
 from tasks.errors import RequestError
+from tasks.generation.asked import AskedVideos
 from tasks.generation.generate import stream_videos
 from tasks.generation.loras import WeightedLora
 from tests.lora_files import kohya_file, random_lora
@@ -30,7 +31,7 @@ def style(tiny_profile: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _frames(profile: Any, *loras: WeightedLora) -> np.ndarray:
     quick = profile.sampling.model_copy(update={"num_inference_steps": 2})
-    stream = stream_videos(Path(profile.model), ["a red circle"], [7], 1, quick, None, "cpu", loras)
+    stream = stream_videos(AskedVideos(Path(profile.model), ["a red circle"], [7], 1, quick, "cpu", loras))
     return next(frames for _, frames in stream if frames is not None).astype(int)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tasks.generation.asked import AskedVideos
 from tasks.generation.on_ray import stream_videos_on_ray
 from tasks.tiny.world.drawing import Scene, random_scene
 from tests.frame_reading import read_clip
@@ -28,7 +29,7 @@ def _scenes(seed: int, count: int) -> list[Scene]:
 def _videos(profile: Any, scenes: list[Scene], clips: int) -> list[np.ndarray]:
     prompts, seeds = [scene.caption for scene in scenes], list(range(len(scenes)))
     every_frame = profile.sampling.model_copy(update={"seam": "keep"})
-    stream = stream_videos_on_ray(Path(profile.model), prompts, seeds, clips, every_frame)
+    stream = stream_videos_on_ray(AskedVideos(Path(profile.model), prompts, seeds, clips, every_frame))
     videos = dict(whole_videos(stream))
     return [videos[index] for index in range(len(scenes))]
 

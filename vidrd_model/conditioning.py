@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,10 +12,14 @@ from vidrd_model.errors import ModelError
 from vidrd_model.prompts import negative_texts, warn_of_lost_words
 from vidrd_model.video_batch import VideoBatch
 
+if TYPE_CHECKING:
+    from vidrd_model.call_arguments import CallArguments
+    from vidrd_model.pipeline import VidRDPipeline
+
 
 @torch.no_grad()
 def encode_texts(
-    pipe: Any, texts: Sequence[str], clip_skip: int | None = None, lora_scale: float = 1.0
+    pipe: VidRDPipeline, texts: Sequence[str], clip_skip: int | None = None, lora_scale: float = 1.0
 ) -> torch.Tensor:
     """The text encoder's states of each text, (b, tokens, width), without its last `clip_skip` layers.
 
@@ -83,14 +87,11 @@ class TextConditions:
 
 
 def text_conditions(
-    pipe: Any,
+    pipe: VidRDPipeline,
+    asked: CallArguments,
     batch: VideoBatch,
     negative_prompt: str | Sequence[str] | None,
     guided: bool,
-    clip_skip: int | None = None,
-    prompt_embeds: torch.Tensor | None = None,
-    negative_prompt_embeds: torch.Tensor | None = None,
-    lora_scale: float = 1.0,
 ) -> TextConditions:
     """The conditions of a batch, after a warning of words that the text encoder does not read.
 
@@ -99,14 +100,15 @@ def text_conditions(
     negative = negative_texts(negative_prompt, len(batch.stories))
     if pipe.tokenizer is not None:
         warn_of_lost_words(pipe.tokenizer, batch.stories, negative)
-    encode = partial(encode_texts, pipe, clip_skip=clip_skip, lora_scale=lora_scale)
+    encode = partial(encode_texts, pipe, clip_skip=asked.clip_skip, lora_scale=asked.lora_scale())
+    negative_embeds = asked.negative_prompt_embeds
     if not guided:
-        negative_prompt_embeds = None
-    elif negative_prompt_embeds is None:
-        negative_prompt_embeds = encode(negative)
+        negative_embeds = None
+    elif negative_embeds is None:
+        negative_embeds = encode(negative)
     else:
-        _check_shapes(len(batch.stories), prompt_embeds, negative_prompt_embeds)
-    return TextConditions(encode, batch, prompt_embeds, negative_prompt_embeds)
+        _check_shapes(len(batch.stories), asked.prompt_embeds, negative_embeds)
+    return TextConditions(encode, batch, asked.prompt_embeds, negative_embeds)
 
 
 def _check_shapes(prompts: int, prompt_embeds: torch.Tensor | None, negative_embeds: torch.Tensor) -> None:

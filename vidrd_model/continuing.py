@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vidrd_model.arguments import lora_scale
-from vidrd_model.call_settings import CallSettings
 from vidrd_model.conditioning import TextConditions, encode_texts
 from vidrd_model.errors import ModelError
 from vidrd_model.finite import check_frames
@@ -23,6 +20,7 @@ from vidrd_model.temporal_layers import unfold_frames
 from vidrd_model.video_batch import VideoBatch
 
 if TYPE_CHECKING:
+    from vidrd_model.call_arguments import ClipArguments
     from vidrd_model.pipeline import VidRDPipeline
 
 
@@ -53,44 +51,29 @@ class Inversion:
 
 
 @torch.no_grad()
-def inverted_clip(
-    pipe: VidRDPipeline,
-    frames: Any,
-    batch: VideoBatch,
-    settings: CallSettings,
-    timesteps: Sequence[float] | None = None,
-    prompt_embeds: torch.Tensor | None = None,
-    clip_skip: int | None = None,
-    attention_kwargs: Mapping[str, Any] | None = None,
-) -> Inversion:
-    """Encodes the last frames, once for each video of the batch, and inverts them with its first text.
+def inverted_clip(pipe: VidRDPipeline, frames: Any, asked: ClipArguments) -> Inversion:
+    """Encodes the last frames, once for each video that is asked for, and inverts them with its first text.
 
     frames are what `read_videos` takes. Raises ModelError for frames and settings that do not fit, and for a scheduler
     whose steps cannot be undone.
     """
     check_invertible(pipe.scheduler)
+    settings, batch = asked.settings(pipe.config.sampling), asked.batch()
     _, n, h, w = pipe.latent_shape(settings.num_frames, settings.height, settings.width)
-    scale = pipe.vae_scale_factor
-    seeds = [
-        keyed_generator(seed, key, "motion").initial_seed()
-        for seed, key in zip(batch.seeds, batch.noise_keys(0), strict=True)
-    ]
-    videos = zip(read_videos(frames, len(batch)), seeds, strict=True)
-    frames_bnhwc = torch.stack([last_clip(given, n, h * scale, w * scale, seed) for given, seed in videos])
-    lora = lora_scale(attention_kwargs)
-    encode = partial(encode_texts, pipe, clip_skip=clip_skip, lora_scale=lora)
-    text_btd = TextConditions(encode, batch, prompt_embeds, None).of_clip(0)
+    frames_bnhwc = _given_clips(frames, batch, (n, h * pipe.vae_scale_factor, w * pipe.vae_scale_factor))
+    lora = asked.lora_scale()
+    encode = partial(encode_texts, pipe, clip_skip=asked.clip_skip, lora_scale=lora)
+    text_btd = TextConditions(encode, batch, asked.prompt_embeds, None).of_clip(0)
     options = SamplingOptions(
-        settings.num_inference_steps, guidance_scale=1.0, prompt_frames=0, timesteps=timesteps
+        settings.num_inference_steps, guidance_scale=1.0, prompt_frames=0, timesteps=asked.timesteps
     )
     options.check(n)
     device = pipe._execution_device
+    steps = settings.num_inference_steps if asked.timesteps is None else len(asked.timesteps)
     with pipe.scaled_lora(lora):
         latents_bcnhw = encoded(pipe, frames_bnhwc.to(device))
         predict = Predictor(pipe.unet, 1.0, text_btd, None, device=device)
-        with pipe.progress_bar(
-            total=settings.num_inference_steps if timesteps is None else len(timesteps)
-        ) as bar:
+        with pipe.progress_bar(total=steps) as bar:
             latents_by_step = invert(predict, pipe.scheduler, options, latents_bcnhw, bar.update)
         sampler = ClipSampler(pipe.unet, pipe.scheduler, options, device)
         again_bcnhw = sampler.next_clip(latents_by_step[0], text_btd)
@@ -103,6 +86,14 @@ def inverted_clip(
         noise_means=noise_bd.mean(dim=1).tolist(),
         noise_deviations=noise_bd.std(dim=1).tolist(),
     )
+
+
+def _given_clips(frames: Any, batch: VideoBatch, size_nhw: tuple[int, int, int]) -> torch.Tensor:
+    """The last frames of what is given for each video, (b, n, h, w, 3) in 0..1; a picture moves as its seed says."""
+    keys = zip(batch.seeds, batch.noise_keys(0), strict=True)
+    seeds = [keyed_generator(seed, key, "motion").initial_seed() for seed, key in keys]
+    videos = zip(read_videos(frames, len(batch)), seeds, strict=True)
+    return torch.stack([last_clip(given, *size_nhw, seed) for given, seed in videos])
 
 
 def encoded(pipe: VidRDPipeline, frames_bnhwc: torch.Tensor) -> torch.Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,12 +14,14 @@ from diffusers import SchedulerMixin
 from diffusers.utils import BaseOutput
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from vidrd_model.arguments import lora_scale, takes_arguments_of
+from vidrd_model.arguments import takes_arguments_of
 from vidrd_model.blocks import BLOCKS
+from vidrd_model.call_arguments import CallArguments, ClipArguments
 from vidrd_model.call_settings import CallSettings, saved_settings
-from vidrd_model.callbacks import TENSOR_INPUTS, Callback, StepCallback
+from vidrd_model.call_state import CallState
+from vidrd_model.callbacks import TENSOR_INPUTS
 from vidrd_model.compiling import compile_blocks
-from vidrd_model.conditioning import TextConditions, encode_texts, text_conditions
+from vidrd_model.conditioning import encode_texts, text_conditions
 from vidrd_model.continuing import Inversion, inverted_clip
 from vidrd_model.errors import ArgumentError, ModelError
 from vidrd_model.finite import check_frames
@@ -28,16 +29,15 @@ from vidrd_model.image_models import load_image_parts
 from vidrd_model.lora import LoraMixin
 from vidrd_model.memory import MemoryOptions
 from vidrd_model.model_folder import ModelFolder
-from vidrd_model.noise import ClipNoises
-from vidrd_model.outputs import OutputType, check_output_type, in_depth_of, present, whole_videos
+from vidrd_model.outputs import OutputType, whole_videos
 from vidrd_model.prompts import Prompt
-from vidrd_model.sampling import Cancelled, ClipSampler, Stepper
-from vidrd_model.seams import SeamJoiner
+from vidrd_model.sampled_clips import SampledClips
+from vidrd_model.sampling import ClipSampler
+from vidrd_model.shown_clips import ShownClips
 from vidrd_model.temporal_file import read_temporal_layers
 from vidrd_model.temporal_layers import fold_frames
 from vidrd_model.unet import TemporalUNet
 from vidrd_model.vae import TemporalVAE
-from vidrd_model.video_batch import Generators, video_batch
 
 OnStep = Callable[[int, int, torch.Tensor], None]
 
@@ -56,7 +56,7 @@ class ContinuedVideo(VidRDOutput):
     inversion: Any = None
 
 
-class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
+class VidRDPipeline(LoraMixin, MemoryOptions, CallState, ModelFolder):
     """Samples videos with a TemporalUNet, any diffusers scheduler, and a VAE whose temporal decoder runs.
 
     Four settings are saved with the model, for what the authors' release does otherwise or is known for:
@@ -94,45 +94,7 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
             noise_deviation=noise_deviation,
             sampling=saved_settings(sampling),
         )
-        self._interrupt = False
         self._guidance_scale = CallSettings.of(self.config.sampling).guidance_scale
-        self._num_timesteps = self._num_videos = 0
-        self._clip_skip: int | None = None
-        self._attention_kwargs: Mapping[str, Any] | None = None
-
-    @property
-    def interrupt(self) -> bool:
-        """Whether the call that is running shall end after its step."""
-        return self._interrupt
-
-    @interrupt.setter
-    def interrupt(self, value: bool) -> None:
-        self._interrupt = value
-
-    @property
-    def guidance_scale(self) -> float:
-        """Of the call that is running, or of the last one; a callback may set `_guidance_scale`."""
-        return self._guidance_scale
-
-    @property
-    def do_classifier_free_guidance(self) -> bool:
-        """Whether the UNet computes both with and without the text."""
-        return self._guidance_scale != 1.0
-
-    @property
-    def num_timesteps(self) -> int:
-        """The steps of each clip of the call that is running, or of the last one."""
-        return self._num_timesteps
-
-    @property
-    def clip_skip(self) -> int | None:
-        """Of the call that is running, or of the last one."""
-        return self._clip_skip
-
-    @property
-    def attention_kwargs(self) -> Mapping[str, Any] | None:
-        """Of the call that is running, or of the last one."""
-        return self._attention_kwargs
 
     @property
     def vae_scale_factor(self) -> int:
@@ -185,55 +147,27 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
         Of prompts alone the states; asked as diffusers' pipelines are, with a device or whatever else beside them, a
         pair whose second part is None without guidance. Arguments and errors are those of `stream`.
         """
+        scale = 1.0 if lora_scale is None else lora_scale
         others = (device, do_classifier_free_guidance, negative_prompt, prompt_embeds, negative_prompt_embeds)
         if prompt is not None and num_videos_per_prompt == 1 and all(one is None for one in others):
-            texts = [prompt] if isinstance(prompt, str) else prompt
-            return encode_texts(self, texts, clip_skip, 1.0 if lora_scale is None else lora_scale)
-        conditions = text_conditions(
-            self,
-            video_batch(prompt, prompt_embeds, None, None, num_videos_per_prompt),
-            negative_prompt,
-            do_classifier_free_guidance is not False,
-            clip_skip,
-            prompt_embeds,
-            negative_prompt_embeds,
-            1.0 if lora_scale is None else lora_scale,
+            return encode_texts(self, [prompt] if isinstance(prompt, str) else prompt, clip_skip, scale)
+        asked = CallArguments(
+            prompt=prompt,
+            num_videos_per_prompt=num_videos_per_prompt,
+            negative_prompt=negative_prompt,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            clip_skip=clip_skip,
+            attention_kwargs={"scale": scale},
         )
+        guided = do_classifier_free_guidance is not False
+        conditions = text_conditions(self, asked, asked.batch(), negative_prompt, guided)
         states = (conditions.of_clip(0), conditions.negative_btd)
         return tuple(one if one is None or device is None else one.to(device) for one in states)
 
+    @takes_arguments_of(CallArguments)
     def stream(
-        self,
-        prompt: str | Sequence[Prompt] | None = None,
-        num_clips: int = 1,
-        *,
-        num_frames: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        timesteps: Sequence[float] | None = None,
-        sigmas: Sequence[float] | None = None,
-        guidance_scale: float | None = None,
-        guidance_rescale: float | None = None,
-        negative_prompt: str | Sequence[str] | None = None,
-        num_videos_per_prompt: int = 1,
-        seed: int | Sequence[int] | None = None,
-        generator: Generators | None = None,
-        latents: torch.Tensor | None = None,
-        after: Inversion | None = None,
-        prompt_embeds: torch.Tensor | None = None,
-        negative_prompt_embeds: torch.Tensor | None = None,
-        clip_skip: int | None = None,
-        prompt_frames: int | None = None,
-        alpha: float | None = None,
-        beta: float | None = None,
-        eta: float | None = None,
-        noise_alpha: float | None = None,
-        seam: str | None = None,
-        output_type: OutputType = "np",
-        attention_kwargs: Mapping[str, Any] | None = None,
-        callback_on_step_end: Callback | None = None,
-        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents", "clip"),
+        self, prompt: str | Sequence[Prompt] | None = None, num_clips: int = 1, **settings: Any
     ) -> Iterator[Any]:
         """Yields the frames of each clip as soon as it is decoded; memory does not grow with `num_clips`.
 
@@ -258,71 +192,19 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
         `pipe.interrupt` to True ends the video after that step, with the clips that are done. Raises ModelError for
         settings that do not fit, and for latents or frames that are not finite.
         """
-        num_frames, height, width = self._sizes(latents, num_frames, height, width)
-        settings = CallSettings.of(
-            self.config.sampling,
-            num_frames=num_frames,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            guidance_rescale=guidance_rescale,
-            negative_prompt=negative_prompt,
-            prompt_frames=prompt_frames,
-            alpha=alpha,
-            beta=beta,
-            eta=eta,
-            noise_alpha=noise_alpha,
-            height=height,
-            width=width,
-        )
-        check_output_type(output_type)
-        if output_type == "latent" and seam not in (None, "keep"):
-            raise ModelError(f"seam {seam!r} joins frames; output_type latent has none")
-        if negative_prompt is not None and negative_prompt_embeds is not None:
-            raise ModelError("give either negative_prompt or negative_prompt_embeds, not both")
-        joiner = SeamJoiner(seam or self.config.seam, settings.prompt_frames)
-        batch = video_batch(prompt, prompt_embeds, seed, generator, num_videos_per_prompt)
-        self._num_videos = len(batch)
-        shape_cnhw = self.latent_shape(settings.num_frames, settings.height, settings.width)
-        clips_before = 0 if after is None else 1
-        noises = ClipNoises(
-            batch, shape_cnhw, settings.noise_alpha, self.config.noise_deviation, latents, clips_before
-        )
-        sampler = self._sampler(settings, num_clips, timesteps, sigmas)
-        if after is not None:
-            if latents is not None:
-                raise ModelError(
-                    "give either latents or after, not both: the inverted clip has the first noise"
-                )
-            after.check_fits((len(batch), *shape_cnhw), self._num_timesteps)
-            sampler.follow(after.latents_by_step)
-            joiner.push(in_depth_of(after.frames_bnhwc.to(self._execution_device), output_type))
-        callback = StepCallback(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        self._clip_skip, self._attention_kwargs = clip_skip, attention_kwargs
-        lora = lora_scale(attention_kwargs)
-        texts = text_conditions(
-            self,
-            batch,
-            settings.negative_prompt,
-            self.do_classifier_free_guidance,
-            clip_skip,
-            prompt_embeds,
-            negative_prompt_embeds,
-            lora,
-        )
+        asked = CallArguments(prompt=prompt, num_clips=num_clips, **settings)
+        asked = asked.sized_by_latents(self.vae_scale_factor)
+        how = asked.settings(self.config.sampling)
+        shown = ShownClips(self, asked, how.prompt_frames)
         try:
-            for latents_bcnhw in self._sampled_clips(num_clips, sampler, noises, texts, callback, lora):
-                if output_type == "latent":
-                    yield latents_bcnhw
-                    continue
-                shown_bnhwc = joiner.push(in_depth_of(self.decode_latents(latents_bcnhw), output_type))
-                self._rest_models()
-                if shown_bnhwc.shape[1]:
-                    yield present(shown_bnhwc, output_type)
+            clips = SampledClips(self, asked, how)
+            if asked.after is not None:
+                shown.follow(asked.after.frames_bnhwc)
+            for latents_bcnhw in clips:
+                yield from shown.push(latents_bcnhw)
         finally:
             self.maybe_free_model_hooks()
-        held_bnhwc = joiner.finish()
-        if held_bnhwc is not None:
-            yield present(held_bnhwc, output_type)
+        yield from shown.finish()
 
     @takes_arguments_of(stream)
     @torch.no_grad()
@@ -340,28 +222,12 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
         Interrupted before the first clip was done, the videos have no frames.
         """
         parts = list(self.stream(prompt, num_clips, output_type=output_type, **settings))
-        videos = len(parts[0]) if parts else self._num_videos
-        frames = whole_videos(parts, output_type, videos)
+        frames = whole_videos(parts, output_type, self._num_videos)
         return VidRDOutput(frames=frames) if return_dict else (frames,)
 
+    @takes_arguments_of(ClipArguments)
     @torch.no_grad()
-    def invert(
-        self,
-        frames: Any,
-        prompt: str | Sequence[Prompt] | None = None,
-        *,
-        num_frames: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        timesteps: Sequence[float] | None = None,
-        num_videos_per_prompt: int = 1,
-        seed: int | Sequence[int] | None = None,
-        generator: Generators | None = None,
-        prompt_embeds: torch.Tensor | None = None,
-        clip_skip: int | None = None,
-        attention_kwargs: Mapping[str, Any] | None = None,
-    ) -> Inversion:
+    def invert(self, frames: Any, prompt: str | Sequence[Prompt] | None = None, **settings: Any) -> Inversion:
         """What the last frames of a video would have been sampled from, as `after` of `stream` takes it.
 
         frames: of a video at the model's frame rate, (n, h, w, 3), float in 0..1 or uint8, or images of Pillow; or of
@@ -369,18 +235,8 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
         `num_frames` count. Of a single picture a seeded zoom or pan is made. The rest is as in `stream`; the prompt is
         that of the first clip to come. Raises ModelError for what does not fit, and for schedulers other than DDIM.
         """
-        settings = CallSettings.of(
-            self.config.sampling,
-            num_frames=num_frames,
-            height=height,
-            width=width,
-            num_inference_steps=num_inference_steps,
-        )
-        batch = video_batch(prompt, prompt_embeds, seed, generator, num_videos_per_prompt)
         try:
-            return inverted_clip(
-                self, frames, batch, settings, timesteps, prompt_embeds, clip_skip, attention_kwargs
-            )
+            return inverted_clip(self, frames, ClipArguments(prompt=prompt, **settings))
         finally:
             self.maybe_free_model_hooks()
 
@@ -402,55 +258,11 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
             raise ArgumentError(
                 "continue_video() inverts its frames; a clip that is inverted is for pipe(after=...)"
             )
-        known = inspect.signature(self.invert).parameters
-        inverting = {name: value for name, value in settings.items() if name in known}
+        of_a_clip = {field.name for field in fields(ClipArguments)}
+        inverting = {name: value for name, value in settings.items() if name in of_a_clip}
         inversion = self.invert(frames, prompt, **inverting)
         (new,) = self(prompt, num_clips, return_dict=False, after=inversion, **settings)
         return ContinuedVideo(frames=new, inversion=inversion) if return_dict else (new, inversion)
-
-    def _sampler(
-        self,
-        settings: CallSettings,
-        num_clips: int,
-        timesteps: Sequence[float] | None,
-        sigmas: Sequence[float] | None,
-    ) -> ClipSampler:
-        """The sampler of a call, whose state begins anew; ModelError for settings that it cannot use."""
-        if num_clips < 1:
-            raise ModelError(f"num_clips must be at least 1, not {num_clips}")
-        options = settings.options(self.config.full_prompt_noise, timesteps=timesteps, sigmas=sigmas)
-        options.check(settings.num_frames)
-        device = self._execution_device
-        started = Stepper(self.scheduler, options, settings.num_frames, device)
-        self._num_timesteps, self._guidance_scale = len(started.timesteps), options.guidance_scale
-        self._interrupt = False
-        return ClipSampler(self.unet, self.scheduler, options, device)
-
-    def _sampled_clips(
-        self,
-        num_clips: int,
-        sampler: ClipSampler,
-        noises: ClipNoises,
-        texts: TextConditions,
-        callback: StepCallback,
-        lora: float,
-    ) -> Iterator[torch.Tensor]:
-        """Yields the latents b c n h w of one clip after another, until `interrupt` is set."""
-        for clip in range(num_clips):
-            text_btd = texts.of_clip(clip)
-            self._guidance_scale = sampler.options.guidance_scale  # whatever a callback made of it
-            try:
-                with self.progress_bar(total=self._num_timesteps) as bar, self.scaled_lora(lora):
-                    latents_bcnhw = sampler.next_clip(
-                        noises.of_clip(clip),
-                        text_btd,
-                        texts.negative_btd,
-                        noises.generators(clip),
-                        on_step_end=callback.of_clip(clip, sampler, text_btd, texts.negative_btd, bar),
-                    )
-            except Cancelled:
-                break
-            yield latents_bcnhw
 
     def sample_latents(
         self,
@@ -518,19 +330,3 @@ class VidRDPipeline(LoraMixin, MemoryOptions, ModelFolder):
                 raise ModelError(f"{name} must be a multiple of {scale} pixels, not {pixels}")
             sizes.append(default if pixels is None else pixels // scale)
         return (self.unet.config.in_channels, num_frames, sizes[0], sizes[1])
-
-    def _sizes(
-        self,
-        latents: torch.Tensor | None,
-        num_frames: int | None,
-        height: int | None,
-        width: int | None,
-    ) -> tuple[int | None, int | None, int | None]:
-        """The sizes that are given, else those of the given latents b c n h w; ModelError for ones of other axes."""
-        if latents is None:
-            return num_frames, height, width
-        if latents.ndim != 5:
-            raise ModelError(f"latents must be b c n h w, not {tuple(latents.shape)}")
-        n, h, w = latents.shape[2:]
-        scale = self.vae_scale_factor
-        return num_frames or n, height or h * scale, width or w * scale

@@ -51,10 +51,7 @@ def going_on(request: GenerateRequest, on_ray: bool) -> GoingOn | None:
         from tasks.generation.on_ray import invert_frames_on_ray as invert
     else:
         from tasks.generation.generate import invert_frames as invert
-    job = request.jobs[0]
-    inversion = invert(
-        request.model.folder, job.texts, job.seed, settings, frames_nhwc, request.device, request.loras
-    )
+    inversion = invert(request.asked(), frames_nhwc)
     last_nhwc = (inversion.frames_bnhwc[0] * 255).round().byte().numpy()
     if settings.seam == "crossfade":  # they come blended with the first new ones
         last_nhwc = last_nhwc[: len(last_nhwc) - settings.prompt_frames]

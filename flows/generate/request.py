@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -20,9 +20,13 @@ from storage.registry.model_folder import ResolvedModel
 from storage.registry.names import CHAMPION_REF, version_ref
 from tasks.cluster_checks import check_device_here
 from tasks.errors import RequestError
+from tasks.generation.asked import AskedVideos
 from tasks.generation.loras import WeightedLora
 from tasks.generation.resolve import ResolvedSampling, resolve_sampling
 from tasks.generation.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from vidrd_model.continuing import Inversion
 
 __all__ = ["EXAMPLE_PROMPT", "GenerateParams", "GenerateRequest", "VideoJob", "read_request"]
 
@@ -81,6 +85,20 @@ class GenerateRequest:
     def missing(self) -> list[int]:
         """The places of the videos that are still to be made."""
         return [place for place in range(len(self.jobs)) if place not in self.kept]
+
+    def asked(self, after: Inversion | None = None) -> AskedVideos:
+        """The videos that are still to be made, as whoever samples them is asked; `after` is a given clip."""
+        jobs = [self.jobs[place] for place in self.missing]
+        return AskedVideos(
+            self.model.folder,
+            [job.texts for job in jobs],
+            [job.seed for job in jobs],
+            self.clips,
+            self.sampling.settings,
+            self.device,
+            self.loras,
+            after,
+        )
 
     def made_of(self, place: int) -> dict[str, Any]:
         """All that makes a video again, as plain JSON: it is kept in the file."""

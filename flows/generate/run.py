@@ -90,18 +90,7 @@ def _clips(
         from tasks.generation.on_ray import stream_videos_on_ray as stream
     else:
         from tasks.generation.generate import stream_videos as stream
-    jobs = [request.jobs[place] for place in request.missing]
-    clips = stream(
-        request.model.folder,
-        [job.texts for job in jobs],
-        [job.seed for job in jobs],
-        request.clips,
-        request.sampling.settings,
-        on_progress,
-        request.device,
-        request.loras,
-        None if start is None else start.inversion,
-    )
+    clips = stream(request.asked(None if start is None else start.inversion), on_progress)
     return ((request.missing[index], frames_nhwc) for index, frames_nhwc in clips)
 
 

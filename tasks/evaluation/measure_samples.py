@@ -16,6 +16,7 @@ from tasks.evaluation.features import Reading, VideoFeatures, extract_features
 from tasks.evaluation.measure_jobs import MeasuringJob, batches, measure_jobs
 from tasks.evaluation.networks import Networks
 from tasks.evaluation.workers import MeasuringPool
+from tasks.generation.asked import AskedVideos
 from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
 from tasks.model_files import folder_digest
@@ -52,7 +53,7 @@ class SampledVideos:
     def sample(self, rows: range) -> np.ndarray:
         """Samples the videos of these rows; returns their frames (b, t, h, w, 3)."""
         prompts, seeds = [self.prompts[i] for i in rows], [self.seeds[i] for i in rows]
-        clips = stream_batch(self.model_dir, prompts, seeds, self.num_clips, self.sampling)
+        clips = stream_batch(AskedVideos(self.model_dir, prompts, seeds, self.num_clips, self.sampling))
         return np.concatenate(list(clips), axis=1)
 
 

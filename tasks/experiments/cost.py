@@ -11,6 +11,7 @@ import ray
 import torch
 
 from tasks.cluster import ensure_ray
+from tasks.generation.asked import AskedVideos
 from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
 from tasks.peak_memory import PeakMemory
@@ -59,11 +60,12 @@ def _cost(model_dir: Path, prompt: str, seed: int, num_clips: int, sampling: Sam
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     # A first clip loads the model and makes the libraries' own buffers.
     short = sampling.model_copy(update={"num_inference_steps": 1})
-    _drain(stream_batch(model_dir, [prompt], [seed], 1, short))
+    _drain(stream_batch(AskedVideos(model_dir, [prompt], [seed], 1, short)))
+    asked = AskedVideos(model_dir, [prompt], [seed], num_clips, sampling)
     memory = PeakMemory(device)
     started_s = time.perf_counter()
     try:
-        frames, first_s = _drain(stream_batch(model_dir, [prompt], [seed], num_clips, sampling))
+        frames, first_s = _drain(stream_batch(asked))
     except (torch.OutOfMemoryError, MemoryError):
         return Cost(name, problem="out of memory")
     seconds = time.perf_counter() - started_s

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 
 import diffusers
 import numpy as np
@@ -15,14 +14,13 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from tasks.generation.asked import AskedVideos
 from tasks.generation.loras import WeightedLora, load_loras
-from tasks.generation.settings import SCHEDULERS, SamplingSettings
+from tasks.generation.settings import SCHEDULERS
 from tasks.progress import OnProgress
 from vidrd_model.baselines import stream_freenoise, stream_overlap
 from vidrd_model.continuing import Inversion
 from vidrd_model.pipeline import VidRDPipeline
-
-Prompt = str | Sequence[str]
 
 _METHODS: dict[str, Callable[..., Iterator[np.ndarray]]] = {
     "vidrd": VidRDPipeline.stream,
@@ -32,81 +30,58 @@ _METHODS: dict[str, Callable[..., Iterator[np.ndarray]]] = {
 
 
 def stream_videos(
-    model_dir: Path,
-    prompts: Sequence[Prompt],
-    seeds: Sequence[int],
-    num_clips: int,
-    sampling: SamplingSettings,
-    on_progress: OnProgress | None = None,
-    device: str | None = None,
-    loras: tuple[WeightedLora, ...] = (),
-    after: Inversion | None = None,
+    asked: AskedVideos, on_progress: OnProgress | None = None
 ) -> Iterator[tuple[int, np.ndarray | None]]:
-    """Yields (index of the prompt, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
+    """Yields (index of the video, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
 
-    One batch after another, on `device`, by default a GPU where there is one; a video is the same, byte for byte, as
-    from `tasks.generation.on_ray`. A single prompt's may go on after a given clip (`invert_frames`).
+    One batch after another; a video is the same, byte for byte, as from `tasks.generation.on_ray`.
     """
-    done, total = 0, len(prompts) * num_clips
+    done = 0
     with _threads_of_a_worker(), _without_warnings():
-        for start in range(0, len(prompts), sampling.prompts_per_batch):
-            batch = slice(start, start + sampling.prompts_per_batch)
-            for clips_bnhwc in stream_batch(
-                model_dir, prompts[batch], seeds[batch], num_clips, sampling, device, loras, after
-            ):
+        for start, batch in asked.batches():
+            for clips_bnhwc in stream_batch(batch):
                 yield from enumerate(clips_bnhwc, start)
-                done = min(done + len(clips_bnhwc), total)
+                done = min(done + len(clips_bnhwc), asked.total_clips)
                 if on_progress is not None:
-                    on_progress(done, total, "clips sampled")
-            for index in range(start, min(batch.stop, len(prompts))):
+                    on_progress(done, asked.total_clips, "clips sampled")
+            for index in range(start, start + len(batch.prompts)):
                 yield index, None
 
 
-def stream_batch(
-    model_dir: Path | str,
-    prompts: Sequence[Prompt],
-    seeds: Sequence[int],
-    num_clips: int,
-    sampling: SamplingSettings,
-    device: str | None = None,
-    loras: tuple[WeightedLora, ...] = (),
-    after: Inversion | None = None,
-) -> Iterator[np.ndarray]:
-    """Yields uint8 (b, n, h, w, 3) for each clip of the batch as soon as it is sampled."""
-    pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile, device, loras)
-    going_on = {} if after is None else {"after": after}
-    yield from _METHODS[sampling.method](
-        pipe,
-        list(prompts),
-        num_clips,
-        seed=list(seeds),
+def stream_batch(asked: AskedVideos) -> Iterator[np.ndarray]:
+    """Yields uint8 (b, n, h, w, 3) for each clip of the videos, all in one batch, as soon as it is sampled."""
+    yield from _METHODS[asked.sampling.method](
+        _pipeline(asked),
+        list(asked.prompts),
+        asked.num_clips,
+        seed=list(asked.seeds),
         output_type="uint8",
-        **going_on,
-        **sampling.pipeline_arguments(),
+        **({} if asked.after is None else {"after": asked.after}),
+        **asked.sampling.pipeline_arguments(),
     )
 
 
-def invert_frames(
-    model_dir: Path | str,
-    prompt: Prompt,
-    seed: int,
-    sampling: SamplingSettings,
-    frames_nhwc: np.ndarray,
-    device: str | None = None,
-    loras: tuple[WeightedLora, ...] = (),
-) -> Inversion:
+def invert_frames(asked: AskedVideos, frames_nhwc: np.ndarray) -> Inversion:
     """What the last frames of a video, uint8 (n, h, w, 3), or one picture would have been sampled from."""
-    pipe = _load_pipeline(str(model_dir), sampling.scheduler, sampling.dtype, sampling.compile, device, loras)
+    settings = asked.sampling
+    pipe = _pipeline(asked)
     with _threads_of_a_worker(), _without_warnings():
         return pipe.invert(
             frames_nhwc,
-            [prompt],
-            seed=[seed],
-            num_frames=sampling.num_frames,
-            height=sampling.height,
-            width=sampling.width,
-            num_inference_steps=sampling.num_inference_steps,
+            list(asked.prompts),
+            seed=list(asked.seeds),
+            num_frames=settings.num_frames,
+            height=settings.height,
+            width=settings.width,
+            num_inference_steps=settings.num_inference_steps,
         )
+
+
+def _pipeline(asked: AskedVideos) -> VidRDPipeline:
+    settings = asked.sampling
+    return _load_pipeline(
+        str(asked.model_dir), settings.scheduler, settings.dtype, settings.compile, asked.device, asked.loras
+    )
 
 
 @lru_cache(maxsize=1)

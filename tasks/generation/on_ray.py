@@ -10,13 +10,11 @@ import numpy as np
 import ray
 from ray.exceptions import RayTaskError
 
-from tasks.generation.loras import WeightedLora
-from tasks.generation.settings import SamplingSettings
+from tasks.generation.asked import AskedVideos
 from tasks.progress import OnProgress
 from vidrd_model.errors import ModelError
 
 if TYPE_CHECKING:
-    from tasks.generation.generate import Prompt
     from tasks.generation.unread import UnreadText
     from vidrd_model.continuing import Inversion
 
@@ -25,72 +23,41 @@ _CLIPS_AHEAD = 4
 
 
 def stream_videos_on_ray(
-    model_dir: Path,
-    prompts: Sequence[Prompt],
-    seeds: Sequence[int],
-    num_clips: int,
-    sampling: SamplingSettings,
-    on_progress: OnProgress | None = None,
-    device: str | None = None,
-    loras: tuple[WeightedLora, ...] = (),
-    after: Inversion | None = None,
+    asked: AskedVideos, on_progress: OnProgress | None = None
 ) -> Iterator[tuple[int, np.ndarray | None]]:
-    """Yields (index of the prompt, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
+    """Yields (index of the video, frames (n, h, w, 3)) for each clip, and (index, None) when a video is complete.
 
     A video's clips come in their order, those of several videos mixed. Batches have a fixed size and every prompt its
     own seed, so a video is the same on any number of workers of the running Ray session.
     """
     sample = ray.remote(
         num_returns="streaming",
-        num_gpus=_gpus_of_a_worker(device),
+        num_gpus=_gpus_of_a_worker(asked.device),
         max_retries=2,
         _generator_backpressure_num_objects=_CLIPS_AHEAD,
     )(_stream_batch)
-    size = sampling.prompts_per_batch
-    running = {
-        sample.remote(
-            str(model_dir),
-            prompts[i : i + size],
-            seeds[i : i + size],
-            num_clips,
-            sampling,
-            device,
-            loras,
-            after,
-        ): i
-        for i in range(0, len(prompts), size)
-    }
-    done, total = 0, len(prompts) * num_clips
+    running = {sample.remote(batch): (start, len(batch.prompts)) for start, batch in asked.batches()}
+    done = 0
     while running:
         (stream,), _ = ray.wait(list(running), num_returns=1)
-        start = running[stream]
+        start, count = running[stream]
         try:
             clips_bnhwc = _fetched(next(stream))
         except StopIteration:
             del running[stream]
-            for index in range(start, min(start + size, len(prompts))):
+            for index in range(start, start + count):
                 yield index, None
             continue
         yield from enumerate(clips_bnhwc, start)
-        done = min(done + len(clips_bnhwc), total)
+        done = min(done + len(clips_bnhwc), asked.total_clips)
         if on_progress is not None:
-            on_progress(done, total, "clips sampled")
+            on_progress(done, asked.total_clips, "clips sampled")
 
 
-def invert_frames_on_ray(
-    model_dir: Path,
-    prompt: Prompt,
-    seed: int,
-    sampling: SamplingSettings,
-    frames_nhwc: np.ndarray,
-    device: str | None = None,
-    loras: tuple[WeightedLora, ...] = (),
-) -> Inversion:
+def invert_frames_on_ray(asked: AskedVideos, frames_nhwc: np.ndarray) -> Inversion:
     """What `tasks.generation.generate.invert_frames` gives, made by a worker."""
-    invert = ray.remote(num_gpus=_gpus_of_a_worker(device))(_invert_frames)
-    inversion: Inversion = _fetched(
-        invert.remote(str(model_dir), prompt, seed, sampling, frames_nhwc, device, loras)
-    )
+    invert = ray.remote(num_gpus=_gpus_of_a_worker(asked.device))(_invert_frames)
+    inversion: Inversion = _fetched(invert.remote(asked, frames_nhwc))
     return inversion
 
 
@@ -100,25 +67,16 @@ def unread_texts_on_ray(model_dir: Path, texts: Sequence[tuple[str, str]]) -> li
     return found
 
 
-def _stream_batch(
-    model_dir: str,
-    prompts: Sequence[Prompt],
-    seeds: Sequence[int],
-    num_clips: int,
-    sampling: SamplingSettings,
-    device: str | None = None,
-    loras: tuple[WeightedLora, ...] = (),
-    after: Inversion | None = None,
-) -> Iterator[np.ndarray]:
+def _stream_batch(asked: AskedVideos) -> Iterator[np.ndarray]:
     from tasks.generation.generate import stream_batch
 
-    yield from stream_batch(model_dir, prompts, seeds, num_clips, sampling, device, loras, after)
+    yield from stream_batch(asked)
 
 
-def _invert_frames(*asked: Any) -> Inversion:
+def _invert_frames(asked: AskedVideos, frames_nhwc: np.ndarray) -> Inversion:
     from tasks.generation.generate import invert_frames
 
-    return invert_frames(*asked)
+    return invert_frames(asked, frames_nhwc)
 
 
 def _unread_texts(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[UnreadText]:

@@ -27,12 +27,15 @@ def main() -> None:
 def run(clips: int, method: str = "vidrd") -> None:
     """Samples and writes one video; prints what the process grew by after the first clip, and its peak, in bytes."""
     from flows.profile import load_profile
+    from tasks.generation.asked import AskedVideos
     from tasks.generation.generate import stream_batch
     from tests.whole_videos import write_video
 
     profile = load_profile("tiny")
     sampling = profile.sampling.model_copy(update={"num_inference_steps": STEPS, "method": method})
-    parts = stream_batch(profile.model, ["a red circle moving right"], [7], clips, sampling)
+    parts = stream_batch(
+        AskedVideos(Path(profile.model), ["a red circle moving right"], [7], clips, sampling)
+    )
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as folder:
         frames = (clip_bnhwc[0] for clip_bnhwc in parts)
         first = next(frames)

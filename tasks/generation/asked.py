@@ -1,0 +1,45 @@
+"""Which videos are to be sampled, by what and how: one message for this process and for Ray's workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.generation.loras import WeightedLora
+from tasks.generation.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from vidrd_model.continuing import Inversion
+
+Prompt = str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class AskedVideos:
+    """Videos of `num_clips` clips, each with its prompt, one text or one for each clip, and its seed.
+
+    `device` is by default a GPU where there is one. After a given clip (`invert_frames`) a single video goes on.
+    """
+
+    model_dir: Path
+    prompts: Sequence[Prompt]
+    seeds: Sequence[int]
+    num_clips: int
+    sampling: SamplingSettings
+    device: str | None = None
+    loras: tuple[WeightedLora, ...] = ()
+    after: Inversion | None = None
+
+    @property
+    def total_clips(self) -> int:
+        """The clips of all videos."""
+        return len(self.prompts) * self.num_clips
+
+    def batches(self) -> Iterator[tuple[int, AskedVideos]]:
+        """The videos that are sampled together, with the index of their first: always as many, whoever samples them."""
+        size = self.sampling.prompts_per_batch
+        for start in range(0, len(self.prompts), size):
+            batch = slice(start, start + size)
+            yield start, replace(self, prompts=self.prompts[batch], seeds=self.seeds[batch])

@@ -1,0 +1,102 @@
+"""What a call of the pipeline asks for: its arguments as one typed message, which says what they mean together.
+
+The fields are the arguments of `VidRDPipeline.invert` and `stream`, with their defaults; there each is explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+
+from vidrd_model.arguments import lora_scale
+from vidrd_model.call_settings import CallSettings
+from vidrd_model.callbacks import Callback
+from vidrd_model.continuing import Inversion
+from vidrd_model.errors import ModelError
+from vidrd_model.outputs import OutputType
+from vidrd_model.prompts import Prompt
+from vidrd_model.video_batch import Generators, VideoBatch, video_batch
+
+_SETTINGS = {field.name for field in fields(CallSettings)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipArguments:
+    """Which videos are meant, in which sizes and steps: what a clip that is inverted needs as well."""
+
+    prompt: str | Sequence[Prompt] | None = None
+    num_frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    num_inference_steps: int | None = None
+    timesteps: Sequence[float] | None = None
+    num_videos_per_prompt: int = 1
+    seed: int | Sequence[int] | None = None
+    generator: Generators | None = None
+    prompt_embeds: torch.Tensor | None = None
+    clip_skip: int | None = None
+    attention_kwargs: Mapping[str, Any] | None = None
+
+    def batch(self) -> VideoBatch:
+        """The videos, each with its texts and its seed; a generator is drawn from. ModelError for what does not fit."""
+        return video_batch(
+            self.prompt, self.prompt_embeds, self.seed, self.generator, self.num_videos_per_prompt
+        )
+
+    def settings(self, saved: Mapping[str, Any]) -> CallSettings:
+        """How is sampled: what is given here, else what is saved with the model, else as published."""
+        return CallSettings.of(
+            saved, **{name: value for name, value in vars(self).items() if name in _SETTINGS}
+        )
+
+    def lora_scale(self) -> float:
+        """How much LoRA layers count; ModelError for attention_kwargs that are not theirs."""
+        return lora_scale(self.attention_kwargs)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CallArguments(ClipArguments):
+    """Everything that `VidRDPipeline.stream` takes."""
+
+    num_clips: int = 1
+    sigmas: Sequence[float] | None = None
+    guidance_scale: float | None = None
+    guidance_rescale: float | None = None
+    negative_prompt: str | Sequence[str] | None = None
+    latents: torch.Tensor | None = None
+    after: Inversion | None = None
+    negative_prompt_embeds: torch.Tensor | None = None
+    prompt_frames: int | None = None
+    alpha: float | None = None
+    beta: float | None = None
+    eta: float | None = None
+    noise_alpha: float | None = None
+    seam: str | None = None
+    output_type: OutputType = "np"
+    callback_on_step_end: Callback | None = None
+    callback_on_step_end_tensor_inputs: Sequence[str] = ("latents", "clip")
+
+    def __post_init__(self) -> None:
+        if self.num_clips < 1:
+            raise ModelError(f"num_clips must be at least 1, not {self.num_clips}")
+        if self.latents is not None and self.latents.ndim != 5:
+            raise ModelError(f"latents must be b c n h w, not {tuple(self.latents.shape)}")
+        if self.latents is not None and self.after is not None:
+            raise ModelError("give either latents or after, not both: the inverted clip has the first noise")
+        if self.negative_prompt is not None and self.negative_prompt_embeds is not None:
+            raise ModelError("give either negative_prompt or negative_prompt_embeds, not both")
+
+    def sized_by_latents(self, pixels_per_latent: int) -> CallArguments:
+        """The same; sizes that are not given are those of given latents."""
+        if self.latents is None:
+            return self
+        n, h, w = self.latents.shape[2:]
+        return replace(
+            self,
+            num_frames=self.num_frames or n,
+            height=self.height or h * pixels_per_latent,
+            width=self.width or w * pixels_per_latent,
+        )
