@@ -16,7 +16,7 @@ from flows.settings.keys import flattened
 from flows.settings.layers import DEFAULT, SET, Layers, read_layers, set_values
 from flows.settings.places import PROFILES_DIR, find_profile, profile_names
 from storage.local.addresses import without_secrets
-from storage.local.typed_paths import TypedText
+from storage.local.typed_fields import TypedText
 from tasks.captions.settings import AestheticSettings, CaptionerSettings
 from tasks.clips.limits import LimitSettings
 from tasks.clips.settings import ClipSettings

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.profile import EMBEDDED, Profile, load_profile, profile_of_content
 from flows.settings.places import remember_profile
 from storage.dataset.builds import finished_builds, last_with
-from storage.local.typed_paths import TypedText
+from storage.local.typed_fields import TypedText
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:

@@ -162,6 +162,16 @@ def test_what_a_refusal_needs_imports_nothing_heavy():
     assert not done.stdout, f"a module and what it brings:\n{done.stdout}"
 
 
+def test_a_help_page_waits_for_no_library_that_a_command_needs():
+    """Pydantic alone would double what `vidrd --help` costs."""
+    program = (
+        "import sys, flows.cli.app\n"
+        f"brought = {{'pydantic', 'psutil', 'rich', 'numpy'}} | {HEAVY!r}\n"
+        "assert not brought & set(sys.modules), brought & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
 _COMMAND = (
     "a command imports what it needs once it is chosen: --help and a wrong option cost a tenth of a second"
 )

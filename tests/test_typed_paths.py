@@ -20,7 +20,8 @@ from flows.profile import PROFILES_DIR, load_profile
 from storage.dataset.clip_dataset import ClipDataset
 from storage.errors import StorageError
 from storage.local.home import home, set_home
-from storage.local.typed_paths import TypedPath, as_typed, expanded, typed_path
+from storage.local.typed_fields import TypedPath
+from storage.local.typed_paths import as_typed, expanded, typed_path
 from tasks.corpora.config import load_corpora
 from tasks.errors import RequestError
 

@@ -11,7 +11,7 @@ from flows.evaluate.request import EvaluateParams, read_reference
 from flows.model import asked_sampling, find_champion, find_model, resolve
 from flows.profile import Profile, check_model_profile
 from flows.profile_choice import ProfileParams, choose_profile
-from storage.local.typed_paths import TypedPath, TypedText
+from storage.local.typed_fields import TypedPath, TypedText
 from storage.registry.model_folder import ResolvedModel
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings

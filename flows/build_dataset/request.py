@@ -14,7 +14,7 @@ from flows.profile_choice import ProfileParams, choose_profile, profile_of_datas
 from storage.dataset.builds import Build, finished_builds, last_with
 from storage.dataset.folder import check_is_dataset
 from storage.local.home import home
-from storage.local.typed_paths import TypedPath
+from storage.local.typed_fields import TypedPath
 from tasks.errors import RequestError
 from tasks.ingest.recipe import Recipe
 from tasks.ingest.thresholds import Asked, thresholds_in_force

@@ -33,7 +33,6 @@ from flows.cli.profile import profile_app
 from flows.cli.services import down, up
 from flows.cli.training import retrain
 from flows.cli.weights import weights_app
-from flows.runs.failures import error_line
 from flows.terminal import tell
 
 app = typer.Typer(
@@ -80,6 +79,8 @@ def main() -> None:
             interrupts.say()
             code = interrupts.exit_code
         else:
+            from flows.runs.failures import error_line
+
             message = error_line(error)
             if message is None:
                 raise

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from flows.cli.answer import answer
 from flows.cli.common import given
 from flows.environment import prepare
-from flows.runs.server import server_address
 from flows.surroundings import check_surroundings
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ def run_flow(name: str, **values: Any) -> None:
 
         answer(would(name, request))
         return
+    from flows.runs.server import server_address
+
     address = server_address()
     if address is None:
         result = import_module(f"flows.{name}.{_WORK.get(name, 'run')}").run(request)

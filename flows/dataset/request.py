@@ -13,7 +13,7 @@ from flows.profile import Profile
 from flows.profile_choice import ProfileParams, choose_profile, profile_of_dataset
 from storage.dataset.builds import last_noted
 from storage.dataset.folder import check_is_dataset
-from storage.local.typed_paths import TypedPath
+from storage.local.typed_fields import TypedPath
 from tasks.errors import RequestError
 
 if TYPE_CHECKING:

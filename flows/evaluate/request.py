@@ -11,7 +11,7 @@ from pydantic import Field
 from flows.model import asked_sampling, find_model, resolve
 from flows.profile import Profile, check_model_profile
 from flows.profile_choice import ProfileParams, choose_profile
-from storage.local.typed_paths import TypedPath, TypedText
+from storage.local.typed_fields import TypedPath, TypedText
 from storage.registry.model_folder import ResolvedModel
 from storage.registry.names import CANDIDATE, CANDIDATE_REF
 from tasks.errors import RequestError

@@ -15,7 +15,7 @@ from flows.generate.manifest import check_manifest
 from flows.generate.outputs import check_frame_rate, check_output, finished_before
 from flows.model import asked_sampling, find_champion, find_model
 from flows.profile_choice import ProfileParams
-from storage.local.typed_paths import TypedPath, TypedText
+from storage.local.typed_fields import TypedPath, TypedText
 from storage.registry.model_folder import ResolvedModel
 from storage.registry.names import CHAMPION_REF, version_ref
 from tasks.cluster_checks import check_device_here

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from flows.model import find_model
 from flows.profile import Profile
 from flows.profile_choice import ProfileParams, choose_profile
-from storage.local.typed_paths import TypedText
+from storage.local.typed_fields import TypedText
 from storage.registry.model_folder import ResolvedModel
 from storage.registry.names import CANDIDATE_REF, PROMOTION
 from tasks.errors import RequestError

@@ -16,7 +16,7 @@ from flows.profile import EMBEDDED, Profile, check_model_profile
 from flows.profile_choice import NotedProfile, ProfileParams, choose_profile, profile_of_dataset
 from storage.dataset.folder import check_is_dataset, parse_ref
 from storage.local.home import home
-from storage.local.typed_paths import TypedPath, TypedText
+from storage.local.typed_fields import TypedPath, TypedText
 from storage.registry.names import CHAMPION_REF, version_ref
 from tasks.cluster_checks import check_gpus_here
 from tasks.errors import RequestError

@@ -8,11 +8,6 @@ are names of files and stay as they are.
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, BeforeValidator
-
-from storage.local.addresses import without_secrets
 
 _DOLLAR = re.compile(r"\$(?:(?P<escaped>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[^{}]*)\})", re.ASCII)
 
@@ -50,23 +45,3 @@ def _value(match: re.Match[str]) -> str:
     if name not in os.environ:
         raise ValueError(f"the variable {match[0]} is not set (write $$ for a dollar sign)")
     return os.environ[name]
-
-
-def _expand_text(value: Any) -> Any:
-    # A Path is a program's, or has been through this already.
-    return expanded(value) if isinstance(value, str) else value
-
-
-TypedPath = Annotated[Path, BeforeValidator(_expand_text)]
-"""A path in a pydantic model that people fill in."""
-
-
-def _holds_no_secret(value: str) -> str:
-    if without_secrets(value) != value:
-        # What is asked for is kept: by Prefect with the run, by MLflow with the model.
-        raise ValueError("holds a name or a password; give those to fsspec, as FSSPEC_SFTP_PASSWORD, say")
-    return value
-
-
-TypedText = Annotated[str, BeforeValidator(_expand_text), AfterValidator(_holds_no_secret)]
-"""Text that may hold a path: `DIR@TAG`, a model reference, an address, a profile."""

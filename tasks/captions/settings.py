@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.local.typed_paths import TypedText
+from storage.local.typed_fields import TypedText
 
 
 class CaptionerSettings(BaseModel):

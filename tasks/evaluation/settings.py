@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from storage.local.typed_paths import TypedPath
+from storage.local.typed_fields import TypedPath
 
 
 class GateSettings(BaseModel):

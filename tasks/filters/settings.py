@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from storage.local.typed_paths import TypedText
+from storage.local.typed_fields import TypedText
 
 # Column, its least and its greatest setting. What is known before any model has run comes first: a row in which
 # the rest is still None is rejected for the same reason as the whole row.

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from storage.dataset.columns import Kind
-from storage.local.typed_paths import TypedText
+from storage.local.typed_fields import TypedText
 
 Part = Literal["temporal", "decoder"]
 PARTS: tuple[Part, ...] = ("temporal", "decoder")
