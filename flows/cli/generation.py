@@ -2,78 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
+from flows.cli import generate_options as asked
+from flows.cli import sampling_options as sampled
 from flows.cli.command import run_flow
 from flows.cli.options import ChampionOption, ModelProfileOption
-from flows.cli.sampling_options import sampling_options
-from storage.local.typed_paths import typed_path
 
 
 def generate(
-    prompt: Annotated[str | None, typer.Argument(help="The text of one video.")] = None,
-    then: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PROMPT", help="The text of the next clip; again for the one after."),
-    ] = None,
-    continue_from: Annotated[
-        Path | None,
-        typer.Option("--continue", parser=typed_path, metavar="VIDEO", help="Go on from a video's end."),
-    ] = None,
-    image: Annotated[
-        Path | None,
-        typer.Option(parser=typed_path, metavar="PHOTO", help="Go on from a moving picture of it."),
-    ] = None,
-    only_new: Annotated[
-        bool, typer.Option("--only-new", help="Leave out what --continue or --image showed.")
-    ] = False,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(parser=typed_path, metavar="FILE", help="One prompt a line; # begins a note."),
-    ] = None,
-    clips: Annotated[int | None, typer.Option(help="Length of the video in clips [3].")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same video [7].")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(parser=typed_path, metavar="FILE|DIR", help="mp4, webm, gif, or a folder of PNGs."),
-    ] = None,
-    out_dir: Annotated[
-        Path | None, typer.Option(parser=typed_path, metavar="DIR", help="The videos of --prompts.")
-    ] = None,
+    prompt: asked.PromptArgument = None,
+    then: asked.ThenOption = None,
+    continue_from: asked.ContinueOption = None,
+    image: asked.ImageOption = None,
+    only_new: asked.OnlyNewOption = False,
+    prompts_file: asked.PromptsOption = None,
+    clips: asked.ClipsOption = None,
+    seed: asked.SeedOption = None,
+    out: asked.OutOption = None,
+    out_dir: asked.OutDirOption = None,
     model: ChampionOption = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the sampler.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="How closely the text is followed.")] = None,
-    negative_prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What the video should not show.")
-    ] = None,
-    prompt_frames: Annotated[
-        int | None, typer.Option(metavar="M", help="Frames that the clip before guides.")
-    ] = None,
-    alpha: Annotated[float | None, typer.Option(help="Share of the last clip's noise; inf is all.")] = None,
-    beta: Annotated[float | None, typer.Option(metavar="0..1", help="Share of the guided steps.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frame rate of the file.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="In pixels.")] = None,
-    seam: Annotated[
-        str | None,
-        typer.Option(
-            metavar="keep|drop-duplicate|drop-prompt-frames|crossfade",
-            help="How clips are joined [drop-duplicate].",
-        ),
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="ddim|euler|dpm++|unipc", help="By default the model's.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="cpu|cuda|cuda:N|mps", help="By default a GPU, where there is one.")
-    ] = None,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE[:WEIGHT]", help="A LoRA of the image model; may repeat."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over videos of something else.")] = False,
+    steps: sampled.StepsOption = None,
+    guidance: sampled.GuidanceOption = None,
+    negative_prompt: sampled.NegativePromptOption = None,
+    prompt_frames: sampled.PromptFramesOption = None,
+    alpha: sampled.AlphaOption = None,
+    beta: sampled.BetaOption = None,
+    fps: sampled.FpsOption = None,
+    size: sampled.SizeOption = None,
+    seam: sampled.SeamOption = None,
+    scheduler: sampled.SchedulerOption = None,
+    device: asked.DeviceOption = None,
+    lora: asked.LoraOption = None,
+    force: asked.ForceOption = False,
     profile: ModelProfileOption = None,
 ) -> None:
     """Text to video, by default with the champion.
@@ -92,13 +51,13 @@ def generate(
         continue_from=continue_from,
         image=image,
         only_new=only_new,
-        prompts_file=prompts,
+        prompts_file=prompts_file,
         clips=clips,
         seed=seed,
         out=out,
         out_dir=out_dir,
         model=model,
-        sampling=sampling_options(
+        sampling=sampled.sampling_options(
             num_inference_steps=steps,
             guidance_scale=guidance,
             negative_prompt=negative_prompt,

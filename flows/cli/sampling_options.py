@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from tasks.errors import RequestError
+
+StepsOption = Annotated[int | None, typer.Option(help="Steps of the sampler.")]
+GuidanceOption = Annotated[float | None, typer.Option(help="How closely the text is followed.")]
+NegativePromptOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What the video should not show.")
+]
+PromptFramesOption = Annotated[
+    int | None, typer.Option(metavar="M", help="Frames that the clip before guides.")
+]
+AlphaOption = Annotated[float | None, typer.Option(help="Share of the last clip's noise; inf is all.")]
+BetaOption = Annotated[float | None, typer.Option(metavar="0..1", help="Share of the guided steps.")]
+FpsOption = Annotated[float | None, typer.Option(help="Frame rate of the file.")]
+SizeOption = Annotated[str | None, typer.Option(metavar="WxH", help="In pixels.")]
+SeamOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="keep|drop-duplicate|drop-prompt-frames|crossfade",
+        help="How clips are joined [drop-duplicate].",
+    ),
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option(metavar="ddim|euler|dpm++|unipc", help="By default the model's.")
+]
 
 
 def sampling_options(size: str | None = None, **given: Any) -> dict[str, Any] | None:
