@@ -21,7 +21,7 @@ test-slow: env ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m "slow and not gpu"
 
 gate: env ## those of the slow tests without which nothing lands: doors, kills, Ray beside none
-	@$(BIN)/python -m pytest -m "gate and not gpu"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "gate and not gpu" --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 mutants: env ## 200 small faults put into the code, and which of them no fast test notices
 	@$(BIN)/python -m tests.mutants

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from flows.environment import prepare
 from flows.profile import Profile, load_profile
@@ -26,6 +27,9 @@ os.environ["VIDRD_HOME"] = str(SESSION_HOME)
 os.environ["PREFECT_PROFILES_PATH"] = str(SESSION_HOME / "profiles.toml")
 prepare()
 
+# Of a property that says no number itself; what damaged inputs find is tried 20,000 times by `make fuzz`.
+settings.register_profile("fast", max_examples=40)
+settings.load_profile("fast")
 
 # The files that take longest, in the order in which the processes of xdist take them: one that a process begins late
 # keeps the others waiting for it.

@@ -20,6 +20,8 @@ def film(shared_dir, tmp_path_factory) -> tuple[Path, JoinedFilm]:
     return path, film
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_the_truth_is_what_the_frames_show(film):
     path, joined = film
     frames = [frame.astype(float) for _, frame in iter_frames(path)]
@@ -41,6 +43,8 @@ def test_the_truth_is_what_the_frames_show(film):
             assert 8 <= len(inside) <= 36
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_our_stages_find_cuts_fades_and_black_and_take_no_flash_for_one(film):
     path, joined = film
     score = Score()

@@ -97,7 +97,7 @@ def test_a_clip_follows_a_given_one_as_it_follows_a_sampled_one(
 
 
 def test_a_drawn_clip_comes_back_and_goes_on(pipe: VidRDPipeline, tiny_profile: Any) -> None:
-    scenes, clips_bnhwc = scenes_and_clips(40, 2, 8)
+    scenes, clips_bnhwc = scenes_and_clips(40, 1, 8)
     seen_bnhwc = reconstructed(pipe, clips_bnhwc)
     videos = continue_clips(pipe, scenes, clips_bnhwc, 1, tiny_profile.sampling.pipeline_arguments())
     for video, seen in zip(videos, seen_bnhwc, strict=True):

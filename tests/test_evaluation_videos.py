@@ -196,6 +196,8 @@ def test_features_that_are_not_finite_are_told_by_their_file(
         decode_and_measure(videos.sources[:2], None, videos.header, reading, Networks(str(clip)))
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_folder_is_scored_into_a_run_of_its_own(
     prefect_session: None,
     registry_home: Path,

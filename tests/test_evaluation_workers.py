@@ -41,6 +41,8 @@ def _where() -> tuple[int, int]:
     return os.getpid(), torch.get_num_threads()
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_the_jobs_of_a_killed_actor_are_done_again_once_each(
     pool_on_ray: MeasuringPool, tmp_path: Path
 ) -> None:
@@ -62,7 +64,9 @@ def test_the_jobs_of_a_killed_actor_are_done_again_once_each(
     assert told == [(done, 12, "squared") for done in (4, 6, 8, 10, 12)]
 
 
-@pytest.mark.parametrize("where", ["pool_on_ray", "measuring_pool"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("pool_on_ray", marks=[pytest.mark.slow, pytest.mark.gate]), "measuring_pool"]
+)
 def test_an_error_of_ours_comes_as_it_is_and_the_pool_works_on(
     where: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -72,6 +76,8 @@ def test_an_error_of_ours_comes_as_it_is_and_the_pool_works_on(
     assert dict(pool.run({7: (_square, (tmp_path, 7, False))})) == {7: 49}
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_few_videos_are_measured_in_this_process_and_more_on_actors(pool_on_ray: MeasuringPool) -> None:
     calls: dict[int, Any] = {number: (_where, ()) for number in range(4)}
     with MeasuringPool(videos=VIDEOS_PER_WORKER) as pool:
@@ -79,6 +85,8 @@ def test_few_videos_are_measured_in_this_process_and_more_on_actors(pool_on_ray:
     assert os.getpid() not in {pid for pid, _ in dict(pool_on_ray.run(calls)).values()}
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_session_that_somebody_else_started_measures_even_one_video(
     ray_session: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pydantic import ValidationError
 
@@ -130,17 +131,10 @@ def _videos(stream: Any, model: str, sampling: SamplingSettings) -> tuple[dict[i
     return dict(whole_videos(batches)), told
 
 
-@pytest.fixture(scope="module")
-def on_ray(
-    ray_session: None, tiny_profile: Any, sampling: SamplingSettings
-) -> tuple[dict[int, np.ndarray], Told]:
-    return _videos(stream_videos_on_ray, tiny_profile.model, sampling)
-
-
-def test_a_video_depends_on_its_prompt_and_seed_alone(
-    on_ray: tuple[dict[int, np.ndarray], Told], tiny_profile: Any, sampling: SamplingSettings
-) -> None:
-    videos, told = on_ray
+def test_a_video_depends_on_its_prompt_and_seed_alone(tiny_profile: Any, sampling: SamplingSettings) -> None:
+    threads = torch.get_num_threads()
+    videos, told = _videos(stream_videos, tiny_profile.model, sampling)
+    assert torch.get_num_threads() == threads
     assert sorted(videos) == [0, 1, 2] and told[-1] == (6, 6)
     model = Path(tiny_profile.model)
     for index, (prompt, seed) in enumerate(zip(PROMPTS, SEEDS, strict=True)):
@@ -153,17 +147,17 @@ def test_a_video_depends_on_its_prompt_and_seed_alone(
     assert np.abs(videos[0].astype(int) - videos[1]).max() > 20
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_this_process_makes_the_same_videos_as_workers_byte_for_byte(
-    on_ray: tuple[dict[int, np.ndarray], Told], tiny_profile: Any, sampling: SamplingSettings
+    ray_session: None, tiny_profile: Any, sampling: SamplingSettings
 ) -> None:
-    import torch
-
-    threads = torch.get_num_threads()
-    here, told = _videos(stream_videos, tiny_profile.model, sampling)
+    here, there = (
+        _videos(stream, tiny_profile.model, sampling) for stream in (stream_videos, stream_videos_on_ray)
+    )
     for index in range(3):
-        assert np.array_equal(here[index], on_ray[0][index])
-    assert told[-1] == on_ray[1][-1] == (6, 6)
-    assert torch.get_num_threads() == threads
+        assert np.array_equal(here[0][index], there[0][index])
+    assert here[1][-1] == there[1][-1] == (6, 6)
 
 
 def test_ray_is_for_what_several_workers_can_share_or_a_cluster(

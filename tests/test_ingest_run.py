@@ -1,4 +1,4 @@
-"""Attacks a whole build over Ray: every source accounted for, every row made again the same, none twice."""
+"""Attacks a whole build: every source accounted for, every row made again the same, none twice."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.build_world import BROKEN, DIES_AT_A_COMMIT, all_rows, build, keep_al
 
 PROJECT = Path(__file__).parents[1]
 
-# The build of another process, on the test session's Ray; it kills itself before its n-th commit to a table.
+# The build of another process; it kills itself before its n-th commit to a table.
 SCRIPT = (
     DIES_AT_A_COMMIT
     + """
@@ -47,12 +47,6 @@ def corpora(folder):
 
 def run(corpora, dataset, profile: Profile, workers: Workers, threshold: float = -1.0) -> BuildSummary:
     return build(corpora, dataset, keep_all(profile, threshold=threshold), workers=workers)
-
-
-@pytest.fixture(scope="module")
-def workers(workers_on_ray: Workers) -> Workers:
-    """On Ray, as builds of more than a few sources are."""
-    return workers_on_ray
 
 
 @pytest.fixture(scope="module")

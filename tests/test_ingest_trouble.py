@@ -73,6 +73,8 @@ def _quarantine(dataset: Path) -> dict[str, dict]:
     return {row["source_uri"]: row for row in ClipDataset.open(dataset).info()["quarantine"]}
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_source_that_gives_nothing_for_too_long_is_stopped(film, tmp_path, tiny_profile, workers):
     recipe = _one_long_shot(keep_all(tiny_profile, source_timeout_s=1.0))
     summary = build(film, tmp_path / "d", recipe, workers=workers)
@@ -94,6 +96,8 @@ def _decoders(corpora: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_file_that_kills_its_workers_is_tried_three_times_and_goes_through_later(
     film, tmp_path, tiny_profile, workers
 ):

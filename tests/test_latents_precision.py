@@ -35,6 +35,8 @@ def test_bfloat16_is_near_float32(clips, tiny_profile):
     assert 1e-4 < error < 0.02
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_clip_does_not_see_its_company_in_bfloat16_either(clips, tiny_profile):
     for pass_frames in (None, 20):
         encoder = LatentEncoder(tiny_profile.model, pass_frames=pass_frames, precision="bfloat16")
@@ -60,6 +62,8 @@ def test_float32_keeps_its_digest_and_others_add_to_it(tiny_profile):
     assert Digests.of(keep_all(tiny_profile)).encoder == plain
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_another_precision_says_first_what_it_encodes_again(tmp_path: Path, tmp_home, tiny_profile):
     corpora = small_world(tmp_path / "world", images=2, short_videos=2, class_videos=1, long_videos=1)
     exact, near = keep_all(tiny_profile), keep_all(tiny_profile, precision="bfloat16")

@@ -111,6 +111,8 @@ def test_errors_cost_no_import_of_a_library():
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_process_that_knows_the_pipeline_alone_loads_a_model_folder():
     """diffusers imports no module because a folder names it: the pipeline's has to bring those of its parts."""
     program = (

@@ -44,6 +44,8 @@ def _same(pipe: Any, frames: np.ndarray) -> bool:
     return np.array_equal(_quiet(pipe)(PROMPT, **QUICK).frames, frames)
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_diffusers_finds_the_class_without_our_import(
     small_model: Path, tiny_profile: Any, frames: np.ndarray, tmp_path: Path
 ) -> None:

@@ -72,6 +72,8 @@ def test_the_same_seed_draws_the_same_faults(source):
     assert drawn[0] == drawn[1] != drawn[2] and len(drawn[0]) == 5
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_fault_that_a_test_notices_is_caught_and_taken_out_again(tmp_path):
     root = Path(__file__).resolve().parents[1]
     copy = Copy(root, tmp_path / "copy", libraries=["pytest"])

@@ -21,7 +21,13 @@ from vidrd_model.baselines import stream_freenoise, stream_overlap
 from vidrd_model.finite import FiniteSteps
 
 PROMPT = "a red circle moving right"
-QUICK: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0, "seed": 7}
+QUICK: dict[str, Any] = {
+    "num_inference_steps": 3,
+    "guidance_scale": 4.0,
+    "seed": 7,
+    "height": 32,
+    "width": 32,
+}
 STREAMS = {"vidrd": VidRDPipeline.stream, "overlap": stream_overlap, "freenoise": stream_freenoise}
 NAMED = {
     "unet": "the latents are not finite after step 1 of 3: the UNet computes in float16; set dtype to bfloat16",
@@ -68,6 +74,8 @@ def test_the_step_is_the_first_of_many() -> None:
 
 
 @pytest.mark.parametrize("part", NAMED)
+@pytest.mark.slow
+@pytest.mark.gate
 def test_generate_ends_with_that_line_and_writes_nothing(
     prefect_session: None,
     ray_session: None,

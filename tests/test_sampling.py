@@ -66,7 +66,7 @@ def _clips(
     return out
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     prompt_frames=st.integers(0, 5),
     alpha=st.sampled_from([0.0, 0.5, 4.0, 8.0, math.inf]),

@@ -38,6 +38,8 @@ def blurred(clips_bnchw: torch.Tensor) -> torch.Tensor:
     return (clips_bnchw.roll(1, 1) + clips_bnchw + clips_bnchw.roll(-1, 1)) / 3
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_it_learns_to_tell_clips_from_their_blur_over_time():
     judge, real = adversary(), clips(32, seed=0)
     losses = []

@@ -126,6 +126,8 @@ def test_held_out_clips_teach_nobody():
     assert set(parts) == {"l1", "temporal_l1", "psnr_db"} and _equal(before, loss.state())
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_restart_goes_on_with_the_same_losses():
     undisturbed = trained(range(3), adversarial(), Blur())
     loss, decoder = adversarial(), Blur()

@@ -174,6 +174,8 @@ def test_every_setting_of_the_loss_changes_it(training_clips, small_model, undis
     assert losses != undisturbed.progress.curves["loss"][:2]
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_half_of_the_precision_is_nearly_the_same(training_clips, small_model, undisturbed, tmp_path):
     half = run(training_clips, small_model, tmp_path / "s", precision="bfloat16")
     assert half.progress.curves["loss"] == pytest.approx(undisturbed.progress.curves["loss"], rel=0.02)

@@ -19,6 +19,8 @@ def job(dataset: Path, model: Path, **changes) -> TrainingJob:
     return TrainingJob(str(dataset), str(model), TemporalSettings(**(fixed | changes)), SamplingSettings())
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_plan_counts_what_a_training_holds(training_clips, small_model, ray_session):
     estimate = estimate_training(job(training_clips, small_model))
     pipe = VidRDPipeline.from_pretrained(small_model)
@@ -37,6 +39,8 @@ def test_a_plan_counts_what_a_training_holds(training_clips, small_model, ray_se
     assert estimate.problem is None
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_smaller_share_takes_less_memory(training_clips, small_model, ray_session):
     whole, parted = (
         estimate_training(job(training_clips, small_model, num_workers=1, micro_batch=n)) for n in (8, 1)

@@ -192,6 +192,8 @@ def beat(client, *runs: UUID) -> None:
     wait_until(taken_down)
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_only_a_heartbeat_that_has_stopped_tells_of_a_process_that_cannot_be_seen(client, deployment):
     from prefect.states import Running
 
@@ -275,6 +277,8 @@ def test_a_command_tags_its_run(prefect_session, client, tmp_home):
     assert tagged_process(run.tags) == ProcessId.of(os.getpid())
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_server_that_takes_calls_and_never_answers_holds_up_no_end():
     """As one does that is stopped, and as the held port of one that is just being started again."""
     program = "from flows.up.stuck_runs import RunWatch; RunWatch(print).settle_if_answered('it was stopped')"
