@@ -72,6 +72,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: (groups[item.path] not in _SERVERS, order.get(item.path.stem, len(order))))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuses to begin where xdist did not hear of the groups: all that is to be started once would be twice."""
+    config = session.config
+    if hasattr(config, "workerinput") and config.getoption("loadgroup") and session.items:
+        if "@" not in session.items[0].nodeid:
+            raise pytest.UsageError("this pytest and this xdist do not agree on the names of groups")
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(SESSION_HOME, ignore_errors=True)
 
