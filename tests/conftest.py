@@ -75,9 +75,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuses to begin where xdist did not hear of the groups: all that is to be started once would be twice."""
     config = session.config
-    if hasattr(config, "workerinput") and config.getoption("loadgroup") and session.items:
-        if "@" not in session.items[0].nodeid:
-            raise pytest.UsageError("this pytest and this xdist do not agree on the names of groups")
+    is_grouped = hasattr(config, "workerinput") and config.getoption("loadgroup")
+    if is_grouped and session.items and "@" not in session.items[0].nodeid:
+        raise pytest.UsageError("this pytest and this xdist do not agree on the names of groups")
 
 
 def pytest_unconfigure() -> None:
