@@ -19,7 +19,9 @@ from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.given_frames import covering, last_clip, read_frames
 from vidrd_model.inversion import invert
 from vidrd_model.noise import clip_noise
-from vidrd_model.sampling import ClipSampler, SamplingOptions, Stepper
+from vidrd_model.sampling import ClipSampler, ClipToSample
+from vidrd_model.sampling_options import SamplingOptions
+from vidrd_model.stepper import Stepper
 
 PROMPT = "a red circle moving right"
 CPU = torch.device("cpu")
@@ -90,9 +92,9 @@ def test_a_clip_follows_a_given_one_as_it_follows_a_sampled_one(
     first, fresh = (clip_noise([5], [PROMPT], clip, (4, 8, 8, 8)) for clip in (0, 1))
     sampled, given = (ClipSampler(pipe.unet, pipe.scheduler, options) for _ in range(2))
     went_in: list[torch.Tensor] = []
-    sampled.next_clip(first, text_btd, on_step_start=lambda _, latents: went_in.append(latents))
+    sampled.next_clip(ClipToSample(first, text_btd, on_step_start=lambda _, latents: went_in.append(latents)))
     given.follow(went_in)
-    wanted, got = (sampler.next_clip(fresh, text_btd) for sampler in (sampled, given))
+    wanted, got = (sampler.next_clip(ClipToSample(fresh, text_btd)) for sampler in (sampled, given))
     assert torch.equal(wanted, got)
 
 

@@ -87,7 +87,8 @@ def test_sliced_decoding_goes_by_whole_videos():
     torch.testing.assert_close(out, tensors["decode_f8"], atol=1e-4, rtol=0)
 
 
-def test_sampling_equals_the_authors_at_every_step_of_every_clip():
+@pytest.mark.parametrize("clips_at_once", [1, 2, 3])
+def test_sampling_equals_the_authors_at_every_step_of_every_clip(clips_at_once):
     settings = json.loads((GOLDENS / "sampling_a.json").read_text())
     tensors = load_file(GOLDENS / "sampling_a.safetensors")
     scheduler = DDIMScheduler(**settings["scheduler"], timestep_spacing="leading")
@@ -106,6 +107,7 @@ def test_sampling_equals_the_authors_at_every_step_of_every_clip():
         prompt_frames=settings["extend_overlap_frames"],
         alpha=alpha,
         beta=settings["extend_denoise_guidance"],
+        clips_at_once=clips_at_once,
         on_step=lambda clip, step, x: seen.__setitem__(f"clip{clip}.step{step:02d}.pre", x),
     )
     for index, latents in enumerate(clips):

@@ -7,7 +7,7 @@ missing can only shrink, and no promise can vanish.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,7 @@ COMMANDS: dict[str, list[str]] = {
 }
 OF_EVERY_COMMAND = ["--help", "--profile", "--set", "--json"]
 
-NOT_YET = {
-    "generate": {"--clips-at-once"},
-}
+NOT_YET: Mapping[str, Set[str]] = {}
 NO_COMMAND_YET = {
     *("distill", "pretrain"),
     *("doctor", "status", "gc", "app", "serve"),
@@ -271,7 +269,7 @@ NAMES: Mapping[str, tuple[Callable[[Any, Path, Path], None], bool]] = {
     "pipe.sample_latents": (sample_latents, True),
     "pipe(...)": (call, True),
     "pipe.stream": (stream, True),
-    "clips_at_once": (clips_at_once, False),
+    "clips_at_once": (clips_at_once, True),
     "pipe.continue_video": (continue_video, True),
     "VidRDPipeline.from_image_model": (from_image_model, True),
     "pipe.load_lora_weights, pipe.set_adapters": (lora, True),

@@ -17,7 +17,8 @@ from tests.plain_sampling import plain_clips
 from tests.test_parity_unet import random_weights
 from vidrd_model import ModelError, TemporalUNet
 from vidrd_model.noise import clip_noise, progressive_noise, step_generators
-from vidrd_model.sampling import Cancelled, ClipSampler, SamplingOptions
+from vidrd_model.sampling import Cancelled, ClipSampler, ClipToSample
+from vidrd_model.sampling_options import SamplingOptions
 
 SCHEDULE = {
     "beta_start": 0.00085,
@@ -62,7 +63,7 @@ def _clips(
     text, negative = _text(len(seeds))
     for clip in range(clips):
         noise, generators = clip_noise(seeds, prompts, clip, SHAPE), step_generators(seeds, prompts, clip)
-        out.append(sampler.next_clip(noise, text, negative, generators, **callbacks))
+        out.append(sampler.next_clip(ClipToSample(noise, text, negative, generators, **callbacks)))
     return out
 
 
@@ -174,7 +175,7 @@ def test_only_what_the_next_clip_needs_is_kept(unet: TemporalUNet) -> None:
     sampler = ClipSampler(unet, DDIMScheduler(**SCHEDULE), SamplingOptions(50, 1.0, 4, 4.0, 0.4))
     text, _ = _text()
     for clip in range(3):
-        sampler.next_clip(clip_noise([7], ["a"], clip, (4, 8, 4, 4)), text)
+        sampler.next_clip(ClipToSample(clip_noise([7], ["a"], clip, (4, 8, 4, 4)), text))
         tensors = [sampler._noise_bcnhw, *sampler._past.values()]
         assert sum(tensor.shape[2] for tensor in tensors) == 54
         assert sum(tensor.untyped_storage().nbytes() for tensor in tensors) == 54 * 4 * 4 * 4 * 4

@@ -62,6 +62,8 @@ class CallArguments(ClipArguments):
     """Everything that `VidRDPipeline.stream` takes."""
 
     num_clips: int = 1
+    clips_at_once: int | None = None
+    first_window: int | None = None
     sigmas: Sequence[float] | None = None
     guidance_scale: float | None = None
     guidance_rescale: float | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from vidrd_model.errors import ModelError
-from vidrd_model.sampling import SamplingOptions
+from vidrd_model.sampling_options import SamplingOptions
 
 _WHOLE = ("num_frames", "num_inference_steps", "prompt_frames", "height", "width")
 

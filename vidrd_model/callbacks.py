@@ -9,6 +9,7 @@ import torch
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
 from vidrd_model.errors import ModelError
+from vidrd_model.guidance import TextGuidance
 from vidrd_model.sampling import Cancelled, ClipSampler, OnStepEnd
 
 Callback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any] | None]
@@ -20,9 +21,10 @@ TENSOR_INPUTS = ("latents", "prompt_embeds", "negative_prompt_embeds", "clip")
 class StepCallback:
     """Calls a user's callback with what it asked for, and hands what it returns to the sampler.
 
-    It may also set `pipe.interrupt`, which ends the clip, and `pipe._guidance_scale`, which holds for the rest of the
-    clip; 1 or less turns guidance off, as in diffusers. Raises ModelError for names that are none, and for embeddings
-    of another shape.
+    It may also set `pipe.interrupt`, which ends the clips that are being sampled, and `pipe._guidance_scale`, which
+    holds for the rest of the clip; 1 or less turns guidance off, as in diffusers. Each clip of a window has
+    embeddings and a scale of its own, and what is done to one must depend on nothing of another. Raises ModelError for
+    names that are none, and for embeddings of another shape.
     """
 
     def __init__(self, pipe: Any, callback: Callback | None, names: Sequence[str]):
@@ -37,18 +39,19 @@ class StepCallback:
     def of_clip(
         self,
         clip: int,
+        place: int,
         sampler: ClipSampler,
         text_btd: torch.Tensor,
         negative_text_btd: torch.Tensor | None,
         bar: Any,
     ) -> OnStepEnd:
-        """The sampler's own callback for one clip, which begins with these texts."""
+        """The sampler's own callback for one clip, which begins with these texts and has that place in its window."""
         state: dict[str, Any] = {
             "prompt_embeds": text_btd,
             "negative_prompt_embeds": negative_text_btd,
             "clip": clip,
         }
-        first = scale = self.pipe.guidance_scale
+        first = scale = sampler.options.guidance_scale
 
         def on_step_end(
             step: int, timestep: torch.Tensor, latents_bcnhw: torch.Tensor
@@ -59,6 +62,7 @@ class StepCallback:
                 replaced: dict[str, Any] = {}
             else:
                 state["latents"] = latents_bcnhw
+                self.pipe._guidance_scale = scale  # another clip of the window may have another
                 shown = {name: state[name] for name in self.names}
                 replaced = self.callback(self.pipe, step, timestep, shown) or {}
             if self.pipe.interrupt:
@@ -66,7 +70,8 @@ class StepCallback:
             if self._changed(state, replaced) or self.pipe.guidance_scale != scale:
                 scale = self.pipe.guidance_scale
                 guidance = scale if scale == first else max(scale, 1.0)
-                sampler.recondition(state["prompt_embeds"], state["negative_prompt_embeds"], guidance)
+                texts = state["prompt_embeds"], state["negative_prompt_embeds"]
+                sampler.recondition(place, TextGuidance(*texts, guidance))
             return replaced.get("latents")
 
         return on_step_end

@@ -12,10 +12,11 @@ from vidrd_model.conditioning import TextConditions, encode_texts
 from vidrd_model.errors import ModelError
 from vidrd_model.finite import check_frames
 from vidrd_model.given_frames import last_clip, read_videos
-from vidrd_model.guidance import Predictor
+from vidrd_model.guidance import Predictor, TextGuidance
 from vidrd_model.inversion import check_invertible, invert
 from vidrd_model.noise import keyed_generator
-from vidrd_model.sampling import ClipSampler, SamplingOptions
+from vidrd_model.sampling import ClipSampler, ClipToSample
+from vidrd_model.sampling_options import SamplingOptions
 from vidrd_model.temporal_layers import unfold_frames
 from vidrd_model.video_batch import VideoBatch
 
@@ -72,11 +73,11 @@ def inverted_clip(pipe: VidRDPipeline, frames: Any, asked: ClipArguments) -> Inv
     steps = settings.num_inference_steps if asked.timesteps is None else len(asked.timesteps)
     with pipe.scaled_lora(lora):
         latents_bcnhw = encoded(pipe, frames_bnhwc.to(device))
-        predict = Predictor(pipe.unet, 1.0, text_btd, None, device=device)
+        predict = Predictor(pipe.unet, [TextGuidance(text_btd)], device=device)
         with pipe.progress_bar(total=steps) as bar:
             latents_by_step = invert(predict, pipe.scheduler, options, latents_bcnhw, bar.update)
         sampler = ClipSampler(pipe.unet, pipe.scheduler, options, device)
-        again_bcnhw = sampler.next_clip(latents_by_step[0], text_btd)
+        again_bcnhw = sampler.next_clip(ClipToSample(latents_by_step[0], text_btd))
     differences = pipe.decode_latents(again_bcnhw) - pipe.decode_latents(latents_bcnhw)
     noise_bd = latents_by_step[0].flatten(1)
     return Inversion(

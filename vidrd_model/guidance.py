@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from vidrd_model.attention import TextStates
 from vidrd_model.errors import ModelError
 
 
-class Predictor:
-    """The scheduler's target for latents, with guidance; the text is projected once for all steps.
+@dataclass(frozen=True, eq=False)
+class TextGuidance:
+    """What guides one clip: states b t d of its texts and of what it should not show, and how closely; 1 is without."""
 
-    `rescale` draws the guided target's deviation to that of the prediction with the text (arXiv 2305.08891, eq. 15 and
-    16; 0 leaves it).
+    text_btd: torch.Tensor
+    negative_btd: torch.Tensor | None = None
+    scale: float = 1.0
+
+    def is_as(self, other: TextGuidance) -> bool:
+        """Whether it is the very same tensors and scale."""
+        return (
+            self.text_btd is other.text_btd
+            and self.negative_btd is other.negative_btd
+            and self.scale == other.scale
+        )
+
+
+class Predictor:
+    """The scheduler's target for the latents of some clips, one behind the other; texts are projected once for all.
+
+    Clips of the very same states share their projection. `rescale` draws the guided target's deviation to that of the
+    prediction with the text (arXiv 2305.08891, eq. 15 and 16; 0 leaves it). Raises ModelError where guidance lacks the
+    states of what a clip should not show.
     """
 
     def __init__(
         self,
         unet: Any,
-        guidance_scale: float,
-        text_btd: torch.Tensor,
-        negative_text_btd: torch.Tensor | None,
+        clips: Sequence[TextGuidance],
         rescale: float = 0.0,
         device: torch.device | None = None,
     ):
-        self.unet, self.guidance_scale, self.rescale = unet, guidance_scale, rescale
-        self.text_btd, self.negative_text_btd = text_btd, negative_text_btd
-        self.guided = guidance_scale != 1.0
+        self.unet, self.clips, self.rescale = unet, tuple(clips), rescale
+        self.guided = any(clip.scale != 1.0 for clip in clips)
+        device = device or unet.device
+        states = [clip.text_btd for clip in clips]
         if self.guided:
-            if negative_text_btd is None:
+            negative = [clip.negative_btd for clip in clips if clip.negative_btd is not None]
+            if len(negative) < len(clips):
                 raise ModelError("guidance needs negative prompts; guidance_scale=1 turns it off")
-            text_btd = torch.cat([negative_text_btd, text_btd])
-        self.projected = unet.project_text(text_btd.to(device or unet.device, unet.dtype))
+            states = negative + states
+        distinct = list({id(one): one for one in states}.values())
+        projected = unet.project_text(torch.cat(distinct).to(device, unet.dtype))
+        self.projected = projected if len(distinct) == len(states) else _shared(projected, distinct, states)
+        self._scale = self._scale_of_rows(device)
+
+    def of_same(self, clips: Sequence[TextGuidance]) -> bool:
+        """Whether it was made for these."""
+        return len(clips) == len(self.clips) and all(map(TextGuidance.is_as, clips, self.clips))
 
     def __call__(self, latents_bcnhw: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         model_input = latents_bcnhw.to(self.unet.dtype)
@@ -41,10 +69,31 @@ class Predictor:
         target = self.unet(model_input, timestep, encoder_hidden_states=self.projected).sample.float()
         if self.guided:
             without_text, with_text = target.chunk(2)
-            target = without_text + self.guidance_scale * (with_text - without_text)
+            target = without_text + self._scale * (with_text - without_text)
             if self.rescale:
                 target = rescale_deviation(target, with_text, self.rescale)
         return target
+
+    def _scale_of_rows(self, device: torch.device) -> float | torch.Tensor:
+        """One number for all clips, or (b, 1, 1, 1, 1) where a callback gave some of them another."""
+        scales = [clip.scale for clip in self.clips]
+        if len(set(scales)) == 1:
+            return scales[0]
+        rows = [scale for clip, scale in zip(self.clips, scales, strict=True) for _ in clip.text_btd]
+        return torch.tensor(rows, device=device).view(-1, 1, 1, 1, 1)
+
+
+def _shared(
+    projected: TextStates, distinct: Sequence[torch.Tensor], states: Sequence[torch.Tensor]
+) -> TextStates:
+    """The projections of all `states`, of those of the distinct ones."""
+    first_rows, rows_so_far = {}, 0
+    for one in distinct:
+        first_rows[id(one)], rows_so_far = rows_so_far, rows_so_far + len(one)
+    rows = [first_rows[id(one)] + row for one in states for row in range(len(one))]
+    if isinstance(projected, torch.Tensor):
+        return projected[rows]
+    return tuple((keys[rows], values[rows]) for keys, values in projected)
 
 
 def rescale_deviation(

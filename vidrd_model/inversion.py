@@ -14,7 +14,8 @@ from diffusers import DDIMScheduler
 
 from vidrd_model.errors import ModelError
 from vidrd_model.guidance import Predictor
-from vidrd_model.sampling import SamplingOptions, Stepper
+from vidrd_model.sampling_options import SamplingOptions
+from vidrd_model.stepper import Stepper
 
 MAX_ITERATIONS = 12
 TOLERANCE = 1e-3

@@ -32,12 +32,13 @@ from vidrd_model.model_folder import ModelFolder
 from vidrd_model.outputs import OutputType, whole_videos
 from vidrd_model.prompts import Prompt
 from vidrd_model.sampled_clips import SampledClips
-from vidrd_model.sampling import ClipSampler
+from vidrd_model.sampling import ClipSampler, ClipToSample
 from vidrd_model.shown_clips import ShownClips
 from vidrd_model.temporal_file import read_temporal_layers
 from vidrd_model.temporal_layers import fold_frames
 from vidrd_model.unet import TemporalUNet
 from vidrd_model.vae import TemporalVAE
+from vidrd_model.windows import in_windows, window_sizes
 
 OnStep = Callable[[int, int, torch.Tensor], None]
 
@@ -187,10 +188,14 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, ModelFolder):
         last layers; `attention_kwargs={"scale": s}` scales LoRA layers. What is None is as it was saved with the model,
         else as published (`CallSettings`).
 
+        clips_at_once: so many clips take each step together, which needs their memory and gives the same video up to
+        rounding; by default as many as fill a GPU (`default_clips_at_once`), else one. first_window: so many in the
+        first window, twice as many in each one after, so that the first clips come soon.
+
         callback_on_step_end(pipe, step, timestep, kwargs) is diffusers': `kwargs` holds what its tensor inputs name (of
         `TENSOR_INPUTS`), tensors that nothing writes to later, and others that it returns take their place. Setting
-        `pipe.interrupt` to True ends the video after that step, with the clips that are done. Raises ModelError for
-        settings that do not fit, and for latents or frames that are not finite.
+        `pipe.interrupt` to True ends the video after that step, with the windows of clips that are done. Raises
+        ModelError for settings that do not fit, and for latents or frames that are not finite.
         """
         asked = CallArguments(prompt=prompt, num_clips=num_clips, **settings)
         asked = asked.sized_by_latents(self.vae_scale_factor)
@@ -277,13 +282,14 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, ModelFolder):
         alpha: float | None = None,
         beta: float | None = None,
         on_step: OnStep | None = None,
+        clips_at_once: int = 1,
     ) -> Iterator[torch.Tensor]:
         """Yields the latents of each clip, b c n h w in float32, as soon as they are done.
 
         Needs the UNet and the scheduler only. initial_noise b c n h w is the first clip's; `fresh_noise` has one tensor
         for each later clip, of unit variance: it is scaled here. on_step(clip, step, latents) gets the latents that go
-        into a step, before `scale_model_input`; nothing writes to them later. Other settings and errors are those of
-        `stream`; guidance needs negative embeddings.
+        into a step, before `scale_model_input`; nothing writes to them later. `clips_at_once` clips take each step
+        together. Other settings and errors are those of `stream`; guidance needs negative embeddings.
         """
         settings = CallSettings.of(
             self.config.sampling,
@@ -296,13 +302,17 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, ModelFolder):
         )
         options = settings.options(self.config.full_prompt_noise)
         sampler = ClipSampler(self.unet, self.scheduler, options, self._execution_device)
-        for clip, noise_bcnhw in enumerate(chain([initial_noise], fresh_noise)):
-            yield sampler.next_clip(
+        clips = (
+            ClipToSample(
                 noise_bcnhw,
                 prompt_embeds,
                 negative_prompt_embeds,
                 on_step_start=None if on_step is None else partial(on_step, clip),
             )
+            for clip, noise_bcnhw in enumerate(chain([initial_noise], fresh_noise))
+        )
+        for window in in_windows(clips, window_sizes(clips_at_once)):
+            yield from sampler.next_window(window)
 
     @torch.no_grad()
     def decode_latents(self, latents_bcnhw: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,9 @@
-"""What a call samples: the latents of one clip after another, of its texts and its noise, between its callbacks."""
+"""What a call samples: the latents of its clips, window by window, of its texts and noise, between its callbacks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,15 +11,18 @@ from vidrd_model.call_arguments import CallArguments
 from vidrd_model.call_settings import CallSettings
 from vidrd_model.callbacks import StepCallback
 from vidrd_model.conditioning import text_conditions
+from vidrd_model.errors import ModelError
 from vidrd_model.noise import ClipNoises
-from vidrd_model.sampling import Cancelled, ClipSampler, Stepper
+from vidrd_model.sampling import Cancelled, ClipSampler, ClipToSample
+from vidrd_model.stepper import Stepper
+from vidrd_model.windows import default_clips_at_once, in_windows, window_sizes
 
 if TYPE_CHECKING:
     from vidrd_model.pipeline import VidRDPipeline
 
 
 class SampledClips:
-    """The clips of a call, latents b c n h w in float32, each sampled when it is asked for.
+    """The clips of a call, latents b c n h w in float32, sampled when they are asked for, `clips_at_once` at a time.
 
     Making one checks the arguments, tells the pipeline what its properties are to say of the call, and encodes what the
     videos should not show. It ends early where `pipe.interrupt` is set. Raises ModelError for what does not fit, and
@@ -40,6 +43,10 @@ class SampledClips:
             clips_before=0 if asked.after is None else 1,
         )
         self._sampler = self._begin(asked, settings)
+        at_once = asked.clips_at_once
+        if at_once is None:
+            at_once = default_clips_at_once(pipe._execution_device, len(batch), shape_cnhw)
+        self._window_sizes = window_sizes(at_once, asked.first_window)
         if asked.after is not None:
             asked.after.check_fits((len(batch), *shape_cnhw), pipe.num_timesteps)
             self._sampler.follow(asked.after.latents_by_step)
@@ -51,12 +58,12 @@ class SampledClips:
         )
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        for clip in range(self._num_clips):
+        for clips in in_windows(range(self._num_clips), self._window_sizes):
             try:
-                latents_bcnhw = self._sampled(clip)
+                window = self._sampled(clips)
             except Cancelled:
                 return
-            yield latents_bcnhw
+            yield from window
 
     def _begin(self, asked: CallArguments, settings: CallSettings) -> ClipSampler:
         """Makes the sampler, which knows no clip yet; `Stepper` finds what the scheduler cannot do."""
@@ -71,15 +78,28 @@ class SampledClips:
         pipe._clip_skip, pipe._attention_kwargs = asked.clip_skip, asked.attention_kwargs
         return ClipSampler(pipe.unet, pipe.scheduler, options, device)
 
-    def _sampled(self, clip: int) -> torch.Tensor:
-        pipe, sampler, texts = self._pipe, self._sampler, self._texts
-        text_btd, negative_btd = texts.of_clip(clip), texts.negative_btd
+    def _sampled(self, clips: Sequence[int]) -> list[torch.Tensor]:
+        pipe, sampler = self._pipe, self._sampler
         pipe._guidance_scale = sampler.options.guidance_scale  # whatever a callback made of it
-        with pipe.progress_bar(total=pipe.num_timesteps) as bar, pipe.scaled_lora(self._lora_scale):
-            return sampler.next_clip(
-                self._noises.of_clip(clip),
-                text_btd,
-                negative_btd,
-                self._noises.generators(clip),
-                on_step_end=self._callback.of_clip(clip, sampler, text_btd, negative_btd, bar),
-            )
+        total = pipe.num_timesteps * len(clips)
+        with pipe.progress_bar(total=total) as bar, pipe.scaled_lora(self._lora_scale):
+            window = [self._to_sample(clip, place, bar) for place, clip in enumerate(clips)]
+            try:
+                return sampler.next_window(window)
+            except torch.OutOfMemoryError as error:
+                if len(clips) == 1:
+                    raise
+                raise ModelError(
+                    f"the GPU's memory does not hold {len(clips)} clips at once: set clips_at_once to "
+                    f"{len(clips) // 2} or less"
+                ) from error
+
+    def _to_sample(self, clip: int, place: int, bar: Any) -> ClipToSample:
+        text_btd, negative_btd = self._texts.of_clip(clip), self._texts.negative_btd
+        return ClipToSample(
+            self._noises.of_clip(clip),
+            text_btd,
+            negative_btd,
+            self._noises.generators(clip),
+            on_step_end=self._callback.of_clip(clip, place, self._sampler, text_btd, negative_btd, bar),
+        )

@@ -28,6 +28,9 @@ SeamOption = Annotated[
         help="How clips are joined [drop-duplicate].",
     ),
 ]
+ClipsAtOnceOption = Annotated[
+    int | None, typer.Option(metavar="W", help="Clips that take each step together; the same video.")
+]
 SchedulerOption = Annotated[
     str | None, typer.Option(metavar="ddim|euler|dpm++|unipc", help="By default the model's.")
 ]

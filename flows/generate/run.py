@@ -78,7 +78,7 @@ def _make(
 
 def needs_ray(request: GenerateRequest) -> bool:
     """Whether several workers could share the work, or a cluster is named for it: else this process does it alone."""
-    batches = ceil(len(request.missing) / request.sampling.settings.prompts_per_batch)
+    batches = ceil(len(request.missing) / request.sampling.settings.videos_at_once)
     return joins_cluster() or (batches > 1 and (os.cpu_count() or 1) > 1)
 
 

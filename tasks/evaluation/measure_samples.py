@@ -42,13 +42,13 @@ class SampledVideos:
             self.prompts,
             self.seeds,
             self.num_clips,
-            self.sampling.model_dump(mode="json"),
+            self.sampling.identity(),
         ]
         return hashlib.blake2b(json.dumps(what).encode(), digest_size=16).hexdigest()
 
     def batches(self) -> list[range]:
         """Returns the rows that are sampled together."""
-        return batches(len(self.prompts), self.sampling.prompts_per_batch)
+        return batches(len(self.prompts), self.sampling.videos_at_once)
 
     def sample(self, rows: range) -> np.ndarray:
         """Samples the videos of these rows; returns their frames (b, t, h, w, 3)."""

@@ -36,7 +36,10 @@ class Variant:
 
     def sampling(self, base: SamplingSettings) -> SamplingSettings:
         """Returns the settings of its videos."""
-        return SamplingSettings.model_validate(base.model_dump() | dict(self.overrides))
+        settings = base.model_dump() | dict(self.overrides)
+        if settings["method"] != "vidrd":
+            settings["clips_at_once"] = 1  # the baselines know no more
+        return SamplingSettings.model_validate(settings)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class AskedVideos:
 
     def batches(self) -> Iterator[tuple[int, AskedVideos]]:
         """The videos that are sampled together, with the index of their first: always as many, whoever samples them."""
-        size = self.sampling.prompts_per_batch
+        size = self.sampling.videos_at_once
         for start in range(0, len(self.prompts), size):
             batch = slice(start, start + size)
             yield start, replace(self, prompts=self.prompts[batch], seeds=self.seeds[batch])

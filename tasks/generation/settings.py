@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -48,6 +48,11 @@ class SamplingSettings(BaseModel):
     prompts_per_batch: int = Field(
         4, ge=1, description="fixed, so that a video does not depend on how many workers share the work"
     )
+    clips_at_once: int = Field(
+        1,
+        ge=1,
+        description="clips of a video that take each step together: the same video, sooner where a clip fills no GPU",
+    )
 
     @model_validator(mode="after")
     def _prompt_frames_fit(self) -> Self:
@@ -55,11 +60,24 @@ class SamplingSettings(BaseModel):
             raise ValueError(f"prompt_frames {self.prompt_frames} is more than num_frames {self.num_frames}")
         if self.method != "vidrd" and self.prompt_frames == self.num_frames:
             raise ValueError(f"prompt_frames {self.prompt_frames} leaves {self.method} no new frames")
+        if self.method != "vidrd" and self.clips_at_once > 1:
+            raise ValueError(
+                f"clips_at_once {self.clips_at_once}: {self.method} makes one clip after another"
+            )
         return self
+
+    @property
+    def videos_at_once(self) -> int:
+        """The videos of a batch, which has no more clips than `prompts_per_batch` unless one video alone has."""
+        return max(1, self.prompts_per_batch // self.clips_at_once)
+
+    def identity(self) -> dict[str, Any]:
+        """What tells the videos from others, in plain JSON, as versions wrote it that took one clip at a time."""
+        return self.model_dump(mode="json", exclude={"clips_at_once"} if self.clips_at_once == 1 else None)
 
     def pipeline_arguments(self) -> dict:
         """Returns the keyword arguments that these settings fix, of VidRDPipeline or of the baseline's function."""
         others = {"method", "fps", "prompts_per_batch", "scheduler", "dtype", "compile"}
         if self.method != "vidrd":
-            others |= {"alpha", "beta", "seam"}  # what only VidRD's own loop knows
+            others |= {"alpha", "beta", "seam", "clips_at_once"}  # what only VidRD's own loop knows
         return self.model_dump(exclude=others)

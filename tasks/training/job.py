@@ -49,7 +49,7 @@ class TrainingJob:
             "settings": self.settings.model_dump(),
         }
         if self.sampling is not None:
-            sampling = self.sampling.model_dump()
+            sampling = self.sampling.identity()
             if sampling["seam"] == _DEFAULT_SEAM:  # versions with another default wrote that nobody chose one
                 sampling["seam"] = None
             config["sampling"] = sampling

@@ -20,6 +20,7 @@ SECTIONS = (
     "train_step",
     "training",
     "loop",
+    "lockstep",
     "memory",
     "seams",
     "continuing",

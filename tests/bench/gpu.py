@@ -20,7 +20,8 @@ from tests.bench.tables import print_head, print_row
 from vidrd_model import TemporalUNet, TemporalVAE, VidRDPipeline
 from vidrd_model.blocks import BLOCKS
 from vidrd_model.compiling import compile_blocks
-from vidrd_model.sampling import ClipSampler, SamplingOptions
+from vidrd_model.sampling import ClipSampler, ClipToSample
+from vidrd_model.sampling_options import SamplingOptions
 
 WIDTHS, TEXT_WIDTH, TEXT_TOKENS = (320, 640, 1280, 1280), 1024, 77
 FRAMES, LATENT_SIZE = 8, 32
@@ -78,7 +79,7 @@ def clip_rows() -> Iterator[tuple[str, float, str]]:
 
     def clip() -> None:
         ClipSampler(unet, sd21_scheduler(), SamplingOptions(num_inference_steps=steps)).next_clip(
-            noise(1), text, text
+            ClipToSample(noise(1), text, text)
         )
 
     for how in ("eager", "compiled"):
@@ -99,7 +100,7 @@ def sampling_rows() -> Iterator[tuple[str, float, str]]:
         def run(clips: int = clips) -> None:
             sampler = ClipSampler(pipe.unet, pipe.scheduler, SamplingOptions(num_inference_steps=steps))
             for _ in range(clips):
-                pipe.decode_latents(sampler.next_clip(noise(1), text, text))
+                pipe.decode_latents(sampler.next_clip(ClipToSample(noise(1), text, text)))
 
         torch.cuda.reset_peak_memory_stats()
         seconds = in_turn({"": run}, runs=1)[""]

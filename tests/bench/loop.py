@@ -20,7 +20,8 @@ from tests.bench.memory import peak_bytes, reset_peak
 from tests.bench.tables import print_head, print_row
 from tests.bench.unet import TEXT_TOKENS, TEXT_WIDTH, sized_unet
 from vidrd_model import TemporalVAE
-from vidrd_model.sampling import ClipSampler, SamplingOptions
+from vidrd_model.sampling import ClipSampler, ClipToSample
+from vidrd_model.sampling_options import SamplingOptions
 
 CLIPS, STEPS, SIZE, ROUNDS = 3, 5, 32, 3
 
@@ -61,7 +62,8 @@ def run(which: str) -> None:
     waiting = []
     with torch.inference_mode():
         for _ in range(CLIPS):
-            latents = sampler.next_clip(torch.randn(1, 4, 8, SIZE, SIZE), text, text, on_step_start=on_step)
+            noise = torch.randn(1, 4, 8, SIZE, SIZE)
+            latents = sampler.next_clip(ClipToSample(noise, text, text, on_step_start=on_step))
             waiting.append(latents)
             if which == "with":
                 _decode(vae, waiting.pop())

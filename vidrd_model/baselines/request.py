@@ -9,12 +9,12 @@ import torch
 
 from vidrd_model.call_settings import CallSettings
 from vidrd_model.errors import ModelError
-from vidrd_model.guidance import Predictor
+from vidrd_model.guidance import Predictor, TextGuidance
 from vidrd_model.noise import clip_noise, progressive_noise
 from vidrd_model.outputs import OutputType, check_output_type
 from vidrd_model.pipeline import VidRDPipeline
 from vidrd_model.prompts import Prompt, negative_texts, stories_and_seeds, warn_of_lost_words
-from vidrd_model.sampling import Stepper
+from vidrd_model.stepper import Stepper
 
 DECODED: Sequence[str] = ("np", "pil", "pt", "uint8")
 """The output types of the baselines: their clips' latents overlap, or are no clips."""
@@ -89,7 +89,8 @@ class VideoRequest:
     def predictor(self, text_btd: torch.Tensor, negative_text_btd: torch.Tensor) -> Predictor:
         """The UNet's prediction with these texts."""
         scale = self.options.guidance_scale
-        return Predictor(self.pipe.unet, scale, text_btd, negative_text_btd, device=self.device)
+        guidance = TextGuidance(text_btd, negative_text_btd, scale)
+        return Predictor(self.pipe.unet, [guidance], device=self.device)
 
     def prompts(self, frame: int) -> list[str]:
         """Each video's text at a frame of it: that of its `frame // N`-th clip, of which the last one stays."""

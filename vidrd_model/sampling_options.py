@@ -1,0 +1,47 @@
+"""How clips are sampled, as one message to the sampling loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vidrd_model.errors import ModelError
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How clips are sampled; prompt_frames M, alpha and beta are the paper's.
+
+    eta is the share of fresh noise in each step, for schedulers that have it. `full_prompt_noise` is what noise M = N
+    prompt frames start from: `reversed` (that of the last clip) or `mixed` (PNS for all, the release's quirk Q4).
+    `timesteps` or `sigmas`, one for each step, take the place of the scheduler's own where it allows that.
+    """
+
+    num_inference_steps: int = 50
+    guidance_scale: float = 7.5
+    prompt_frames: int = 4
+    alpha: float = 4.0
+    beta: float = 0.4
+    eta: float = 0.0
+    full_prompt_noise: str = "reversed"
+    guidance_rescale: float = 0.0
+    timesteps: Sequence[float] | None = None
+    sigmas: Sequence[float] | None = None
+
+    def check(self, num_frames: int) -> None:
+        """ModelError, naming the option, when clips of so many frames cannot be sampled like this."""
+        if not 0 <= self.prompt_frames <= num_frames:
+            raise ModelError(
+                f"prompt_frames must lie in 0..{num_frames}, the clip's frames, not {self.prompt_frames}"
+            )
+        if not self.alpha >= 0:
+            raise ModelError(f"alpha must be at least 0, not {self.alpha}")
+        for name in ("beta", "eta", "guidance_rescale"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ModelError(f"{name} must lie in 0..1, not {getattr(self, name)}")
+        if self.num_inference_steps < 1:
+            raise ModelError(f"num_inference_steps must be at least 1, not {self.num_inference_steps}")
+        if self.full_prompt_noise not in ("reversed", "mixed"):
+            raise ModelError(f"full_prompt_noise must be reversed or mixed, not {self.full_prompt_noise!r}")
+        if self.timesteps is not None and self.sigmas is not None:
+            raise ModelError("give either timesteps or sigmas, not both")
