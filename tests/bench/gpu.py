@@ -36,7 +36,7 @@ def main() -> None:
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16, {FRAMES} frames of 256x256\n"
     )
     print_head("what", "median", "peak memory")
-    for rows in (unet_rows, clip_rows, sampling_rows):
+    for rows in (unet_rows, clip_rows, lockstep_rows, sampling_rows):
         for name, seconds, unit in rows():
             peak = torch.cuda.max_memory_allocated() / 2**30
             print_row(name, f"{1000 * seconds:.1f} ms {unit}", f"{peak:.1f} GiB")
@@ -89,6 +89,20 @@ def clip_rows() -> Iterator[tuple[str, float, str]]:
         seconds = in_turn({"": clip}, runs=3)[""]
         share = f"{100 * flops / seconds / peak:.0f} % of {peak / 1e12:.0f} TFLOP/s"
         yield f"one clip without decoding, {steps} steps, {how}: {share}", seconds, "a clip"
+
+
+def lockstep_rows() -> Iterator[tuple[str, float, str]]:
+    """Clips that take each step together, without decoding."""
+    unet, text, steps = sd21_unet().eval(), text_states(1), 50
+    for clips in (1, 4, 16):
+
+        def window(clips: int = clips) -> None:
+            sampler = ClipSampler(unet, sd21_scheduler(), SamplingOptions(num_inference_steps=steps))
+            sampler.next_window([ClipToSample(noise(1), text, text) for _ in range(clips)])
+
+        torch.cuda.reset_peak_memory_stats()
+        seconds = in_turn({"": window}, runs=1)[""]
+        yield f"{clips} clips at once, without decoding, {steps} steps", seconds / clips, "a clip"
 
 
 def sampling_rows() -> Iterator[tuple[str, float, str]]:
