@@ -160,7 +160,9 @@ def _summary(video: GeneratedVideo, clips: int) -> dict[str, Any]:
 
 
 def _kept_video(request: GenerateRequest, place: int) -> dict[str, Any]:
-    """Tells of a video that was there as of one that was made, but for its frames, which nobody has counted."""
+    """Tells of a video that was there as of one that was made."""
+    from tasks.generation.frame_count import count_frames
+
     job = request.jobs[place]
     return {
         "prompt": job.prompt,
@@ -168,6 +170,7 @@ def _kept_video(request: GenerateRequest, place: int) -> dict[str, Any]:
         "file": str(job.out),
         "contact_sheet": str(contact_sheet_of(job.out)),
         "clips": request.clips,
+        "frames": count_frames(job.out),
         "fps": request.sampling.settings.fps,
         "kept": True,
     }
@@ -176,7 +179,7 @@ def _kept_video(request: GenerateRequest, place: int) -> dict[str, Any]:
 def _as_markdown(result: dict[str, Any]) -> str:
     head = ("prompt", "seed", "frames", "file")
     rows = [
-        (video["prompt"], video["seed"], video.get("frames", "as they were"), markdown.Code(video["file"]))
+        (video["prompt"], video["seed"], video["frames"], markdown.Code(video["file"]))
         for video in result["videos"]
     ]
     about = f"Model {markdown.code(result['model'])}, {result['seconds']} s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,6 @@ def strange_file(folder: Path) -> str | None:
     return next((name for name in sorted(os.listdir(folder)) if not _NAME.fullmatch(name)), None)
 
 
-def first_frame(folder: Path) -> Path | None:
-    """Gives the first frame of such a folder, None for one that holds none."""
-    return next((folder / name for name in sorted(os.listdir(folder)) if _NAME.fullmatch(name)), None)
+def frames_of(folder: Path) -> Iterator[Path]:
+    """Gives the frames of such a folder in their order."""
+    return (folder / name for name in sorted(os.listdir(folder)) if _NAME.fullmatch(name))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.local.visible import visible
-from tasks.generation.frames_folder import first_frame
+from tasks.generation.frames_folder import frames_of
 
 _KEY = "comment"
 _TITLE_CHARACTERS = 200
@@ -55,7 +55,7 @@ def _comment(path: Path) -> str | None:
     if path.is_dir() or path.suffix.lower() in (".gif", ".png"):
         from PIL import Image
 
-        image = first_frame(path) if path.is_dir() else path
+        image = next(frames_of(path), None) if path.is_dir() else path
         if image is None:
             return None
         with Image.open(image) as opened:
