@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from storage.local.dry_run import scratch
+from storage.local.home import home
+
 if TYPE_CHECKING:
     from flows.ablate.request import AblateRequest
     from flows.build_dataset.request import BuildDatasetRequest
@@ -16,7 +19,19 @@ if TYPE_CHECKING:
 
 def would(flow: str, request: Any) -> dict[str, Any]:
     """Gives what would be read and written; a source, a model or a registry may be looked at for it."""
-    return {"dry_run": True} | _TOLD[flow](request)
+    return {"dry_run": True} | _as_kept(_TOLD[flow](request))
+
+
+def _as_kept(told: Any) -> Any:
+    """The same, its paths those of what would be made where a dry run makes it in a folder that goes with it."""
+    folder = scratch()
+    if folder is None:
+        return told
+    if isinstance(told, dict):
+        return {name: _as_kept(value) for name, value in told.items()}
+    if isinstance(told, list):
+        return [_as_kept(value) for value in told]
+    return told.replace(str(folder), str(home())) if isinstance(told, str) else told
 
 
 def _build(request: BuildDatasetRequest) -> dict[str, Any]:

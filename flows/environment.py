@@ -2,8 +2,11 @@
 
 import getpass
 import os
+from pathlib import Path
 
-from storage.local.home import home, set_home
+from storage.local.dry_run import scratch
+from storage.local.folders import why_unusable
+from storage.local.home import home, home_of_the_new, set_home
 from storage.local.private_temp import use_private_temp
 from storage.local.secret_files import make_private
 from tasks.errors import RequestError
@@ -44,16 +47,26 @@ def prepare() -> None:
     # Its index of fonts: a home that cannot be written to would be told of at every chart.
     os.environ.setdefault("MPLCONFIGDIR", str(home() / "matplotlib"))
     if "PREFECT_HOME" not in os.environ:
-        prefect_home = home() / "prefect"
-        try:
-            make_private(prefect_home)  # in its database lies the key of its secret blocks
-        except OSError as error:
-            raise RequestError(f"VIDRD_HOME: {home()} cannot be used: {error.strerror}") from error
-        os.environ["PREFECT_HOME"] = str(prefect_home)
+        os.environ["PREFECT_HOME"] = str(_prefect_home())
         profiles = os.path.expanduser("~/.prefect/profiles.toml")
         if os.path.isfile(profiles):
             os.environ.setdefault("PREFECT_PROFILES_PATH", profiles)
     _be_somebody()
+
+
+def _prefect_home() -> Path:
+    """The folder of Prefect's own files, which nobody else may enter; a dry run only asks whether it could be made."""
+    folder = home() / "prefect"
+    if scratch() is not None:
+        problem = why_unusable(folder)
+        if problem is not None:
+            raise RequestError(f"VIDRD_HOME: {problem}")
+        return folder
+    try:
+        make_private(folder)  # in its database lies the key of its secret blocks
+    except OSError as error:
+        raise RequestError(f"VIDRD_HOME: {home()} cannot be used: {error.strerror}") from error
+    return folder
 
 
 def let_loopback_pass() -> None:
@@ -72,7 +85,7 @@ def _be_somebody() -> None:
     """Gives a user without a home folder or a name, as containers have them, what libraries ask for."""
     folder = os.path.expanduser("~")
     if folder in ("~", "/") or not os.path.isdir(folder):
-        own = home() / "home"
+        own = home_of_the_new() / "home"
         own.mkdir(exist_ok=True)
         os.environ["HOME"] = str(own)
     try:

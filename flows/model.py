@@ -6,8 +6,10 @@ from pathlib import Path
 
 from flows.profile import EMBEDDED, Profile, check_model_profile, load_profile
 from flows.profile_choice import ProfileParams, choose_profile, profile_of_model
+from flows.terminal import tell
 from storage.registry.model_folder import ResolvedModel, is_registered, model_folder
 from storage.registry.names import CHAMPION_REF, version_ref
+from tasks.generation.resolve import ResolvedSampling, resolve_sampling
 from tasks.generation.settings import SamplingSettings
 
 
@@ -47,6 +49,33 @@ def find_champion(params: ProfileParams) -> tuple[ResolvedModel, Profile]:
     # Where the profile's model is no folder either, the champion is refused in words that say who makes one.
     is_here = Path(profile.model, "model_index.json").is_file()
     return resolve(profile.model if is_here else CHAMPION_REF), profile
+
+
+def model_sampling(
+    model: ResolvedModel, profile: Profile, params: ProfileParams, options: SamplingSettings | None = None
+) -> ResolvedSampling:
+    """Gives how a model's videos are sampled, with `options` over all else.
+
+    The settings of `profile` count where somebody has named it, the model notes it, or it is the profile of this very
+    folder; the embedded one that stands in for any other says nothing of how another model is sampled.
+    """
+    is_its_own = (
+        params.profile is not None
+        or profile_of_model(model) is not None
+        or Path(profile.model).resolve() == model.folder.resolve()
+    )
+    asked = asked_sampling(profile, options)
+    return resolve_sampling(asked, model.folder, profile.sampling if is_its_own else None)
+
+
+def tell_published(ref: str, sampling: ResolvedSampling) -> None:
+    """Says of a model that has saved nothing, and is of no known profile, how it is sampled."""
+    if "num_inference_steps" in sampling.published():
+        settings = sampling.settings
+        tell(
+            f"note: {ref} says neither how it is sampled nor of which profile it is: as published then "
+            f"({settings.num_inference_steps} steps, guidance {settings.guidance_scale:g}); --profile takes a profile's"
+        )
 
 
 def asked_sampling(profile: Profile, options: SamplingSettings | None) -> SamplingSettings | None:

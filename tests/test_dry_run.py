@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +31,14 @@ from tests.build_world import scored_dataset
 from tests.dataset_rows import clip_ids
 
 
-def files(folder: Path) -> dict[str, tuple[int, int]]:
+def files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Everything under a folder, folders too: when it was last written, and the bytes of files."""
     return {
-        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in folder.rglob("*")
-        if path.is_file()
+        str(path.relative_to(folder)): (
+            path.stat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in [folder, *folder.rglob("*")]
     }
 
 
@@ -79,6 +85,55 @@ def test_commands_tell_it_and_leave_the_dataset_alone(
         assert done.exit_code == 0, done.output
         assert named in json.loads(done.stdout)["result"]
         assert files(dataset) == before and clip_ids(dataset) == ids
+
+
+def _dry(*arguments: object) -> dict[str, Any]:
+    done = CliRunner().invoke(app, [*map(str, arguments), "--dry-run", "--json"])
+    assert done.exit_code == 0, done.output
+    told: dict[str, Any] = json.loads(done.stdout)["result"]
+    assert told["dry_run"] is True
+    return told
+
+
+def test_nothing_is_written_anywhere(
+    registry_home: Path, training_clips: Path, dataset: Path, tmp_path: Path, tiny_profile: Any
+) -> None:
+    """Neither of what is asked for, nor beside it: names of profiles, tables of a registry, folders of libraries."""
+    mine, page, layers = tmp_path / "mine.toml", tmp_path / "page.html", tmp_path / "layers.safetensors"
+    mine.write_text('extends = "tiny"\n')
+    new = tmp_path / "sub" / "new.toml"
+    before, trained_on = files(tmp_path), files(training_clips)
+    assert _dry("generate", "a red circle", "--profile", mine, "--out", tmp_path / "o" / "a.mp4")[
+        "would_write"
+    ]
+    assert _dry("retrain", "--dataset", training_clips, "--profile", mine)["would_train"]
+    assert _dry("profile", "new", new, "--from", mine)["would_write"] == str(new)
+    assert _dry("dataset", "report", dataset, "--out", page)["would_write"] == str(page)
+    model = ("--temporal", "--model", tiny_profile.model)
+    assert _dry("weights", "export", *model, "--out", layers)["would_write"][0] == str(layers)
+    assert files(tmp_path) == before and files(training_clips) == trained_on
+
+
+@pytest.mark.slow
+def test_where_nothing_is_yet_nothing_comes_to_be(tmp_path: Path) -> None:
+    """No folder for Prefect, no registry and no world, though all are looked at: by commands of their own."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    here.mkdir()
+    root = Path(__file__).resolve().parents[1]
+    unset = ("PREFECT_HOME", "MPLCONFIGDIR", "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment |= {"VIDRD_HOME": str(home), "PYTHONPATH": str(root)}
+    for arguments in (
+        ["build-dataset"],
+        ["generate", "a red circle"],
+        ["evaluate", "--model", str(root / "infra" / "profiles" / "tiny" / "model")],
+        ["profile", "new", "new.toml"],
+    ):
+        command = [sys.executable, "-m", "flows.cli", *arguments, "--dry-run"]
+        done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "vidrd-dry-run" not in done.stdout + done.stderr
+        assert not home.exists() and not list(here.iterdir()), arguments
 
 
 def test_a_build_is_told_with_what_has_vanished(tmp_path: Path, tmp_home: Path, tiny_profile: Any) -> None:

@@ -14,7 +14,9 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from typer.testing import CliRunner
 
+from flows.cli.app import app
 from tests.test_goldens_model import GOLDENS
 from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.published import import_release, load_weights
@@ -122,6 +124,9 @@ def test_a_text_encoder_in_the_checkpoint_replaces_the_bases(
     # Older transformers saved this buffer; it holds no weights.
     checkpoint["state_dict"]["text_encoder.text_model.embeddings.position_ids"] = torch.arange(77)[None]
     torch.save(checkpoint, release[0])
+    asked = ["--unet", release[0], "--base", base, "--out", tmp_path / "model"]
+    done = CliRunner().invoke(app, ["weights", "import", *map(str, asked), "--dry-run"])
+    assert done.exit_code == 0 and not (tmp_path / "model").exists()
     pipe = import_release(release[0], None, base, tmp_path / "model")
     for key, value in pipe.text_encoder.state_dict().items():
         torch.testing.assert_close(value, text.state_dict()[key] + 1.0)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flows.generate.request import GenerateParams, GenerateRequest, read_request
+from flows.model import tell_published
 from tasks.errors import RequestError
 from tasks.generation.resolve import ResolvedSampling, resolve_sampling, save_sampling, saved_sampling
 from tasks.generation.settings import SamplingSettings
@@ -103,6 +105,31 @@ def test_an_old_model_is_sampled_as_the_profile_says(unsaid: Path) -> None:
     assert set(resolved.sources.values()) == {"profile", "default"}
     assert _pipe(unsaid).config.sampling == {}
     assert _steps(_pipe(unsaid), guidance_scale=1.0) == 50  # as published
+
+
+def test_a_folder_of_no_profile_is_sampled_as_published_and_said_to_be(
+    unsaid: Path, tmp_home: Path, tmp_path: Path, tiny_profile: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a stranger has saved by diffusers alone: the embedded profile that stands in for any knows nothing of it."""
+
+    def asked(**how: Any) -> GenerateRequest:
+        how = {"prompt": "a", "model": str(unsaid), "out": tmp_path / "a.mp4"} | how
+        return read_request(GenerateParams(**how))
+
+    plain = asked(sampling={"beta": 0.3}).sampling
+    published = SamplingSettings(beta=0.3)
+    assert plain.settings == published and tiny_profile.sampling != SamplingSettings()
+    assert plain.sources["num_inference_steps"] == "published" and plain.sources["beta"] == "option"
+    tell_published("there", plain)
+    assert "there says neither" in (said := capsys.readouterr().err) and "50 steps, guidance 7.5" in said
+    for of_a_profile in (asked(profile="tiny"), asked(model=tiny_profile.model)):
+        tell_published("there", of_a_profile.sampling)
+        assert of_a_profile.sampling.settings.num_inference_steps == 20
+    assert asked(set={"sampling.num_inference_steps": 3}).sampling.settings.num_inference_steps == 3
+    assert capsys.readouterr().err == ""
+    half = asked(model=str(with_saved_settings(unsaid, tmp_path / "half", {"num_inference_steps": 9})))
+    assert half.sampling.sources["num_inference_steps"] == "model"
+    assert half.sampling.settings.guidance_scale == 7.5
 
 
 def test_what_a_training_saves_is_what_a_call_uses(unsaid: Path, tmp_path: Path) -> None:

@@ -57,12 +57,32 @@ _VAE_KEYS = [
 def import_release(unet_file: Path, vae_dir: Path | None, base_dir: Path, out_dir: Path) -> VidRDPipeline:
     """Writes the authors' release as one diffusers folder, `out_dir`, and returns the model.
 
-    base_dir is the Stable Diffusion folder that the release was trained from: tokenizer, scheduler, the UNet's config,
-    and the text encoder and VAE where the release has none. Nothing is written unless every key fits. Raises ModelError
-    that names a file that cannot be read safely, or lists the keys that are missing, unknown or of another shape.
+    Nothing is written unless `read_release` can read it. ModelError as of that, and for a folder that is there.
     """
+    check_new(out_dir)
+    pipe = read_release(unet_file, vae_dir, base_dir)
+    unfinished = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.unfinished")
+    try:
+        pipe.save_pretrained(unfinished)
+        unfinished.rename(out_dir)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return pipe
+
+
+def check_new(out_dir: Path) -> None:
+    """ModelError for a folder that is there: nothing is written over."""
     if out_dir.exists():
         raise ModelError(f"{out_dir}: is there already; name a new folder")
+
+
+def read_release(unet_file: Path, vae_dir: Path | None, base_dir: Path) -> VidRDPipeline:
+    """The model of the authors' release.
+
+    base_dir is the Stable Diffusion folder that the release was trained from: tokenizer, scheduler, the UNet's config,
+    and the text encoder and VAE where the release has none. Raises ModelError that names a file that cannot be read
+    safely, or lists the keys that are missing, unknown or of another shape.
+    """
     base = _load_base(base_dir)
     parts = _split(load_weights(unet_file), unet_file)
     config = _read_config(base_dir / "unet") | {"add_temp_embed": True, "add_temp_conv": True}
@@ -78,14 +98,7 @@ def import_release(unet_file: Path, vae_dir: Path | None, base_dir: Path, out_di
         # transformers' CLIPTextModel had its layers under `text_model` until version 5.
         weights = {key.removeprefix("text_model."): value for key, value in parts["text_encoder"].items()}
         _load(base.text_encoder, weights, "text encoder")
-    pipe = VidRDPipeline(unet, base.scheduler, vae, base.text_encoder, base.tokenizer)
-    unfinished = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.unfinished")
-    try:
-        pipe.save_pretrained(unfinished)
-        unfinished.rename(out_dir)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return pipe
+    return VidRDPipeline(unet, base.scheduler, vae, base.text_encoder, base.tokenizer)
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:

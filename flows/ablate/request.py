@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from flows.evaluate.request import EvaluateParams, read_reference
-from flows.model import asked_sampling, find_champion, find_model, resolve
+from flows.model import find_champion, find_model, model_sampling, resolve
 from flows.profile import Profile, check_model_profile
 from flows.profile_choice import ProfileParams, choose_profile
 from storage.local.typed_fields import TypedPath, TypedText
@@ -17,7 +17,6 @@ from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.experiments.experiments import CROSS_DATASET, Experiment, experiments
 from tasks.experiments.settings import AblationSettings
-from tasks.generation.resolve import resolve_sampling
 from tasks.generation.settings import SamplingSettings
 from tasks.output_folders import check_output_folder
 
@@ -169,19 +168,18 @@ def _read_variants(
     params: AblateParams, profile: Profile, model: ResolvedModel, alone: list[Experiment]
 ) -> VariantsRequest:
     reference, evaluation = read_reference(_evaluation(params, params.reference), profile)
-    return VariantsRequest(alone, _sampled(model, profile), reference, evaluation)
+    return VariantsRequest(alone, _sampled(params, model, profile), reference, evaluation)
 
 
 def _read_matrix(params: AblateParams, profile: Profile, experiment: Experiment) -> MatrixRequest:
     read = [read_reference(_evaluation(params, folder), profile) for folder in params.references]
-    models = [_sampled(resolve(ref), profile) for ref in params.models]
+    models = [_sampled(params, resolve(ref), profile) for ref in params.models]
     return MatrixRequest(experiment, models, {folder.name: folder for folder, _ in read}, read[0][1])
 
 
-def _sampled(model: ResolvedModel, profile: Profile) -> SampledModel:
+def _sampled(params: AblateParams, model: ResolvedModel, profile: Profile) -> SampledModel:
     check_model_profile(model, profile)
-    sampling = resolve_sampling(asked_sampling(profile, None), model.folder, profile.sampling)
-    return SampledModel(model, sampling.settings)
+    return SampledModel(model, model_sampling(model, profile, params).settings)
 
 
 def _evaluation(params: AblateParams, reference: Path | None) -> EvaluateParams:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 from flows.cli.completion import offer_values
 from flows.settings.assignments import parse_assignment
 from flows.terminal import say_less, tell
+from storage.local.dry_run import writing_nothing
 from storage.local.typed_paths import expanded
 
 Command = Callable[..., Any]
@@ -67,9 +69,10 @@ def _with_common_options(function: Command, name: str, uses_settings: bool) -> C
     @functools.wraps(function)
     def command(**values: Any) -> Any:
         _take(name, **{option: values.pop(option) for option in common})
-        if "profile" in common and not uses_settings:
-            _check_unused()
-        return function(**values)
+        with writing_nothing() if _given.dry_run else nullcontext():
+            if "profile" in common and not uses_settings:
+                _check_unused()
+            return function(**values)
 
     more = [
         inspect.Parameter(
@@ -89,7 +92,8 @@ def _with_common_options(function: Command, name: str, uses_settings: bool) -> C
 _DEFAULTS = {"json": False, "quiet": False, "dry_run": False}
 _WRITES = {
     *("build-dataset", "retrain", "evaluate", "promote", "generate", "ablate"),
-    *("dataset refilter", "dataset retry-quarantine", "dataset remove", "dataset compact"),
+    *("dataset refilter", "dataset retry-quarantine", "dataset remove", "dataset compact", "dataset report"),
+    *("weights import", "weights export", "profile new"),
 }
 """Commands that write or delete what would be missed, or take long."""
 _COMMON: dict[str, Any] = {

@@ -213,7 +213,7 @@ def report(
     from flows.dataset.report import report as write_report
 
     _take_thresholds()
-    answer(write_report(dataset, out, given().changes))
+    answer(write_report(dataset, out, given().changes, given().dry_run))
 
 
 @in_group(dataset_app, "dataset", "plan")

@@ -40,7 +40,8 @@ def generate(
 
     Writes a video that ordinary players open, and a contact sheet beside it; prompt, seed, model and settings stand in
     the file. A video that is there stays: of the same request it is kept, of another one refused. How it is sampled is
-    what these options say, else what was saved with the model, else the profile's; the result says which.
+    what these options say, else what was saved with the model, else its profile's, else as published; the result says
+    which.
 
     \b
     Example: vidrd generate "a red circle moving right" --clips 3 --seed 7 --out out.mp4

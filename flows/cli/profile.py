@@ -65,7 +65,11 @@ def profile_new(
     \b
     Example: vidrd profile new mine.toml --from sd21 --set temporal.lr=1e-5
     """
-    from flows.settings.new import write_new_profile
+    from flows.settings.new import new_profile, write_new_profile
 
+    if given().dry_run:
+        new_profile(file, base, given().changes, force)
+        answer({"dry_run": True, "profile": file.stem, "would_write": str(file), "extends": base})
+        return
     profile = write_new_profile(file, base, given().changes, force)
     answer({"profile": profile.name, "file": str(file), "extends": base})

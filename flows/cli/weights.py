@@ -13,6 +13,7 @@ from flows.cli.common import given, in_group
 from flows.cli.options import ChampionOption, ModelProfileOption
 from flows.environment import prepare
 from flows.terminal import tell
+from storage.local.dry_run import scratch
 from storage.local.typed_paths import typed_path
 
 weights_app = typer.Typer(help="Weights by name, sha256-checked and cached.", rich_markup_mode=None)
@@ -89,13 +90,17 @@ def weights_import(
     \b
     Example: vidrd weights import --unet ModelT2V.pth --vae vae_finetuned --base sd21-base --out vidrd-release
     """
-
     from tasks.output_folders import check_output_folder
 
     check_output_folder(out.parent, "out")
     prepare()
-    from vidrd_model.published import import_release
+    from vidrd_model.published import check_new, import_release, read_release
 
+    if given().dry_run:
+        check_new(out)
+        read_release(unet, vae, base)
+        answer({"dry_run": True, "would_write": str(out)})
+        return
     import_release(unet, vae, base, out)
     if given().as_json:
         answer({"model": str(out)})
@@ -139,8 +144,12 @@ def weights_export(
     found, chosen = find_champion(params) if model is None else find_model(model, params)
     from tasks.training.temporal_export import export_temporal_layers
 
-    export_temporal_layers(found.folder, found.ref, base or chosen.model, chosen.model_licence, out)
-    if given().as_json:
+    # In a dry run the file is written too, and goes: only so is it known that the layers fit.
+    target = (scratch() or out.parent) / out.name
+    export_temporal_layers(found.folder, found.ref, base or chosen.model, chosen.model_licence, target)
+    if given().dry_run:
+        answer({"dry_run": True, "would_write": [str(out), str(out.with_suffix(".md"))]})
+    elif given().as_json:
         answer({"file": str(out), "card": str(out.with_suffix(".md"))})
     else:
         tell(out, error=False)  # scripts take the last line

@@ -17,7 +17,9 @@ from tasks.output_folders import check_output_file
 from tasks.pages.dataset_report import write_dataset_report
 
 
-def report(dataset_ref: str, out: Path, tried: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def report(
+    dataset_ref: str, out: Path, tried: Mapping[str, Any] | None = None, dry_run: bool = False
+) -> dict[str, Any]:
     """Writes the page of `DIR[@TAG]` and says where; RequestError or StorageError when it cannot be done.
 
     `tried` are thresholds to look at in the place of those in force, by their keys in a profile.
@@ -28,11 +30,9 @@ def report(dataset_ref: str, out: Path, tried: Mapping[str, Any] | None = None) 
     thresholds = checked_thresholds(tried_here)
     check_output_file(out, "out")
     dataset = ClipDataset.open(dataset_ref)
+    of = {"dataset": str(dataset.folder), "tag": dataset.tag}
+    if dry_run:
+        return {"dry_run": True} | of | {"would_write": str(out)}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_dataset_report(dataset, out, thresholds)
-    return {
-        "dataset": str(dataset.folder),
-        "tag": dataset.tag,
-        "report": str(out),
-        "bytes": out.stat().st_size,
-    }
+    return of | {"report": str(out), "bytes": out.stat().st_size}

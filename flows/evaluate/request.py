@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from flows.model import asked_sampling, find_model, resolve
+from flows.model import find_model, model_sampling, resolve
 from flows.profile import Profile, check_model_profile
 from flows.profile_choice import ProfileParams, choose_profile
 from storage.local.typed_fields import TypedPath, TypedText
@@ -17,7 +17,7 @@ from storage.registry.names import CANDIDATE, CANDIDATE_REF
 from tasks.errors import RequestError
 from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.settings import EvaluationSettings
-from tasks.generation.resolve import ResolvedSampling, resolve_sampling
+from tasks.generation.resolve import ResolvedSampling
 from tasks.tiny.world.place import world_folder
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class EvaluateRequest:
         """Returns the same evaluation of another model."""
         model = resolve(ref)
         check_model_profile(model, self.profile)
-        return replace(self, model=model, sampling=_sampling(model, self.profile))
+        return replace(self, model=model, sampling=model_sampling(model, self.profile, self.params))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ def _read_model_request(params: EvaluateParams) -> EvaluateRequest:
     if params.then_promote and model.version is None:
         raise RequestError(f"then_promote: {model.ref} is a folder; only registered versions can be promoted")
     reference, settings = read_reference(params, profile)
-    return EvaluateRequest(params, profile, settings, reference, model, _sampling(model, profile))
+    sampling = model_sampling(model, profile, params)
+    return EvaluateRequest(params, profile, settings, reference, model, sampling)
 
 
 def _read_videos_request(params: EvaluateParams, folder: Path, profile: Profile) -> ScoreVideosRequest:
@@ -149,10 +150,6 @@ def _read_videos_request(params: EvaluateParams, folder: Path, profile: Profile)
     reference = _reference_folder(params, profile)
     _check_sources(reference, videos.adapt(settings))
     return ScoreVideosRequest(params, profile, settings, reference, videos)
-
-
-def _sampling(model: ResolvedModel, profile: Profile) -> ResolvedSampling:
-    return resolve_sampling(asked_sampling(profile, None), model.folder, profile.sampling)
 
 
 def _evaluation_settings(params: EvaluateParams, profile: Profile) -> EvaluationSettings:
@@ -186,6 +183,4 @@ def _reference_folder(params: EvaluateParams, profile: Profile) -> Path:
     from tasks.tiny.world.corpora import shared_world
 
     world = world_folder()
-    if not world.is_dir():
-        shared_world()
-    return world / "reference"
+    return (world if world.is_dir() else shared_world().parent) / "reference"

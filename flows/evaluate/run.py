@@ -10,6 +10,7 @@ from flows.cut_captions import say_what_is_cut
 from flows.evaluate.record import record_in_own_run, record_on_version
 from flows.evaluate.report import as_markdown
 from flows.evaluate.request import EvaluateRequest, ScoreVideosRequest
+from flows.model import tell_published
 from flows.promote.pages import write_pages
 from flows.promote.request import PromoteParams
 from flows.promote.request import read_request as read_promotion
@@ -42,6 +43,7 @@ def nothing_evaluated(reason: str) -> dict[str, Any]:
 
 def _evaluate(request: EvaluateRequest) -> dict[str, Any]:
     params, version = request.params, request.model.version
+    tell_published(request.model.ref, request.sampling)
     with MeasuringPool(request.settings.num_videos) as pool:
         result = _evaluate_model(request, pool).as_dict()
         if params.beside_champion or params.then_promote:

@@ -13,7 +13,7 @@ from flows.generate.jobs import EXAMPLE_PROMPT, VideoJob, job_of_prompt, jobs_of
 from flows.generate.loras import read_loras, shown_loras
 from flows.generate.manifest import check_manifest
 from flows.generate.outputs import check_frame_rate, check_output, finished_before
-from flows.model import asked_sampling, find_champion, find_model
+from flows.model import find_champion, find_model, model_sampling
 from flows.profile_choice import ProfileParams
 from storage.local.typed_fields import TypedPath, TypedText
 from storage.registry.model_folder import ResolvedModel
@@ -22,7 +22,7 @@ from tasks.cluster_checks import check_device_here
 from tasks.errors import RequestError
 from tasks.generation.asked import AskedVideos
 from tasks.generation.loras import WeightedLora
-from tasks.generation.resolve import ResolvedSampling, resolve_sampling
+from tasks.generation.resolve import ResolvedSampling
 from tasks.generation.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class GenerateParams(ProfileParams):
     )
     lora: list[str] = Field([], description="LoRA files of image models, each FILE or FILE:WEIGHT")
     sampling: SamplingSettings | None = Field(
-        None, description="what is not named is as saved with the model, else the profile's"
+        None,
+        description="what is not named is as saved with the model, else its profile's, else as published",
     )
 
 
@@ -117,7 +118,7 @@ def read_request(params: GenerateParams) -> GenerateRequest:
     loras = read_loras(params.lora)
     given = read_given(params)
     model, profile = find_champion(params) if params.model is None else find_model(params.model, params)
-    sampling = resolve_sampling(asked_sampling(profile, params.sampling), model.folder, profile.sampling)
+    sampling = model_sampling(model, profile, params, params.sampling)
     check_method(given, sampling.settings)
     check_frame_rate(jobs, sampling.settings.fps, "fps")
     shown = shown_loras(loras)

@@ -17,6 +17,7 @@ from flows.evaluate.report import sampled_rows
 from flows.generate.going_on import GoingOn, given_result, going_on
 from flows.generate.manifest import write_manifest
 from flows.generate.request import GenerateRequest
+from flows.model import tell_published
 from flows.runs.artifacts import show_markdown
 from flows.runs.progress import stage_progress
 from flows.terminal import tell
@@ -39,6 +40,7 @@ def run(request: GenerateRequest) -> dict[str, Any]:
     started_s = time.monotonic()
     if request.is_before_champion:
         tell(f"no {CHAMPION_REF} yet: using {request.model.ref}; retrain, evaluate and promote make one")
+    tell_published(request.model.ref, request.sampling)
     if request.kept:
         tell(
             f"[generate] {len(request.kept)} of {len(request.jobs)} videos are there already, made of the same"

@@ -15,7 +15,18 @@ from tasks.output_folders import check_output_file
 
 
 def write_new_profile(file: Path, base: str, changes: Mapping[str, Any], force: bool = False) -> Profile:
-    """Writes the file and gives the profile that it is.
+    """Writes the file and gives the profile that it is; raises as `new_profile` does."""
+    text = new_profile(file, base, changes, force)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
+    remember_profile(file.stem, file.absolute())
+    return load_profile(str(file.absolute()))
+
+
+def new_profile(file: Path, base: str, changes: Mapping[str, Any], force: bool = False) -> str:
+    """Gives the text of a file that extends a profile.
 
     RequestError for a base that is none, a change that cannot be, or a file that is there, unless `force`.
     """
@@ -33,10 +44,4 @@ def write_new_profile(file: Path, base: str, changes: Mapping[str, Any], force: 
     named = base if found.shipped else os.path.relpath(found.path, file.absolute().parent)
     if found.path == file.absolute():
         raise RequestError(f"file: {file} cannot extend itself")
-    text = new_file(usual, file.stem, named, changes)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
-    remember_profile(file.stem, file.absolute())
-    return load_profile(str(file.absolute()))
+    return new_file(usual, file.stem, named, changes)

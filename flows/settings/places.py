@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from storage.local.dry_run import scratch
 from storage.local.home import home
 from storage.local.json_files import read_json, write_json
 from tasks.errors import RequestError
@@ -41,9 +42,9 @@ def given_profiles() -> dict[str, Path]:
 
 
 def remember_profile(name: str, path: Path) -> None:
-    """Notes the file of a name, so that the name finds it; the names of shipped profiles stay theirs."""
+    """Notes the file of a name, so that the name finds it, but in a dry run; names of shipped profiles stay theirs."""
     noted = given_profiles()
-    if name in profile_names() or noted.get(name) == path:
+    if name in profile_names() or noted.get(name) == path or scratch() is not None:
         return
     _list().parent.mkdir(parents=True, exist_ok=True)
     write_json(_list(), {known: str(file) for known, file in sorted((noted | {name: path}).items())})

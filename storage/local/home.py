@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from storage.errors import StorageError
+from storage.local.dry_run import scratch
 from storage.local.typed_paths import as_typed, typed_path
 
 _PACKAGES = Path(__file__).resolve().parents[2]
@@ -25,6 +26,11 @@ def home() -> Path:
         return typed_path(text).absolute()
     except ValueError as error:
         raise StorageError(f"VIDRD_HOME: {error}") from error
+
+
+def home_of_the_new() -> Path:
+    """Where what is missing below `home` is made: there, and in a dry run in the folder that goes with it."""
+    return scratch() or home()
 
 
 def set_home(folder: Path) -> None:
@@ -48,11 +54,13 @@ def prefect_database() -> Path:
 
 
 def mlflow_uri() -> str:
-    """Gives the MLflow tracking address: `$MLFLOW_TRACKING_URI`, else an SQLite file whose folder is made here."""
+    """Gives the MLflow tracking address: `$MLFLOW_TRACKING_URI`, else an SQLite file, made here but for a dry run."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri:
         return uri
     database = mlflow_database()
+    if scratch() is not None:
+        return f"sqlite:///{database}"
     database.parent.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):  # it is there, or MLflow says why it cannot be
         # For this user alone: MLflow keeps the keys of its gateway in it. SQLite's files beside it get its mode.

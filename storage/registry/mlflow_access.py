@@ -2,22 +2,30 @@
 
 import logging
 import os
+import sqlite3
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage.errors import StorageError
+from storage.local.dry_run import scratch
 from storage.local.secret_files import known_secret
 from storage.local.services import USER, mlflow_password
 
+_SQLITE = "sqlite:///"
+
 
 def mlflow_client(uri: str) -> mlflow.MlflowClient:
-    """Makes a client of an MLflow address, which is also made the one that `mlflow` itself talks to."""
-    uri = _sign_in(uri)
+    """Makes a client of an MLflow address, which is also made the one that `mlflow` itself talks to.
+
+    In a dry run a database is read from a copy: opening one brings its tables to MLflow's version, or makes them.
+    """
+    uri = _sign_in(_copied(uri))
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     given = os.environ.get("MLFLOW_TRACKING_URI")
@@ -27,6 +35,19 @@ def mlflow_client(uri: str) -> mlflow.MlflowClient:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     mlflow.set_registry_uri(uri)
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _copied(uri: str) -> str:
+    """The address of a copy of an SQLite database, an empty one where there is none yet; others as they are."""
+    folder = scratch()
+    if folder is None or not uri.startswith(_SQLITE):
+        return uri
+    database, copy = Path(uri.removeprefix(_SQLITE)), folder / "mlflow.db"
+    if database.is_file() and not copy.exists():
+        source = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
+        with closing(source), closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    return f"{_SQLITE}{copy}"
 
 
 def _sign_in(uri: str) -> str:

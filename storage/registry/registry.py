@@ -29,7 +29,9 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from storage.errors import StorageError
 from storage.local.addresses import without_secrets
-from storage.local.home import home, mlflow_artifacts, mlflow_uri
+from storage.local.dry_run import scratch
+from storage.local.folders import why_unusable
+from storage.local.home import home, home_of_the_new, mlflow_artifacts, mlflow_uri
 from storage.registry.mlflow_access import first_line, is_missing, mlflow_client, one_line_errors
 from storage.registry.model_folder import ResolvedModel, is_registered, model_folder
 from storage.registry.names import (
@@ -115,9 +117,10 @@ class Registry:
         found: list[dict[str, str]] = []
         token = None
         with one_line_errors(self.uri):
-            while True:
+            experiment = self.client.get_experiment_by_name(EXPERIMENT_NAME)
+            while experiment is not None:
                 page = self.client.search_runs(
-                    [self._experiment_id()], chosen, max_results=_RUNS_PER_CALL, page_token=token
+                    [experiment.experiment_id], chosen, max_results=_RUNS_PER_CALL, page_token=token
                 )
                 found += [dict(run.data.tags) for run in page]
                 token = page.token
@@ -263,7 +266,15 @@ class Registry:
         self.set_version_tags(version, tags or {})
 
     def check_artifacts(self) -> None:
-        """Raises StorageError when files cannot be left where runs keep theirs: asked before hours of work."""
+        """Raises StorageError when files cannot be left where runs keep theirs: asked before hours of work.
+
+        In a dry run they are looked at only where runs of this machine keep theirs: elsewhere it takes one to be left.
+        """
+        if scratch() is not None:
+            problem = why_unusable(mlflow_artifacts())
+            if problem is not None:
+                raise StorageError(f"MLflow: files cannot be kept at {problem}")
+            return
         with one_line_errors(self.uri):
             location = self.client.get_experiment(self._experiment_id()).artifact_location
         try:
@@ -364,8 +375,10 @@ def _version_folder(registry: Registry, found: ModelVersion) -> Path:
     if location.startswith(("file:", "/")):
         return _model_artifact(Path(local_file_uri_to_path(location)))
     # The model id, not only the number: several servers all have a version 1.
-    cached = home() / "models" / f"{MODEL_NAME}-{found.version}-{_model_id(found)}"
+    name = f"{MODEL_NAME}-{found.version}-{_model_id(found)}"
+    cached = home() / "models" / name
     if not cached.is_dir():
+        cached = home_of_the_new() / "models" / name
         cached.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=cached.parent))
         try:

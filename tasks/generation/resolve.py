@@ -1,5 +1,6 @@
 """How a model's videos are sampled: what was asked for, else as saved with the model, else the profile's, else default.
 
+Where no profile is the model's, what it has not saved is as published, of the model's own size.
 What a training saves lies in the model's `model_index.json`, so that `VidRDPipeline` knows it too.
 """
 
@@ -18,7 +19,7 @@ from storage.local.json_files import write_json
 from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 
-Source = Literal["option", "model", "profile", "default"]
+Source = Literal["option", "model", "profile", "published", "default"]
 
 _INDEX = "model_index.json"
 _OF_THE_MODEL = (
@@ -35,6 +36,10 @@ class ResolvedSampling:
     settings: SamplingSettings
     sources: dict[str, Source]
 
+    def published(self) -> list[str]:
+        """The names of those that nobody has said, neither who asks nor the model nor a profile."""
+        return [name for name, source in self.sources.items() if source == "published"]
+
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Plain JSON: {name: {value, from}}."""
         values = plain_settings(self.settings)
@@ -42,16 +47,21 @@ class ResolvedSampling:
 
 
 def resolve_sampling(
-    asked: SamplingSettings | None, model_dir: Path, profile: SamplingSettings
+    asked: SamplingSettings | None, model_dir: Path, profile: SamplingSettings | None
 ) -> ResolvedSampling:
-    """The settings of a model's videos. RequestError, naming the file, when what it has saved cannot be used."""
+    """The settings of a model's videos; `profile` is None where none is known to be the model's.
+
+    RequestError, naming the file, when what it has saved cannot be used.
+    """
     saved = saved_sampling(model_dir)
     given = {} if asked is None else asked.model_dump(include=asked.model_fields_set)
+    usual = SamplingSettings()
     in_order: tuple[tuple[Source, dict[str, Any]], ...] = (
         ("option", {name: value for name, value in given.items() if value is not None}),
         ("model", saved),
-        ("profile", profile.model_dump(include=profile.model_fields_set)),
-        ("default", SamplingSettings().model_dump()),
+        ("profile", {} if profile is None else profile.model_dump(include=profile.model_fields_set)),
+        ("published", {} if profile is not None else usual.model_dump(include=set(_OF_THE_MODEL))),
+        ("default", usual.model_dump()),
     )
     values: dict[str, Any] = {}
     sources: dict[str, Source] = {}

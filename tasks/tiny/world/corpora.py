@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from storage.local.home import home_of_the_new
 from tasks.errors import RequestError
 from tasks.tiny.world.drawing import COLOURS, DIRECTIONS, SHAPES, Scene, draw_clip, draw_image, random_scene
 from tasks.tiny.world.media import FPS, write_avi, write_image, write_mp4, write_truncated_copy
@@ -109,7 +110,10 @@ def write_tiny_world(
 
 def shared_world() -> Path:
     """Writes the world that commands share, unless it is there, and returns the path of its corpora file."""
-    return write_tiny_world(world_folder(), WORLD_SEED)
+    world = world_folder()
+    if not (world / FINISHED).is_file():
+        world = home_of_the_new() / world.name
+    return write_tiny_world(world, WORLD_SEED)
 
 
 def _is_there(root: Path, recipe: dict[str, object]) -> bool:
