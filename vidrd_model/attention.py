@@ -1,12 +1,14 @@
 """Attention over pixels, text and frames, and the feed-forward between: diffusers' parameter names, less copying.
 
-Everything goes through `scaled_dot_product_attention`, and heads are views of the projections, never permuted copies.
+Everything goes through `scaled_dot_product_attention`, and heads are views of the projections, never permuted copies;
+unless somebody sets one of diffusers' attention processors, or one of their own, which then computes it instead.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention as ProcessedAttention
 from torch import nn
 
 from vidrd_model.recompute import recomputed
@@ -24,24 +26,45 @@ _MAX_HEADS = 65_535
 _CPU_CHUNK_VALUES = 2**18
 
 
-class Attention(nn.Module):
+class HeadViews:
+    """The layers' own way as an attention processor, which they are made with."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """b s c tokens that attend to one another, or to states b t d, to b s c."""
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        return attn.attend(hidden_states, attn.project(context), attention_mask)
+
+
+class Attention(ProcessedAttention):
     """The projections of an attention layer, to what is attended to and back."""
 
     def __init__(self, channels: int, heads: int, context_channels: int | None = None):
-        super().__init__()
-        self.heads = heads
-        self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(context_channels or channels, channels, bias=False)
-        self.to_v = nn.Linear(context_channels or channels, channels, bias=False)
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels), nn.Dropout(0.0)])
+        super().__init__(
+            channels, context_channels, heads=heads, dim_head=channels // heads, processor=HeadViews()
+        )
+
+    @property
+    def is_processed(self) -> bool:
+        """Whether a processor that somebody has set computes the attention."""
+        return not isinstance(self.processor, HeadViews)
 
     def project(self, context_btd: torch.Tensor) -> KeyValue:
         """The keys and values of what is attended to."""
         return self._split(self.to_k(context_btd)), self._split(self.to_v(context_btd))
 
-    def attend(self, tokens_bsc: torch.Tensor, context: KeyValue) -> torch.Tensor:
-        """b s c tokens that attend to projected keys and values, to b s c."""
-        out_bhsd = F.scaled_dot_product_attention(self._split(self.to_q(tokens_bsc)), *context)
+    def attend(
+        self, tokens_bsc: torch.Tensor, context: KeyValue, mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """b s c tokens that attend to projected keys and values, to b s c; a mask is PyTorch's."""
+        out_bhsd = F.scaled_dot_product_attention(
+            self._split(self.to_q(tokens_bsc)), *context, attn_mask=mask
+        )
         return self.to_out[0](out_bhsd.transpose(1, 2).flatten(2))
 
     def _split(self, x_bsc: torch.Tensor) -> torch.Tensor:
@@ -53,6 +76,8 @@ class SelfAttention(Attention):
 
     def forward(self, tokens_bsc: torch.Tensor) -> torch.Tensor:
         """b s c to b s c."""
+        if self.is_processed:
+            return super().forward(tokens_bsc)
         return self.attend(tokens_bsc, self.project(tokens_bsc))
 
 
@@ -65,7 +90,9 @@ class TextAttention(Attention):
     slot = 0
 
     def forward(self, tokens_bsc: torch.Tensor, text: TextStates) -> torch.Tensor:
-        """b s c tokens to b s c; the text is states or the projections of every slot."""
+        """b s c tokens to b s c; the text is states or, for the layer's own way, the projections of every slot."""
+        if self.is_processed:
+            return super().forward(tokens_bsc, encoder_hidden_states=text)
         context = self.project(text) if isinstance(text, torch.Tensor) else text[self.slot]
         return self.attend(tokens_bsc, context)
 
@@ -84,6 +111,9 @@ class TempAttention(Attention):
 
     def forward(self, tokens_bnsc: torch.Tensor) -> torch.Tensor:
         """b n s c to b n s c."""
+        if self.is_processed:
+            out_bsnc = super().forward(tokens_bnsc.transpose(1, 2).flatten(0, 1))
+            return out_bsnc.unflatten(0, (len(tokens_bnsc), -1)).transpose(1, 2)
         query, key, value = (self._per_pixel(to(tokens_bnsc)) for to in (self.to_q, self.to_k, self.to_v))
         parts = [
             F.scaled_dot_product_attention(q, k, v)

@@ -18,6 +18,7 @@ from torch import nn
 
 from vidrd_model.attention import FeedForward, SelfAttention, TempAttention, TextAttention, TextStates
 from vidrd_model.dropout import KeyedDropout, with_present_keys
+from vidrd_model.freeu import FreeU
 from vidrd_model.recompute import recomputed
 from vidrd_model.temporal_layers import (
     PooledGroupNorm,
@@ -253,6 +254,8 @@ class MidBlock(_Checkpointed):
 class UpBlock(_Stage):
     """One resolution on the way up; each layer takes a skip of the way down."""
 
+    freeu: FreeU | None = None
+
     def __init__(self, in_channels, out_channels, skip_channels, layers, heads, depth, upsample, options):
         widths = [
             ((in_channels if i == 0 else out_channels) + skip_channels[i], out_channels)
@@ -275,6 +278,8 @@ class UpBlock(_Stage):
 
     def joining_layer(self, index: int, x_bcnhw: torch.Tensor, skip_bcnhw: torch.Tensor, *rest: Any):
         """Runs layer `index` on what comes from below and its skip; joined here, both are kept but once."""
+        if self.freeu is not None:
+            x_bcnhw, skip_bcnhw = self.freeu(x_bcnhw, skip_bcnhw)
         return self.layer(index, torch.cat([x_bcnhw, skip_bcnhw], dim=1), *rest)
 
 

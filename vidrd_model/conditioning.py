@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from vidrd_model.errors import ModelError
+from vidrd_model.lora import adapter_state
 from vidrd_model.prompts import negative_texts, warn_of_lost_words
 from vidrd_model.video_batch import VideoBatch
 
 if TYPE_CHECKING:
-    from vidrd_model.call_arguments import CallArguments
+    from vidrd_model.call_arguments import CallArguments, ClipArguments
     from vidrd_model.pipeline import VidRDPipeline
 
 
@@ -58,28 +59,39 @@ def _states(encoder: Any, ids: torch.Tensor, clip_skip: int | None) -> torch.Ten
 class TextConditions:
     """States b t d of the videos' texts, encoded when the first clip needs them and when a story goes on.
 
-    `negative_btd` are those of what the videos should not show, None where nothing guides them.
+    LoRA layers of the text encoder that have got other weights tell the next clip's texts anew. `negative` are texts or
+    states of what the videos should not show, None where nothing guides them.
     """
 
     def __init__(
         self,
-        encode: Callable[[Sequence[str]], torch.Tensor],
+        pipe: VidRDPipeline,
+        asked: ClipArguments,
         batch: VideoBatch,
-        prompt_embeds: torch.Tensor | None,
-        negative_embeds: torch.Tensor | None,
+        negative: Sequence[str] | torch.Tensor | None = None,
     ):
-        self._encode, self._batch, self._given = encode, batch, prompt_embeds
-        self._texts: list[str] | None = None
-        self._text_btd: torch.Tensor | None = None
-        self.negative_btd = None if negative_embeds is None else self._copies(negative_embeds)
+        self._encode = partial(encode_texts, pipe, clip_skip=asked.clip_skip, lora_scale=asked.lora_scale())
+        self._encoder, self._batch = pipe.text_encoder, batch
+        self._given = None if asked.prompt_embeds is None else self._copies(asked.prompt_embeds)
+        self._negative = self._copies(negative) if isinstance(negative, torch.Tensor) else negative
+        self._kept: dict[str, tuple[object, torch.Tensor]] = {}
 
     def of_clip(self, clip: int) -> torch.Tensor:
         """The states of a clip; the very same tensor while the texts stay."""
-        texts = self._batch.texts(clip)
-        if self._text_btd is None or texts != self._texts:
-            states_btd = self._encode(texts) if self._given is None else self._given
-            self._texts, self._text_btd = texts, self._copies(states_btd)
-        return self._text_btd
+        return self._states("prompt", self._batch.texts(clip)) if self._given is None else self._given
+
+    @property
+    def negative_btd(self) -> torch.Tensor | None:
+        """The states of what the videos should not show; the very same tensor for all clips."""
+        if self._negative is None or isinstance(self._negative, torch.Tensor):
+            return self._negative
+        return self._states("negative_prompt", self._negative)
+
+    def _states(self, name: str, texts: Sequence[str]) -> torch.Tensor:
+        made_of = (list(texts), None if self._encoder is None else adapter_state(self._encoder))
+        if name not in self._kept or self._kept[name][0] != made_of:
+            self._kept[name] = (made_of, self._copies(self._encode(texts)))
+        return self._kept[name][1]
 
     def _copies(self, states_btd: torch.Tensor) -> torch.Tensor:
         copies = self._batch.copies
@@ -97,18 +109,14 @@ def text_conditions(
 
     Raises ModelError for negative texts or embeddings that do not fit the prompts.
     """
-    negative = negative_texts(negative_prompt, len(batch.stories))
+    texts, embeds = negative_texts(negative_prompt, len(batch.stories)), asked.negative_prompt_embeds
     if pipe.tokenizer is not None:
-        warn_of_lost_words(pipe.tokenizer, batch.stories, negative)
-    encode = partial(encode_texts, pipe, clip_skip=asked.clip_skip, lora_scale=asked.lora_scale())
-    negative_embeds = asked.negative_prompt_embeds
+        warn_of_lost_words(pipe.tokenizer, batch.stories, texts)
     if not guided:
-        negative_embeds = None
-    elif negative_embeds is None:
-        negative_embeds = encode(negative)
-    else:
-        _check_shapes(len(batch.stories), asked.prompt_embeds, negative_embeds)
-    return TextConditions(encode, batch, asked.prompt_embeds, negative_embeds)
+        return TextConditions(pipe, asked, batch)
+    if embeds is not None:
+        _check_shapes(len(batch.stories), asked.prompt_embeds, embeds)
+    return TextConditions(pipe, asked, batch, texts if embeds is None else embeds)
 
 
 def _check_shapes(prompts: int, prompt_embeds: torch.Tensor | None, negative_embeds: torch.Tensor) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vidrd_model.conditioning import TextConditions, encode_texts
+from vidrd_model.conditioning import TextConditions
 from vidrd_model.errors import ModelError
 from vidrd_model.finite import check_frames
 from vidrd_model.given_frames import last_clip, read_videos
@@ -62,16 +61,14 @@ def inverted_clip(pipe: VidRDPipeline, frames: Any, asked: ClipArguments) -> Inv
     settings, batch = asked.settings(pipe.config.sampling), asked.batch()
     _, n, h, w = pipe.latent_shape(settings.num_frames, settings.height, settings.width)
     frames_bnhwc = _given_clips(frames, batch, (n, h * pipe.vae_scale_factor, w * pipe.vae_scale_factor))
-    lora = asked.lora_scale()
-    encode = partial(encode_texts, pipe, clip_skip=asked.clip_skip, lora_scale=lora)
-    text_btd = TextConditions(encode, batch, asked.prompt_embeds, None).of_clip(0)
+    text_btd = TextConditions(pipe, asked, batch).of_clip(0)
     options = SamplingOptions(
         settings.num_inference_steps, guidance_scale=1.0, prompt_frames=0, timesteps=asked.timesteps
     )
     options.check(n)
     device = pipe._execution_device
     steps = settings.num_inference_steps if asked.timesteps is None else len(asked.timesteps)
-    with pipe.scaled_lora(lora):
+    with pipe.scaled_lora(asked.lora_scale()):
         latents_bcnhw = encoded(pipe, frames_bnhwc.to(device))
         predict = Predictor(pipe.unet, [TextGuidance(text_btd)], device=device)
         with pipe.progress_bar(total=steps) as bar:

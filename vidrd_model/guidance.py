@@ -32,9 +32,10 @@ class TextGuidance:
 class Predictor:
     """The scheduler's target for the latents of some clips, one behind the other; texts are projected once for all.
 
-    Clips of the very same states share their projection. `rescale` draws the guided target's deviation to that of the
-    prediction with the text (arXiv 2305.08891, eq. 15 and 16; 0 leaves it). Raises ModelError where guidance lacks the
-    states of what a clip should not show.
+    Clips of the very same states share their projection; it is made anew where LoRA layers have got other weights, or
+    attention another processor, in between. `rescale` draws the guided target's deviation to that of the prediction
+    with the text (arXiv 2305.08891, eq. 15 and 16; 0 leaves it). Raises ModelError where guidance lacks the states of
+    what a clip should not show.
     """
 
     def __init__(
@@ -53,9 +54,9 @@ class Predictor:
             if len(negative) < len(clips):
                 raise ModelError("guidance needs negative prompts; guidance_scale=1 turns it off")
             states = negative + states
-        distinct = list({id(one): one for one in states}.values())
-        projected = unet.project_text(torch.cat(distinct).to(device, unet.dtype))
-        self.projected = projected if len(distinct) == len(states) else _shared(projected, distinct, states)
+        self._distinct_btd = list({id(one): one for one in states}.values())
+        self._states_btd, self._device = states, device
+        self._text, self._projected_by = self._projected(), unet.projection_state()
         self._scale = self._scale_of_rows(device)
 
     def of_same(self, clips: Sequence[TextGuidance]) -> bool:
@@ -66,13 +67,23 @@ class Predictor:
         model_input = latents_bcnhw.to(self.unet.dtype)
         if self.guided:
             model_input = torch.cat([model_input] * 2)
-        target = self.unet(model_input, timestep, encoder_hidden_states=self.projected).sample.float()
+        state = self.unet.projection_state()
+        if state != self._projected_by:
+            self._text, self._projected_by = self._projected(), state
+        target = self.unet(model_input, timestep, encoder_hidden_states=self._text).sample.float()
         if self.guided:
             without_text, with_text = target.chunk(2)
             target = without_text + self._scale * (with_text - without_text)
             if self.rescale:
                 target = rescale_deviation(target, with_text, self.rescale)
         return target
+
+    def _projected(self) -> TextStates:
+        distinct = self._distinct_btd
+        projected: TextStates = self.unet.project_text(torch.cat(distinct).to(self._device, self.unet.dtype))
+        if len(distinct) == len(self._states_btd):
+            return projected
+        return _shared(projected, distinct, self._states_btd)
 
     def _scale_of_rows(self, device: torch.device) -> float | torch.Tensor:
         """One number for all clips, or (b, 1, 1, 1, 1) where a callback gave some of them another."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.hooks.group_offloading import _get_top_level_group_offload_hook
 from diffusers.loaders import PeftAdapterMixin, StableDiffusionLoraLoaderMixin
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY, _fetch_state_dict
 from diffusers.utils import USE_PEFT_BACKEND
@@ -88,12 +89,14 @@ class LoraMixin(StableDiffusionLoraLoaderMixin):
 
         `settings` are diffusers': `weight_name`, `subfolder`, `revision`, `token`, ... Files may be in the layout of
         diffusers, peft, kohya's scripts or ComfyUI. Raises ModelError, and changes nothing, for a file that cannot be
-        read, that holds more than LoRA layers, or whose layers this model does not have or has in other shapes.
+        read, that holds more than LoRA layers, or whose layers this model does not have or has in other shapes; and for
+        a model whose weights are offloaded to files.
         """
         source = pretrained_model_name_or_path_or_dict
         name = "the given tensors" if isinstance(source, Mapping) else str(source)
         if not USE_PEFT_BACKEND:
             raise ModelError(f"{name}: {_NO_PEFT}")
+        self._check_weights_are_here(name)
         low_memory = settings.pop("low_cpu_mem_usage", True)
         tensors, metadata = _read(source, settings)
         weights = peft_weights(tensors, self.unet, self.text_encoder, name, metadata)
@@ -125,6 +128,11 @@ class LoraMixin(StableDiffusionLoraLoaderMixin):
             )
         super().save_pretrained(save_directory, *args, **settings)
 
+    def unload_lora_weights(self) -> None:
+        """Takes all LoRA layers out again, as diffusers does; ModelError where `load_lora_weights` is refused."""
+        self._check_weights_are_here("unload_lora_weights")
+        super().unload_lora_weights()
+
     @contextmanager
     def scaled_lora(self, scale: float) -> Iterator[None]:
         """The active LoRA layers count `scale` times within, and as before afterwards."""
@@ -134,11 +142,26 @@ class LoraMixin(StableDiffusionLoraLoaderMixin):
         before = [dict(layer.scaling) for layer in layers]
         for layer in layers:
             layer.scale_layer(scale)
+        within = [dict(layer.scaling) for layer in layers]
         try:
             yield
         finally:
-            for layer, scaling in zip(layers, before, strict=True):
-                layer.scaling.update(scaling)
+            for layer, old, scaled in zip(layers, before, within, strict=True):
+                for name, value in scaled.items():
+                    if (
+                        layer.scaling.get(name) == value
+                    ):  # else somebody has given it another weight meanwhile
+                        layer.scaling[name] = old[name]
+
+    def _check_weights_are_here(self, what: str) -> None:
+        """ModelError where group offloading keeps weights in files: diffusers would write over these with nothing."""
+        for model in self._lora_models():
+            hook = _get_top_level_group_offload_hook(model)
+            if hook is not None and hook.config.offload_to_disk_path is not None:
+                raise ModelError(
+                    f"{what}: LoRA layers cannot come or go while weights are offloaded to files; load them before "
+                    "enable_group_offload"
+                )
 
     def _lora_models(self) -> list[nn.Module]:
         models = [getattr(self, name, None) for name in self._lora_loadable_modules]
@@ -307,6 +330,21 @@ def _adapted(model: nn.Module) -> Iterator[tuple[str, Any]]:
         for name, module in model.named_modules():
             if isinstance(module, BaseTunerLayer):
                 yield name, module
+
+
+def adapter_state(model: nn.Module) -> list[tuple[Any, ...]]:
+    """What of a model's LoRA layers decides what they compute: which count, how much, and of which weights."""
+    return [
+        (
+            name,
+            list(layer.active_adapters),
+            dict(layer.scaling),
+            layer.disable_adapters,
+            list(layer.merged_adapters),
+            [id(part) for part in layer.lora_A.values()],
+        )
+        for name, layer in _adapted(model)
+    ]
 
 
 def _weight_at(weight: Any, place: str, parts: Sequence[str]) -> float:

@@ -42,13 +42,26 @@ class MemoryOptions:
         """
         self.unet.enable_layerwise_casting(storage_dtype, compute_dtype or self.unet.dtype, **settings)
 
+    def enable_model_cpu_offload(
+        self, gpu_id: int | None = None, device: torch.device | str | None = None
+    ) -> None:
+        """As diffusers has it: a model is on the device while it computes, by default that of the last time."""
+        super().enable_model_cpu_offload(gpu_id, self._offloads_to(gpu_id, device))  # type: ignore[misc]
+
     def enable_sequential_cpu_offload(
         self, gpu_id: int | None = None, device: torch.device | str | None = None
     ) -> None:
         """As diffusers has it: a layer's weights are on the device while it computes. `device` may be a CPU."""
+        device = self._offloads_to(gpu_id, device)
         super().enable_sequential_cpu_offload(gpu_id, device)  # type: ignore[misc]
         if device is not None and torch.device(device).type == "cpu":
             _name_the_cpu_plainly(self.components)
+
+    def _offloads_to(
+        self, gpu_id: int | None, device: torch.device | str | None
+    ) -> torch.device | str | None:
+        """Loading LoRA layers, diffusers offloads anew and names no device."""
+        return getattr(self, "_offload_device", None) if gpu_id is None and device is None else device
 
     def _rest_models(self) -> None:
         """With `enable_model_cpu_offload`, takes every model off the device: the next one of a clip finds it empty."""

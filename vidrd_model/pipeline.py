@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import SchedulerMixin
+from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
 from diffusers.utils import BaseOutput
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -57,7 +58,7 @@ class ContinuedVideo(VidRDOutput):
     inversion: Any = None
 
 
-class VidRDPipeline(LoraMixin, MemoryOptions, CallState, ModelFolder):
+class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, ModelFolder):
     """Samples videos with a TemporalUNet, any diffusers scheduler, and a VAE whose temporal decoder runs.
 
     Four settings are saved with the model, for what the authors' release does otherwise or is known for:

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 class SampledClips:
     """The clips of a call, latents b c n h w in float32, sampled when they are asked for, `clips_at_once` at a time.
 
-    Making one checks the arguments, tells the pipeline what its properties are to say of the call, and encodes what the
-    videos should not show. It ends early where `pipe.interrupt` is set. Raises ModelError for what does not fit, and
-    for latents that are not finite.
+    Making one checks the arguments and tells the pipeline what its properties are to say of the call. It ends early
+    where `pipe.interrupt` is set. Raises ModelError for what does not fit, and for latents that are not finite.
     """
 
     def __init__(self, pipe: VidRDPipeline, asked: CallArguments, settings: CallSettings):
@@ -82,10 +81,13 @@ class SampledClips:
         pipe, sampler = self._pipe, self._sampler
         pipe._guidance_scale = sampler.options.guidance_scale  # whatever a callback made of it
         total = pipe.num_timesteps * len(clips)
-        with pipe.progress_bar(total=total) as bar, pipe.scaled_lora(self._lora_scale):
+        with pipe.progress_bar(total=total) as bar:
             window = [self._to_sample(clip, place, bar) for place, clip in enumerate(clips)]
             try:
-                return sampler.next_window(window)
+                with pipe.scaled_lora(
+                    self._lora_scale
+                ):  # not around the texts, which are encoded scaled already
+                    return sampler.next_window(window)
             except torch.OutOfMemoryError as error:
                 if len(clips) == 1:
                     raise

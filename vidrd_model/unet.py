@@ -18,11 +18,13 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 
 from vidrd_model.attention import TextAttention, TextStates
+from vidrd_model.attention_options import AttentionOptions
 from vidrd_model.blocks import BLOCKS, BlockOptions, DownBlock, MidBlock, UpBlock
 from vidrd_model.dropout import number_dropouts
 from vidrd_model.errors import ModelError
 from vidrd_model.image_models import load_image_part, take_image_weights
-from vidrd_model.lora import UNetLoraMixin
+from vidrd_model.lora import UNetLoraMixin, adapter_state
+from vidrd_model.memory_format import AnyMemoryFormat
 from vidrd_model.temporal_layers import (
     TEMPORAL_MARK,
     PooledGroupNorm,
@@ -52,7 +54,7 @@ _NOT_SUPPORTED = (
 )
 
 
-class TemporalUNet(ModelMixin, ConfigMixin, UNetLoraMixin):
+class TemporalUNet(AnyMemoryFormat, ModelMixin, ConfigMixin, AttentionOptions, UNetLoraMixin):
     """A UNet that denoises videos: b c n h w in and out; with one frame it is the image UNet.
 
     The config is that of diffusers' `UNet2DConditionModel`, and so are the parameter names of its spatial layers.
@@ -154,11 +156,17 @@ class TemporalUNet(ModelMixin, ConfigMixin, UNetLoraMixin):
     def project_text(self, text_btd: torch.Tensor) -> TextStates:
         """Every cross-attention's keys and values of text states, for many steps with the same text.
 
-        With group offloading the states themselves: weights then come with the forward pass of their block alone.
+        With group offloading the states themselves: weights then come with the forward pass of their block alone. So
+        too where an attention processor has been set, which projects them itself.
         """
-        if _is_group_offload_enabled(self):
+        layers = self._text_attentions()
+        if _is_group_offload_enabled(self) or any(layer.is_processed for layer in layers):
             return text_btd
-        return tuple(attention.project(text_btd) for attention in self._text_attentions())
+        return tuple(layer.project(text_btd) for layer in layers)
+
+    def projection_state(self) -> object:
+        """What the projections of a text depend on beside it: another one means that they have to be made anew."""
+        return [(layer.processor, adapter_state(layer)) for layer in self._text_attentions()]
 
     def _text_attentions(self) -> list[TextAttention]:
         return [module for module in self.modules() if isinstance(module, TextAttention)]

@@ -17,6 +17,7 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from vidrd_model.decoder import TemporalDecoder
 from vidrd_model.dropout import number_dropouts
 from vidrd_model.image_models import load_image_part, take_image_weights
+from vidrd_model.memory_format import AnyMemoryFormat
 from vidrd_model.temporal_layers import (
     TEMPORAL_MARK,
     reset_temporal_layers,
@@ -24,7 +25,7 @@ from vidrd_model.temporal_layers import (
 )
 
 
-class TemporalVAE(AutoencoderKL):
+class TemporalVAE(AnyMemoryFormat, AutoencoderKL):
     """AutoencoderKL with a Temp-Conv after each resnet of the decoder's up blocks.
 
     `decode(z, num_frames=n)` folds videos of n frames into the batch, (b n) c h w; with one frame it is the image

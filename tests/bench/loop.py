@@ -55,7 +55,7 @@ def run(which: str) -> None:
     before = reset_peak()
     started = time.perf_counter()
     if which == "without":
-        unet.project_text = lambda text: text
+        unet.project_text, unet.projection_state = lambda text: text, lambda: None
     sampler = ClipSampler(unet, _scheduler(), SamplingOptions(num_inference_steps=STEPS))
     text = torch.randn(1, TEXT_TOKENS, TEXT_WIDTH)
     on_step = (lambda step, x: kept.append(x.flip(2))) if which == "without" else None
