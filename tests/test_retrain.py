@@ -46,7 +46,13 @@ def dataset(tmp_path_factory, tiny_profile) -> Path:
 BOTH = ["temporal", "decoder"]
 
 
-@pytest.fixture(scope="module", params=[["temporal"], pytest.param(BOTH, marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(["temporal"], marks=[pytest.mark.slow, pytest.mark.gate]),
+        pytest.param(BOTH, marks=pytest.mark.slow),
+    ],
+)
 def parts(request) -> list[str]:
     """What is trained: the decoder takes as long again."""
     return request.param

@@ -14,13 +14,14 @@ from tasks.training.settings import TemporalSettings
 from vidrd_model import VidRDPipeline
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.gate]  # a worker of Ray computes some steps
+
+
 def job(dataset: Path, model: Path, **changes) -> TrainingJob:
     fixed = {"steps": 100, "batch_size": 8, "num_workers": 2, "threads": 1, "heldout_samples": 4}
     return TrainingJob(str(dataset), str(model), TemporalSettings(**(fixed | changes)), SamplingSettings())
 
 
-@pytest.mark.slow
-@pytest.mark.gate
 def test_a_plan_counts_what_a_training_holds(training_clips, small_model, ray_session):
     estimate = estimate_training(job(training_clips, small_model))
     pipe = VidRDPipeline.from_pretrained(small_model)
@@ -39,8 +40,6 @@ def test_a_plan_counts_what_a_training_holds(training_clips, small_model, ray_se
     assert estimate.problem is None
 
 
-@pytest.mark.slow
-@pytest.mark.gate
 def test_a_smaller_share_takes_less_memory(training_clips, small_model, ray_session):
     whole, parted = (
         estimate_training(job(training_clips, small_model, num_workers=1, micro_batch=n)) for n in (8, 1)
