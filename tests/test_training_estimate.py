@@ -13,7 +13,6 @@ from tasks.training.job import TrainingJob
 from tasks.training.settings import TemporalSettings
 from vidrd_model import VidRDPipeline
 
-
 pytestmark = [pytest.mark.slow, pytest.mark.gate]  # a worker of Ray computes some steps
 
 
