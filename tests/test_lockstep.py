@@ -29,7 +29,7 @@ from vidrd_model.windows import default_clips_at_once, in_windows, window_sizes
 SHAPE = (4, 5, 4, 4)
 PROMPTS = ["a red circle moving right", "a blue square moving up"]
 STORY = [[PROMPTS[0], PROMPTS[1]], [PROMPTS[1]]]
-QUICK: dict[str, Any] = {"num_inference_steps": 4, "guidance_scale": 4.0, "seed": [7, 9]}
+QUICK: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0, "seed": [7, 9]}
 
 
 @pytest.fixture(scope="module")
@@ -160,10 +160,16 @@ def test_an_error_leaves_the_sampler_at_the_window_before(unet: TemporalUNet) ->
     assert torch.equal(torch.stack(again), wanted[2:])
 
 
-@pytest.mark.parametrize(("at_once", "first"), [(2, None), (3, 1), (5, 2), (8, None)])
-def test_a_pipeline_shows_the_same_videos(pipe: VidRDPipeline, at_once: int, first: int | None) -> None:
-    wanted = pipe(STORY, 5, clips_at_once=1, **QUICK).frames
-    frames = pipe(STORY, 5, clips_at_once=at_once, first_window=first, **QUICK).frames
+@pytest.fixture(scope="module")
+def wanted(pipe: VidRDPipeline) -> np.ndarray:
+    return pipe(STORY, 4, clips_at_once=1, **QUICK).frames
+
+
+@pytest.mark.parametrize(("at_once", "first"), [(3, 1), (8, None)])
+def test_a_pipeline_shows_the_same_videos(
+    pipe: VidRDPipeline, wanted: np.ndarray, at_once: int, first: int | None
+) -> None:
+    frames = pipe(STORY, 4, clips_at_once=at_once, first_window=first, **QUICK).frames
     assert frames.shape == wanted.shape and np.abs(frames - wanted).max() < 2 / 255
 
 
