@@ -101,10 +101,12 @@ def _generate(request: GenerateRequest) -> dict[str, Any]:
         "model_version": request.model.version,
         "would_write": [
             {"prompt": job.prompt, "seed": job.seed, "clips": request.clips, "file": str(job.out)}
+            | ({"at": list(job.seconds)} if job.seconds else {})
             for place, job in enumerate(request.jobs)
             if place not in request.kept
         ],
         "would_keep": [str(request.jobs[place].out) for place in sorted(request.kept)],
+        **({"loop": True} if request.loop else {}),
         "sampling": request.sampling.as_dict(),
     }
 

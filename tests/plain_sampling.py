@@ -21,6 +21,7 @@ def plain_clips(
     alpha: float,
     beta: float,
     v_prediction: bool,
+    loop: bool = False,
 ) -> list[torch.Tensor]:
     """The final latents (b c n h w) of each clip; `predict` is the model with its guidance."""
     length, spacing = fresh_noise[0].shape[2], len(alphas_cumprod) // steps
@@ -43,6 +44,10 @@ def plain_clips(
                 for j in range(prompt_frames):
                     if step < (prompt_frames - j) * (steps / prompt_frames) * beta:
                         x[:, :, j] = all_before[-1][step][:, :, length - 1 - j]
+            if loop and clip == len(fresh_noise) - 1:
+                for j in range(min(prompt_frames, length - prompt_frames)):
+                    if step < (prompt_frames - j) * (steps / prompt_frames) * beta:
+                        x[:, :, length - 1 - j] = all_before[0][step][:, :, j]
             before.append(x.clone())
             x = _ddim(x, predict(x, t), t, t - spacing, alphas_cumprod, v_prediction)
         all_before.append(before)

@@ -41,8 +41,9 @@ from tasks.pages.experiment_charts import draw_charts, write_charts
 from tests.chart_shapes import words
 from tests.i3d_files import put_i3d_weights
 from tests.saved_settings import without_saved_settings
+from vidrd_model.frame_times import SEAMS
 from vidrd_model.metrics.intervals import Estimate
-from vidrd_model.seams import SEAMS, SeamJoiner
+from vidrd_model.seams import SeamJoiner
 
 PROJECT = Path(__file__).parents[1]
 

@@ -68,6 +68,32 @@ def test_seams_show_the_frames_they_say(pipe: VidRDPipeline, seam: str, frames: 
         assert np.array_equal(joined, kept[:, shown])
 
 
+@pytest.mark.parametrize(("seam", "dropped"), [("keep", 0), ("drop-duplicate", 1), ("drop-prompt-frames", 4)])
+def test_a_loop_ends_in_the_frame_that_it_begins_with(pipe: VidRDPipeline, seam: str, dropped: int) -> None:
+    settings = QUICK | {"beta": 1.0, "alpha": float("inf")}
+    plain, looped = (pipe(PROMPTS, 3, loop=loop, seam="keep", **settings).frames for loop in (False, True))
+    assert np.array_equal(looped[:, :16], plain[:, :16])
+    apart = [np.abs(video[:, -1].astype(int) - video[:, 0]).mean() for video in (plain, looped)]
+    assert apart[1] < apart[0] / 3
+    at_once = pipe(PROMPTS, 3, loop=True, seam="keep", clips_at_once=3, **settings).frames
+    assert np.abs(at_once.astype(int) - looped).max() <= 2
+    # Each clip comes after another one, the first after the last.
+    shown = [frame for frame in range(24) if frame % 8 >= dropped]
+    assert np.array_equal(pipe(PROMPTS, 3, loop=True, seam=seam, **settings).frames, looped[:, shown])
+
+
+def test_what_cannot_be_a_loop_is_refused(pipe: VidRDPipeline) -> None:
+    after = pipe.invert(np.zeros((8, 64, 64, 3), np.uint8), PROMPTS[0], num_inference_steps=1)
+    for settings, said in (
+        ({"num_clips": 1}, "a loop needs at least 2 clips"),
+        ({"after": after}, "either loop or after"),
+        ({"seam": "crossfade"}, "seam 'crossfade' cannot close a loop"),
+        ({"prompt_frames": 8}, r"prompt_frames in 1\.\.7"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            next(pipe.stream(PROMPTS[0], **{"num_clips": 2, "loop": True} | settings))
+
+
 def test_without_prompt_frames_every_seam_keeps_everything() -> None:
     clips = [torch.full((1, 4, 2, 2, 3), value, dtype=torch.uint8) for value in (10, 20)]
     for seam in ("keep", "drop-duplicate", "drop-prompt-frames", "crossfade"):

@@ -63,7 +63,10 @@ def _clips(
     text, negative = _text(len(seeds))
     for clip in range(clips):
         noise, generators = clip_noise(seeds, prompts, clip, SHAPE), step_generators(seeds, prompts, clip)
-        out.append(sampler.next_clip(ClipToSample(noise, text, negative, generators, **callbacks)))
+        closes = sampler.loop and clip == clips - 1
+        out.append(
+            sampler.next_clip(ClipToSample(noise, text, negative, generators, closes=closes, **callbacks))
+        )
     return out
 
 
@@ -75,11 +78,13 @@ def _clips(
     steps=st.integers(1, 12),
     guidance_scale=st.sampled_from([1.0, 3.0]),
     v_prediction=st.booleans(),
+    loop=st.booleans(),
 )
 @torch.no_grad()
 def test_any_setting_equals_the_plain_loop(
-    unet, prompt_frames, alpha, beta, steps, guidance_scale, v_prediction
+    unet, prompt_frames, alpha, beta, steps, guidance_scale, v_prediction, loop
 ):
+    loop = loop and 0 < prompt_frames < 5 and beta > 0
     kind = "v_prediction" if v_prediction else "epsilon"
     scheduler = DDIMScheduler(**SCHEDULE, prediction_type=kind)
     options = SamplingOptions(steps, guidance_scale, prompt_frames, alpha, beta)
@@ -91,9 +96,9 @@ def test_any_setting_equals_the_plain_loop(
 
     noise = [clip_noise([7], ["7"], clip, SHAPE) for clip in range(3)]
     wanted = plain_clips(
-        predict, noise, scheduler.alphas_cumprod, steps, prompt_frames, alpha, beta, v_prediction
+        predict, noise, scheduler.alphas_cumprod, steps, prompt_frames, alpha, beta, v_prediction, loop
     )
-    for got, want in zip(_clips(ClipSampler(unet, scheduler, options)), wanted, strict=True):
+    for got, want in zip(_clips(ClipSampler(unet, scheduler, options, loop=loop)), wanted, strict=True):
         torch.testing.assert_close(got, want, atol=1e-3 * want.std().item(), rtol=1e-3)
 
 
@@ -170,6 +175,21 @@ def test_a_schedulers_own_noise_belongs_to_the_video(unet: TemporalUNet, name: s
         assert torch.equal(one, same)
 
 
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_loop_s_end_is_what_its_steps_start_from(unet: TemporalUNet, name: str) -> None:
+    """While a last frame is guided, what goes into the next step is the first clip's, whatever the scheduler keeps."""
+    seen: list[torch.Tensor] = []
+    sampler = ClipSampler(
+        unet, _scheduler(name), SamplingOptions(6, 1.0, prompt_frames=2, beta=0.5), loop=True
+    )
+    _clips(sampler, on_step_start=lambda _, latents: seen.append(latents))
+    first, last = seen[: len(seen) // 3], seen[-len(seen) // 3 :]
+    for frame, share in enumerate((0.5, 0.25)):
+        guided = math.ceil(len(first) * share)
+        alike = [torch.equal(a[:, :, frame], b[:, :, -1 - frame]) for a, b in zip(first, last, strict=True)]
+        assert alike[:guided] == [True] * guided and not any(alike[guided:])
+
+
 def test_only_what_the_next_clip_needs_is_kept(unet: TemporalUNet) -> None:
     """54 frame-latents at the published settings, against the 400 that the authors keep."""
     sampler = ClipSampler(unet, DDIMScheduler(**SCHEDULE), SamplingOptions(50, 1.0, 4, 4.0, 0.4))
@@ -230,6 +250,12 @@ def test_impossible_options_are_refused_by_name(
 ) -> None:
     with pytest.raises(ModelError, match=named):
         _clips(ClipSampler(unet, DDIMScheduler(**SCHEDULE), SamplingOptions(**options)), 1)
+
+
+@pytest.mark.parametrize("options", [{"prompt_frames": 0}, {"prompt_frames": 5}, {"beta": 0.0}])
+def test_a_loop_that_nothing_could_close_is_refused(unet: TemporalUNet, options: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="a loop needs guided frames"):
+        _clips(ClipSampler(unet, DDIMScheduler(**SCHEDULE), SamplingOptions(**options), loop=True), 1)
 
 
 def test_the_noise_prior_keeps_unit_variance_and_the_releases_does_not() -> None:

@@ -26,6 +26,11 @@ _MAX_HEADS = 65_535
 _CPU_CHUNK_VALUES = 2**18
 
 
+def number_of_texts(text: TextStates) -> int:
+    """One for each video, or for each frame of them."""
+    return len(text) if isinstance(text, torch.Tensor) else len(text[0][0])
+
+
 class HeadViews:
     """The layers' own way as an attention processor, which they are made with."""
 

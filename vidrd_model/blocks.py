@@ -16,7 +16,14 @@ from diffusers.models.downsampling import Downsample2D
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
-from vidrd_model.attention import FeedForward, SelfAttention, TempAttention, TextAttention, TextStates
+from vidrd_model.attention import (
+    FeedForward,
+    SelfAttention,
+    TempAttention,
+    TextAttention,
+    TextStates,
+    number_of_texts,
+)
 from vidrd_model.dropout import KeyedDropout, with_present_keys
 from vidrd_model.freeu import FreeU
 from vidrd_model.recompute import recomputed
@@ -96,8 +103,9 @@ class TransformerBlock(nn.Module):
         b, n, s, c = tokens_bnsc.shape
         x = tokens_bnsc.reshape(b * n, s, c)
         x = x + self.attn1(self.norm1(x))
-        # The text is the same for every frame, so all tokens of a video query it at once: no repeated text.
-        x = x.reshape(b, n * s, c)
+        if number_of_texts(text) == b:
+            # The text is the same for every frame, so all tokens of a video query it at once: no repeated text.
+            x = x.reshape(b, n * s, c)
         x = x + self.attn2(self.norm2(x), text)
         x = self._across_frames(x.reshape(b, n, s, c))
         return x + self.ff(self.norm3(x))

@@ -27,7 +27,7 @@ _SETTINGS = {field.name for field in fields(CallSettings)}
 class ClipArguments:
     """Which videos are meant, in which sizes and steps: what a clip that is inverted needs as well."""
 
-    prompt: str | Sequence[Prompt] | None = None
+    prompt: Prompt | Sequence[Prompt] | None = None
     num_frames: int | None = None
     height: int | None = None
     width: int | None = None
@@ -70,6 +70,7 @@ class CallArguments(ClipArguments):
     negative_prompt: str | Sequence[str] | None = None
     latents: torch.Tensor | None = None
     after: Inversion | None = None
+    loop: bool = False
     negative_prompt_embeds: torch.Tensor | None = None
     prompt_frames: int | None = None
     alpha: float | None = None
@@ -88,6 +89,14 @@ class CallArguments(ClipArguments):
             raise ModelError(f"latents must be b c n h w, not {tuple(self.latents.shape)}")
         if self.latents is not None and self.after is not None:
             raise ModelError("give either latents or after, not both: the inverted clip has the first noise")
+        if self.loop and self.num_clips < 2:
+            raise ModelError(
+                f"a loop needs at least 2 clips, of which the last leads to the first, not {self.num_clips}"
+            )
+        if self.loop and self.after is not None:
+            raise ModelError(
+                "give either loop or after, not both: a loop ends where it begins, after no other clip"
+            )
         if self.negative_prompt is not None and self.negative_prompt_embeds is not None:
             raise ModelError("give either negative_prompt or negative_prompt_embeds, not both")
 

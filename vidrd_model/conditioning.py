@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -77,7 +78,7 @@ class TextConditions:
         self._kept: dict[str, tuple[object, torch.Tensor]] = {}
 
     def of_clip(self, clip: int) -> torch.Tensor:
-        """The states of a clip; the very same tensor while the texts stay."""
+        """The states of a clip, (b n) t d where a text changes in it; the very same tensor while the texts stay."""
         return self._states("prompt", self._batch.texts(clip)) if self._given is None else self._given
 
     @property
@@ -85,17 +86,27 @@ class TextConditions:
         """The states of what the videos should not show; the very same tensor for all clips."""
         if self._negative is None or isinstance(self._negative, torch.Tensor):
             return self._negative
-        return self._states("negative_prompt", self._negative)
+        return self._states("negative_prompt", [[text] for text in self._negative])
 
-    def _states(self, name: str, texts: Sequence[str]) -> torch.Tensor:
+    def _states(self, name: str, texts: Sequence[Sequence[str]]) -> torch.Tensor:
         made_of = (list(texts), None if self._encoder is None else adapter_state(self._encoder))
         if name not in self._kept or self._kept[name][0] != made_of:
-            self._kept[name] = (made_of, self._copies(self._encode(texts)))
+            self._kept[name] = (made_of, self._copies(self._of_texts(texts)))
         return self._kept[name][1]
+
+    def _of_texts(self, texts: Sequence[Sequence[str]]) -> torch.Tensor:
+        if len(texts[0]) == 1:
+            return self._encode([text for (text,) in texts])
+        frames = list(chain.from_iterable(texts))
+        distinct = list(dict.fromkeys(frames))
+        return self._encode(distinct)[[distinct.index(text) for text in frames]]
 
     def _copies(self, states_btd: torch.Tensor) -> torch.Tensor:
         copies = self._batch.copies
-        return states_btd if copies == 1 else states_btd.repeat_interleave(copies, dim=0)
+        if copies == 1:
+            return states_btd
+        of_prompts = states_btd.unflatten(0, (len(self._batch.stories), -1))
+        return of_prompts.repeat_interleave(copies, dim=0).flatten(0, 1)
 
 
 def text_conditions(
@@ -111,7 +122,7 @@ def text_conditions(
     """
     texts, embeds = negative_texts(negative_prompt, len(batch.stories)), asked.negative_prompt_embeds
     if pipe.tokenizer is not None:
-        warn_of_lost_words(pipe.tokenizer, batch.stories, texts)
+        warn_of_lost_words(pipe.tokenizer, [story.texts for story in batch.stories], texts)
     if not guided:
         return TextConditions(pipe, asked, batch)
     if embeds is not None:

@@ -54,10 +54,10 @@ class Predictor:
             if len(negative) < len(clips):
                 raise ModelError("guidance needs negative prompts; guidance_scale=1 turns it off")
             states = negative + states
+        states = _rows_alike(states)
         self._distinct_btd = list({id(one): one for one in states}.values())
         self._states_btd, self._device = states, device
         self._text, self._projected_by = self._projected(), unet.projection_state()
-        self._scale = self._scale_of_rows(device)
 
     def of_same(self, clips: Sequence[TextGuidance]) -> bool:
         """Whether it was made for these."""
@@ -73,7 +73,7 @@ class Predictor:
         target = self.unet(model_input, timestep, encoder_hidden_states=self._text).sample.float()
         if self.guided:
             without_text, with_text = target.chunk(2)
-            target = without_text + self._scale * (with_text - without_text)
+            target = without_text + self._scale(len(with_text)) * (with_text - without_text)
             if self.rescale:
                 target = rescale_deviation(target, with_text, self.rescale)
         return target
@@ -85,13 +85,22 @@ class Predictor:
             return projected
         return _shared(projected, distinct, self._states_btd)
 
-    def _scale_of_rows(self, device: torch.device) -> float | torch.Tensor:
+    def _scale(self, num_rows: int) -> float | torch.Tensor:
         """One number for all clips, or (b, 1, 1, 1, 1) where a callback gave some of them another."""
         scales = [clip.scale for clip in self.clips]
         if len(set(scales)) == 1:
             return scales[0]
-        rows = [scale for clip, scale in zip(self.clips, scales, strict=True) for _ in clip.text_btd]
-        return torch.tensor(rows, device=device).view(-1, 1, 1, 1, 1)
+        rows = torch.tensor(scales, device=self._device).repeat_interleave(num_rows // len(scales))
+        return rows.view(-1, 1, 1, 1, 1)
+
+
+def _rows_alike(states: list[torch.Tensor]) -> list[torch.Tensor]:
+    """States b t d repeated for every frame, (b n) t d, where the frames of one clip have texts of their own."""
+    most = max(map(len, states))
+    repeated = {
+        id(one): one if len(one) == most else one.repeat_interleave(most // len(one), dim=0) for one in states
+    }
+    return [repeated[id(one)] for one in states]
 
 
 def _shared(

@@ -169,20 +169,23 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
 
     @takes_arguments_of(CallArguments)
     def stream(
-        self, prompt: str | Sequence[Prompt] | None = None, num_clips: int = 1, **settings: Any
+        self, prompt: Prompt | Sequence[Prompt] | None = None, num_clips: int = 1, **settings: Any
     ) -> Iterator[Any]:
         """Yields the frames of each clip as soon as it is decoded; memory does not grow with `num_clips`.
 
         They are float32 (b, n, h, w, 3) in 0..1, or as another `output_type` says; `latent` yields every clip's latents
         whole, since clips are joined as frames.
 
-        prompt: a text, or one for each video; a video's own may be a list of texts, one for each clip. negative_prompt
-        is one text for all, or a list of one for each. prompt_embeds and negative_prompt_embeds b t d stand for them.
+        prompt: a text, or one for each video; a video's own may be a list of texts, one for each clip, or a dict by the
+        frames of the video, as it is shown, that they begin at (`{0: "a red circle", 12: "a blue circle"}`).
+        negative_prompt is one text for all, or a list of one for each. prompt_embeds and negative_prompt_embeds b t d
+        stand for them.
         seed: one per prompt, or one for all (0): the noise depends on (seed, prompt, clip) alone, and copy k of a
         prompt, of `num_videos_per_prompt`, takes seed + k. A generator, or a list of one per video, is drawn from once
         for each video's seed, and the prompt is then in no key; with embeddings the empty prompt is. latents: the first
         clip's noise b c n h w, of unit variance, in place of what the seed gives. after: a clip of `invert`, which the
-        first one goes on from; it is not among what is yielded.
+        first one goes on from; it is not among what is yielded. loop: the last of several clips is guided to the first
+        one's first frames, so that the video's end meets its beginning.
 
         prompt_frames M, alpha and beta are the paper's; noise_alpha is the progressive noise prior's. height and width
         are in pixels. timesteps or sigmas are for schedulers that take them. clip_skip leaves out the text encoder's
@@ -216,7 +219,7 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
     @torch.no_grad()
     def __call__(
         self,
-        prompt: str | Sequence[Prompt] | None = None,
+        prompt: Prompt | Sequence[Prompt] | None = None,
         num_clips: int = 1,
         *,
         output_type: OutputType = "np",
@@ -233,7 +236,9 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
 
     @takes_arguments_of(ClipArguments)
     @torch.no_grad()
-    def invert(self, frames: Any, prompt: str | Sequence[Prompt] | None = None, **settings: Any) -> Inversion:
+    def invert(
+        self, frames: Any, prompt: Prompt | Sequence[Prompt] | None = None, **settings: Any
+    ) -> Inversion:
         """What the last frames of a video would have been sampled from, as `after` of `stream` takes it.
 
         frames: of a video at the model's frame rate, (n, h, w, 3), float in 0..1 or uint8, or images of Pillow; or of
@@ -250,7 +255,7 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
     def continue_video(
         self,
         frames: Any,
-        prompt: str | Sequence[Prompt] | None = None,
+        prompt: Prompt | Sequence[Prompt] | None = None,
         num_clips: int = 1,
         *,
         return_dict: bool = True,

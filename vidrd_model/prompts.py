@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -12,8 +12,9 @@ import numpy as np
 from vidrd_model.errors import ModelError
 from vidrd_model.lost_words import lost_words
 
-Prompt = str | Sequence[str]
-"""The text of one video: one for all its clips, or one for each (a story), of which the last one stays."""
+Prompt = str | Sequence[str] | Mapping[int, str]
+"""The text of one video: one for all its clips, one for each (a story), of which the last one stays, or texts by the
+frames of the video that they begin at."""
 
 _log = logging.getLogger(__name__)
 

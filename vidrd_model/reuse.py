@@ -57,6 +57,19 @@ def guided_frames(steps_per_frame: list[int], step: int) -> int:
     return sum(1 for count in steps_per_frame if step < count)
 
 
+def closing_frames(prompt_frames: int, num_frames: int) -> int:
+    """How many of the first clip's first frames the last clip of a loop ends with, at most those that M leaves free."""
+    return min(prompt_frames, num_frames - prompt_frames)
+
+
+def closing_guidance(latents_bcnhw: torch.Tensor, first_bckhw: torch.Tensor) -> torch.Tensor:
+    """DSG towards the beginning: seen backwards, the last clip of a loop goes on from the first one.
+
+    z^{i,N-1-j}_t := z^{0,j}_t for the first K frames j of clip 0, `first_bckhw`. Gives a new tensor.
+    """
+    return reverse_frames(staged_guidance(reverse_frames(latents_bcnhw), first_bckhw))
+
+
 def staged_guidance(latents_bcnhw: torch.Tensor, past_bcmhw: torch.Tensor) -> torch.Tensor:
     """DSG, denoising with staged guidance: the leading m frames become the past clip's, already reversed."""
     m = past_bcmhw.shape[2]

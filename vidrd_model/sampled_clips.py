@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +14,7 @@ from vidrd_model.call_settings import CallSettings
 from vidrd_model.callbacks import StepCallback
 from vidrd_model.conditioning import text_conditions
 from vidrd_model.errors import ModelError
+from vidrd_model.frame_times import FrameTimes
 from vidrd_model.noise import ClipNoises
 from vidrd_model.sampling import Cancelled, ClipSampler, ClipToSample
 from vidrd_model.stepper import Stepper
@@ -29,10 +32,11 @@ class SampledClips:
     """
 
     def __init__(self, pipe: VidRDPipeline, asked: CallArguments, settings: CallSettings):
-        batch = asked.batch()
+        batch = replace(asked.batch(), times=_times(pipe, asked, settings))
         shape_cnhw = pipe.latent_shape(settings.num_frames, settings.height, settings.width)
         pipe._num_videos = len(batch)
-        self._pipe, self._num_clips, self._lora_scale = pipe, asked.num_clips, asked.lora_scale()
+        self._pipe, self._lora_scale = pipe, asked.lora_scale()
+        self._num_clips, self._loop = asked.num_clips, asked.loop
         self._noises = ClipNoises(
             batch,
             shape_cnhw,
@@ -57,7 +61,10 @@ class SampledClips:
         )
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        for clips in in_windows(range(self._num_clips), self._window_sizes):
+        # A loop's last clip is alone in its window: a scheduler that corrects treats its frames in another way.
+        closing = [[self._num_clips - 1]] if self._loop else []
+        others = range(self._num_clips - len(closing))
+        for clips in chain(in_windows(others, self._window_sizes), closing):
             try:
                 window = self._sampled(clips)
             except Cancelled:
@@ -70,12 +77,12 @@ class SampledClips:
         options = settings.options(
             pipe.config.full_prompt_noise, timesteps=asked.timesteps, sigmas=asked.sigmas
         )
-        options.check(settings.num_frames)
+        options.check(settings.num_frames, asked.loop)
         started = Stepper(pipe.scheduler, options, settings.num_frames, device)
         pipe._interrupt, pipe._num_timesteps = False, len(started.timesteps)
         pipe._guidance_scale = options.guidance_scale
         pipe._clip_skip, pipe._attention_kwargs = asked.clip_skip, asked.attention_kwargs
-        return ClipSampler(pipe.unet, pipe.scheduler, options, device)
+        return ClipSampler(pipe.unet, pipe.scheduler, options, device, asked.loop)
 
     def _sampled(self, clips: Sequence[int]) -> list[torch.Tensor]:
         pipe, sampler = self._pipe, self._sampler
@@ -104,4 +111,12 @@ class SampledClips:
             negative_btd,
             self._noises.generators(clip),
             on_step_end=self._callback.of_clip(clip, place, self._sampler, text_btd, negative_btd, bar),
+            closes=self._loop and clip == self._num_clips - 1,
         )
+
+
+def _times(pipe: VidRDPipeline, asked: CallArguments, settings: CallSettings) -> FrameTimes:
+    """Where the clips' frames lie among those that `ShownClips` shows of them."""
+    seam = "keep" if asked.output_type == "latent" else asked.seam or pipe.config.seam
+    follows = asked.after is not None
+    return FrameTimes.of(settings.num_frames, seam, settings.prompt_frames, asked.loop, follows)

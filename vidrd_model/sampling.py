@@ -16,7 +16,14 @@ from typing import Any
 import torch
 
 from vidrd_model.guidance import Predictor, TextGuidance
-from vidrd_model.reuse import guided_frames, guided_steps, next_noise, reverse_frames, staged_guidance
+from vidrd_model.reuse import (
+    closing_guidance,
+    guided_frames,
+    guided_steps,
+    next_noise,
+    reverse_frames,
+    staged_guidance,
+)
 from vidrd_model.sampling_options import SamplingOptions
 from vidrd_model.stepper import Stepper
 
@@ -34,7 +41,8 @@ class ClipToSample:
 
     fresh_noise_bcnhw has unit variance; generators, one per video on the CPU, are for schedulers that add noise.
     on_step_start(step, latents) gets what goes into a step, on_step_end(step, timestep, latents) what comes out and may
-    return other latents; both get tensors that nothing writes to later.
+    return other latents; both get tensors that nothing writes to later. `closes` is of a loop's last clip, which is
+    sampled in a window of its own.
     """
 
     fresh_noise_bcnhw: torch.Tensor
@@ -43,24 +51,32 @@ class ClipToSample:
     generators: Sequence[torch.Generator] | None = None
     on_step_start: OnStepStart | None = None
     on_step_end: OnStepEnd | None = None
+    closes: bool = False
 
 
 class ClipSampler:
     """Samples the clips of a batch of videos in their order, one or a window of them at a time.
 
     Of the clip before it keeps the first noise and, for the steps that DSG guides, the guided frames: at the published
-    settings 8 + 46 frame-latents, since the first step's are the noise itself.
+    settings 8 + 46 frame-latents, since the first step's are the noise itself. In a `loop` it keeps as many frames of
+    the first clip until the last one, which ends with them.
     """
 
     def __init__(
-        self, unet: Any, scheduler: Any, options: SamplingOptions, device: torch.device | None = None
+        self,
+        unet: Any,
+        scheduler: Any,
+        options: SamplingOptions,
+        device: torch.device | None = None,
+        loop: bool = False,
     ):
         self.unet, self.scheduler, self.options = unet, scheduler, options
-        self.device = device or unet.device
+        self.device, self.loop = device or unet.device, loop
         self._predict: Predictor | None = None
         self._guidance: list[TextGuidance] = []
         self._noise_bcnhw: torch.Tensor | None = None
         self._past: dict[int, torch.Tensor] = {}
+        self._beginning: dict[int, torch.Tensor] = {}
 
     def next_clip(self, clip: ClipToSample) -> torch.Tensor:
         """Denoises the next clip and returns its latents b c n h w in float32, as `next_window` does."""
@@ -75,8 +91,9 @@ class ClipSampler:
         the clip before the window.
         """
         videos, _, num_frames = clips[0].fresh_noise_bcnhw.shape[:3]
-        self.options.check(num_frames)
-        stepper = Stepper(self.scheduler, self.options, num_frames, self.device)
+        self.options.check(num_frames, self.loop)
+        closes, begins = clips[-1].closes, self.loop and self._noise_bcnhw is None
+        stepper = Stepper(self.scheduler, self.options, num_frames, self.device, closes)
         if len(clips) > 1:
             stepper.check_draws_for_each_clip()
         noises = self._first_noises(clips, stepper.steps_per_frame)
@@ -85,11 +102,16 @@ class ClipSampler:
         self._guidance = [TextGuidance(clip.text_btd, clip.negative_btd, scale) for clip in clips]
         latents_bcnhw = torch.cat(noises) * stepper.init_noise_sigma
         kept: dict[int, torch.Tensor] = {}
+        beginning: dict[int, torch.Tensor] = {}
         for step, timestep in enumerate(stepper.timesteps):
             guided = guided_frames(stepper.steps_per_frame, step)
             parts, last_bcmhw = self._staged(latents_bcnhw.split(videos), step, guided)
             if last_bcmhw is not None:
                 kept[step] = last_bcmhw.clone()
+            if closes and step in self._beginning:
+                parts = [*parts[:-1], closing_guidance(parts[-1], self._beginning[step])]
+            if begins and guided:
+                beginning[step] = parts[0][:, :, : min(guided, stepper.closing_frames)].clone()
             for clip, part in zip(clips, parts, strict=True):
                 if clip.on_step_start is not None:
                     clip.on_step_start(step, part)
@@ -99,6 +121,8 @@ class ClipSampler:
             latents_bcnhw = _after_step(clips, step, timestep, latents_bcnhw)
         stepper.check_finite(self.unet.dtype)
         self._noise_bcnhw, self._past = noises[-1], kept
+        if begins:
+            self._beginning = beginning
         return list(latents_bcnhw.split(videos))
 
     def follow(self, latents_by_step: Sequence[torch.Tensor]) -> None:

@@ -28,8 +28,8 @@ class SamplingOptions:
     timesteps: Sequence[float] | None = None
     sigmas: Sequence[float] | None = None
 
-    def check(self, num_frames: int) -> None:
-        """ModelError, naming the option, when clips of so many frames cannot be sampled like this."""
+    def check(self, num_frames: int, loop: bool = False) -> None:
+        """ModelError, naming the option, when clips of so many frames, or a loop of them, cannot be sampled."""
         if not 0 <= self.prompt_frames <= num_frames:
             raise ModelError(
                 f"prompt_frames must lie in 0..{num_frames}, the clip's frames, not {self.prompt_frames}"
@@ -39,6 +39,11 @@ class SamplingOptions:
         for name in ("beta", "eta", "guidance_rescale"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ModelError(f"{name} must lie in 0..1, not {getattr(self, name)}")
+        if loop and not (0 < self.prompt_frames < num_frames and self.beta > 0):
+            raise ModelError(
+                f"a loop needs guided frames and free ones: prompt_frames in 1..{num_frames - 1} and beta above 0, not "
+                f"{self.prompt_frames} and {self.beta}"
+            )
         if self.num_inference_steps < 1:
             raise ModelError(f"num_inference_steps must be at least 1, not {self.num_inference_steps}")
         if self.full_prompt_noise not in ("reversed", "mixed"):

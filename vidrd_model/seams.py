@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 
 from vidrd_model.errors import ModelError
-
-SEAMS = ("keep", "drop-duplicate", "drop-prompt-frames", "crossfade")
+from vidrd_model.frame_times import hidden_frames
 
 
 class SeamJoiner:
@@ -18,22 +17,24 @@ class SeamJoiner:
 
     `keep` shows every frame, as the authors do; `drop-duplicate` leaves out each later clip's first frame, the
     repetition of the last one shown; `drop-prompt-frames` its M prompt frames; `crossfade` blends them into the last M
-    frames of the clip before. Frames are uint8, blended ones rounded, or floats. Raises ModelError for another name.
+    frames of the clip before. In a `loop` the first clip is a later one as well: the last clip comes before it. Frames
+    are uint8, blended ones rounded, or floats. Raises ModelError for another name, and for `crossfade` in a loop, whose
+    last clip is not there when the first one is shown.
     """
 
-    def __init__(self, seam: str, prompt_frames: int):
-        if seam not in SEAMS:
-            raise ModelError(f"seam must be one of {', '.join(SEAMS)}, not {seam!r}")
+    def __init__(self, seam: str, prompt_frames: int, loop: bool = False):
+        self._hidden = hidden_frames(seam, prompt_frames)
+        if loop and seam == "crossfade":
+            raise ModelError("seam 'crossfade' cannot close a loop; use drop-duplicate or another one")
         self.seam, self.prompt_frames = seam, prompt_frames
         self._held_bnhwc: torch.Tensor | None = None
-        self._first = True
+        self._first = not loop
 
     def push(self, frames_bnhwc: torch.Tensor) -> torch.Tensor:
         """The frames (b, n, h, w, 3) that can be shown now that this clip is there, perhaps none."""
         if self.seam == "crossfade" and self.prompt_frames:
             return self._crossfade(frames_bnhwc)
-        dropped = {"drop-duplicate": min(1, self.prompt_frames), "drop-prompt-frames": self.prompt_frames}
-        start = 0 if self._first else dropped.get(self.seam, 0)
+        start = 0 if self._first else self._hidden
         self._first = False
         return frames_bnhwc[:, start:]
 

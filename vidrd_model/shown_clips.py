@@ -28,7 +28,7 @@ class ShownClips:
         if asked.output_type == "latent" and asked.seam not in (None, "keep"):
             raise ModelError(f"seam {asked.seam!r} joins frames; output_type latent has none")
         self._pipe, self._output_type = pipe, asked.output_type
-        self._joiner = SeamJoiner(asked.seam or pipe.config.seam, prompt_frames)
+        self._joiner = SeamJoiner(asked.seam or pipe.config.seam, prompt_frames, asked.loop)
 
     def follow(self, frames_bnhwc: torch.Tensor) -> None:
         """Takes frames in 0..1 that are shown already for the clip before the first one."""

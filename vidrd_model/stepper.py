@@ -11,29 +11,39 @@ import torch
 
 from vidrd_model.errors import ModelError
 from vidrd_model.finite import FiniteSteps
-from vidrd_model.reuse import guided_steps
+from vidrd_model.reuse import closing_frames, guided_steps
 from vidrd_model.sampling_options import SamplingOptions
 
 
 class Stepper:
     """A diffusers scheduler, started anew for each clip because most carry state (quirk Q6).
 
-    `corrects` says whether it computes latents anew from the step before, as UniPC does.
+    `corrects` says whether it computes latents anew from the step before, as UniPC does; `closes` that the clip is the
+    last one of a loop, whose last `closing_frames` are guided too.
     """
 
-    def __init__(self, scheduler: Any, options: SamplingOptions, num_frames: int, device: torch.device):
+    def __init__(
+        self,
+        scheduler: Any,
+        options: SamplingOptions,
+        num_frames: int,
+        device: torch.device,
+        closes: bool = False,
+    ):
         first = copy.deepcopy(scheduler)
         _set_timesteps(first, options, device)
         self.timesteps = first.timesteps
         self.init_noise_sigma = first.init_noise_sigma
         # Schedulers of second order have more timesteps than were asked for.
         self.steps_per_frame = guided_steps(options.prompt_frames, len(self.timesteps), options.beta)
+        self.closing_frames = closing_frames(options.prompt_frames, num_frames)
         self._parts = [(slice(0, num_frames), first)]
         self.corrects = hasattr(first, "last_sample")
         if self.corrects and any(self.steps_per_frame):
-            self._parts = _correct_free_frames_only(
-                scheduler, options, self.steps_per_frame, num_frames, device
-            )
+            counts = self.steps_per_frame + [0] * (num_frames - options.prompt_frames)
+            if closes:
+                counts[num_frames - self.closing_frames :] = counts[: self.closing_frames][::-1]
+            self._parts = _correct_free_frames_only(scheduler, options, counts, device)
         accepted = inspect.signature(first.step).parameters
         self._arguments = {"eta": options.eta} if "eta" in accepted else {}
         self._takes_generators = "generator" in accepted
@@ -108,11 +118,10 @@ def _set_timesteps(scheduler: Any, options: SamplingOptions, device: torch.devic
 def _correct_free_frames_only(
     scheduler: Any,
     options: SamplingOptions,
-    steps_per_frame: list[int],
-    num_frames: int,
+    counts: list[int],
     device: torch.device,
 ) -> list[tuple[slice, Any]]:
-    """A scheduler for each run of frames with the same guidance, whose corrector waits until it ends.
+    """A scheduler for each run of frames that are guided in as many steps, whose corrector waits until then.
 
     A corrector computes the latents of a step anew from the step before, which would undo the overwriting by DSG.
     """
@@ -121,10 +130,9 @@ def _correct_free_frames_only(
             f"{type(scheduler).__name__} corrects latents after the fact, which undoes staged guidance; "
             "use another scheduler, or beta=0"
         )
-    counts = steps_per_frame + [0] * (num_frames - len(steps_per_frame))
     parts, start = [], 0
-    for end in range(1, num_frames + 1):
-        if end < num_frames and counts[end] == counts[start]:
+    for end in range(1, len(counts) + 1):
+        if end < len(counts) and counts[end] == counts[start]:
             continue
         part = copy.deepcopy(scheduler)
         # Step s is corrected unless s - 1 is in this list.

@@ -180,8 +180,8 @@ class TemporalUNet(AnyMemoryFormat, ModelMixin, ConfigMixin, AttentionOptions, U
     ) -> UNet2DConditionOutput | tuple[torch.Tensor]:
         """Predicts the scheduler's target for noisy latents.
 
-        sample: b c n h w; timestep: a number or (b,); encoder_hidden_states: b t d, one text per video, or
-        what `project_text` made of it.
+        sample: b c n h w; timestep: a number or (b,); encoder_hidden_states: b t d, one text per video, or (b n) t d,
+        one per frame, or what `project_text` made of it.
         """
         videos = sample.shape[0]
         time_bd = self._embed_time(timestep, sample)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import torch
 
 from vidrd_model.errors import ModelError
+from vidrd_model.frame_times import FrameTimes
 from vidrd_model.prompts import Prompt, stories_and_seeds
+from vidrd_model.timed_prompts import Story, same_length, timed_story
 
 Generators = torch.Generator | Sequence[torch.Generator]
 
@@ -18,30 +20,32 @@ Generators = torch.Generator | Sequence[torch.Generator]
 class VideoBatch:
     """The videos of a call: `copies` of each prompt, one after the other, each with a seed of its own.
 
-    `stories` holds the texts of each prompt, one for a clip. `keyed_by_text` says whether they are in the noise's keys.
+    `keyed_by_text` says whether the texts of the stories, one for each prompt, are in the noise's keys. `times` says
+    where the clips' frames lie in the video; texts that begin at a frame need it.
     """
 
-    stories: list[list[str]]
+    stories: list[Story]
     seeds: list[int]
     copies: int
     keyed_by_text: bool
+    times: FrameTimes | None = None
 
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def texts(self, clip: int) -> list[str]:
-        """The text of each prompt at a clip, of which the last one stays."""
-        return [story[min(clip, len(story) - 1)] for story in self.stories]
+    def texts(self, clip: int) -> list[list[str]]:
+        """Of each prompt the text of a clip; one for each frame in all of them where it changes in one of them."""
+        return same_length([story.of_clip(clip, self.times) for story in self.stories])
 
     def noise_keys(self, clip: int) -> list[str]:
         """What stands for the prompt in the key of each video's noise."""
         if not self.keyed_by_text:
             return [""] * len(self)
-        return [text for text in self.texts(clip) for _ in range(self.copies)]
+        return [frames[0] for frames in self.texts(clip) for _ in range(self.copies)]
 
 
 def video_batch(
-    prompt: str | Sequence[Prompt] | None,
+    prompt: Prompt | Sequence[Prompt] | None,
     prompt_embeds: torch.Tensor | None,
     seed: int | Sequence[SupportsIndex] | None,
     generator: Generators | None,
@@ -68,11 +72,23 @@ def video_batch(
         raise ModelError(
             "prompt must be a text or a list of texts, not None, where no prompt_embeds are given"
         )
-    stories, seeds = stories_and_seeds(prompt, 0 if seed is None else seed)
+    stories, seeds = _stories(prompt, 0 if seed is None else seed)
     seeds = [seed + copy for seed in seeds for copy in range(num_videos_per_prompt)]
     if generator is not None:
         seeds = _drawn_seeds(generator, len(seeds))
     return VideoBatch(stories, seeds, num_videos_per_prompt, keyed_by_text=generator is None)
+
+
+def _stories(
+    prompt: Prompt | Sequence[Prompt], seed: int | Sequence[SupportsIndex]
+) -> tuple[list[Story], list[int]]:
+    one = isinstance(prompt, str | Mapping) or not isinstance(prompt, Iterable)
+    videos: list[Any] = [prompt] if one else list(prompt)
+    timed = {place: timed_story(texts) for place, texts in enumerate(videos) if isinstance(texts, Mapping)}
+    texts, seeds = stories_and_seeds(
+        [timed[place].texts if place in timed else video for place, video in enumerate(videos)], seed
+    )
+    return [timed.get(place) or Story(tuple(of_clips)) for place, of_clips in enumerate(texts)], seeds
 
 
 def _drawn_seeds(generator: Generators, num_videos: int) -> list[int]:

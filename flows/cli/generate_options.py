@@ -14,6 +14,10 @@ ThenOption = Annotated[
     list[str] | None,
     typer.Option("--then", metavar="PROMPT", help="The text of the next clip; again for the one after."),
 ]
+AtOption = Annotated[
+    list[str] | None,
+    typer.Option("--at", metavar="SECONDS:PROMPT", help="A text that begins within the video; may repeat."),
+]
 ContinueOption = Annotated[
     Path | None,
     typer.Option("--continue", parser=typed_path, metavar="VIDEO", help="Go on from a video's end."),
@@ -24,6 +28,7 @@ ImageOption = Annotated[
 OnlyNewOption = Annotated[
     bool, typer.Option("--only-new", help="Leave out what --continue or --image showed.")
 ]
+LoopOption = Annotated[bool, typer.Option("--loop", help="End where it begins, to be played in a loop.")]
 PromptsOption = Annotated[
     Path | None,
     typer.Option("--prompts", parser=typed_path, metavar="FILE", help="One prompt a line; # begins a note."),

@@ -4,41 +4,62 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from flows.generate.names import video_name
 from storage.local.home import home
 from tasks.errors import RequestError
+from tasks.generation.asked import Prompt
 
 EXAMPLE_PROMPT = "a red circle moving right"
 _NOTE = "#"
+# What binary fractions of a second are off by: 0.7 s at 10 frames a second is frame 7.
+_CLOCK_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class VideoJob:
-    """A video that is asked for: its texts (one for each clip, the last for all after it), seed and place."""
+    """A video that is asked for: its texts (one for each clip, the last for all after it), seed and place.
+
+    With `seconds` the texts after the first begin at these instead.
+    """
 
     texts: tuple[str, ...]
     seed: int
     out: Path
+    seconds: tuple[float, ...] = ()
 
     @property
     def prompt(self) -> str:
         """The texts as one."""
         return " / ".join(self.texts)
 
+    def begins(self, fps: float) -> list[int]:
+        """The frames that texts by the second begin at: the first that is shown then, or after it."""
+        return [0, *(ceil(seconds * fps - _CLOCK_TOLERANCE) for seconds in self.seconds)]
 
-def job_of_prompt(prompt: str | None, then: list[str], clips: int, seed: int, out: Path | None) -> VideoJob:
+    def asked_texts(self, fps: float) -> Prompt:
+        """The texts as whoever samples them takes them."""
+        return dict(zip(self.begins(fps), self.texts, strict=True)) if self.seconds else self.texts
+
+
+def job_of_prompt(
+    prompt: str | None, then: list[str], at: dict[float, str], clips: int, seed: int, out: Path | None
+) -> VideoJob:
     """Gives the job of one prompt; RequestError for texts that are none, or more of them than clips."""
     first = (prompt or "").strip()
     if not first:
         raise RequestError(f'prompt: missing; give a text such as "{EXAMPLE_PROMPT}"')
-    texts = (first, *(text.strip() for text in then))
+    if then and at:
+        raise RequestError("at: give either then, for a text a clip, or at, not both")
+    texts = (first, *(text.strip() for text in then), *at.values())
     if not all(texts):
         raise RequestError("then: a text is empty")
     if len(then) >= clips:
         raise RequestError(f"then: {len(then)} more texts need at least {len(then) + 1} clips, not {clips}")
-    return VideoJob(texts, seed, out or home() / "generated" / f"{video_name(texts, seed)}.mp4")
+    named = (*texts, *map(str, at))
+    return VideoJob(texts, seed, out or home() / "generated" / f"{video_name(named, seed)}.mp4", tuple(at))
 
 
 def jobs_of_file(prompts_file: Path, seed: int, out_dir: Path | None) -> list[VideoJob]:

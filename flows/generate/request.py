@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from flows.generate.changes import check_changes, read_changes
 from flows.generate.given import Given, check_method, read_given
 from flows.generate.jobs import EXAMPLE_PROMPT, VideoJob, job_of_prompt, jobs_of_file
+from flows.generate.loop import check_loop
 from flows.generate.loras import read_loras, shown_loras
 from flows.generate.manifest import check_manifest
 from flows.generate.outputs import check_frame_rate, check_output, finished_before
@@ -38,6 +40,9 @@ class GenerateParams(ProfileParams):
     then: list[str] = Field(
         [], description="the texts of the clips after the first, for a video that tells a story"
     )
+    at: list[str] = Field(
+        [], description="texts that begin within the video, each SECONDS:PROMPT, from the first new frame on"
+    )
     prompts_file: TypedPath | None = Field(
         None, description="one prompt a line, instead of `prompt`; lines that begin with # are notes"
     )
@@ -46,6 +51,9 @@ class GenerateParams(ProfileParams):
     )
     image: TypedPath | None = Field(None, description="a picture that the clips go on from, panned or zoomed")
     only_new: bool = Field(False, description="leave out the frames of `continue_from` or `image`")
+    loop: bool = Field(
+        False, description="the last clip leads back to the first frame, to be played again and again"
+    )
     clips: int = Field(3, ge=1, description="length of the video in clips, beside those that are given")
     seed: int = Field(7, ge=0, lt=2**31, description="a prompt that comes again takes the next seed")
     out: TypedPath | None = Field(
@@ -81,6 +89,7 @@ class GenerateRequest:
     kept: frozenset[int] = frozenset()
     loras: tuple[WeightedLora, ...] = ()
     given: Given | None = None
+    loop: bool = False
 
     @property
     def missing(self) -> list[int]:
@@ -92,19 +101,21 @@ class GenerateRequest:
         jobs = [self.jobs[place] for place in self.missing]
         return AskedVideos(
             self.model.folder,
-            [job.texts for job in jobs],
+            [job.asked_texts(self.sampling.settings.fps) for job in jobs],
             [job.seed for job in jobs],
             self.clips,
             self.sampling.settings,
             self.device,
             self.loras,
             after,
+            self.loop,
         )
 
     def made_of(self, place: int) -> dict[str, Any]:
         """All that makes a video again, as plain JSON: it is kept in the file."""
         shown = shown_loras(self.loras)
-        return _made_of(self.jobs[place], self.clips, self.model, self.sampling, shown, self.given)
+        job = self.jobs[place]
+        return _made_of(job, self.clips, self.model, self.sampling, shown, self.given, self.loop)
 
 
 def read_request(params: GenerateParams) -> GenerateRequest:
@@ -120,9 +131,12 @@ def read_request(params: GenerateParams) -> GenerateRequest:
     model, profile = find_champion(params) if params.model is None else find_model(params.model, params)
     sampling = model_sampling(model, profile, params, params.sampling)
     check_method(given, sampling.settings)
+    if params.loop:
+        check_loop(params.clips, given, sampling.settings)
+    check_changes(jobs[0], params.clips, given, params.loop, sampling.settings)
     check_frame_rate(jobs, sampling.settings.fps, "fps")
     shown = shown_loras(loras)
-    made_of = [_made_of(job, params.clips, model, sampling, shown, given) for job in jobs]
+    made_of = [_made_of(job, params.clips, model, sampling, shown, given, params.loop) for job in jobs]
     return GenerateRequest(
         jobs,
         params.clips,
@@ -134,6 +148,7 @@ def read_request(params: GenerateParams) -> GenerateRequest:
         kept=finished_before(jobs, made_of, params.force, field),
         loras=loras,
         given=given,
+        loop=params.loop,
     )
 
 
@@ -141,9 +156,11 @@ def _jobs(params: GenerateParams) -> list[VideoJob]:
     if params.prompts_file is None:
         if params.out_dir is not None:
             raise RequestError("out_dir: is for a prompts_file; a single prompt takes out")
-        return [job_of_prompt(params.prompt, params.then, params.clips, params.seed, params.out)]
-    if params.then:
-        raise RequestError("then: is for a single prompt, not for a prompts_file")
+        at = read_changes(params.at)
+        return [job_of_prompt(params.prompt, params.then, at, params.clips, params.seed, params.out)]
+    for name in ("then", "at"):
+        if getattr(params, name):
+            raise RequestError(f"{name}: is for a single prompt, not for a prompts_file")
     if params.prompt is not None:
         raise RequestError("prompt: give either prompt or prompts_file, not both")
     if params.out is not None:
@@ -158,12 +175,16 @@ def _made_of(
     sampling: ResolvedSampling,
     loras: list[dict[str, Any]],
     given: Given | None,
+    loop: bool,
 ) -> dict[str, Any]:
+    # What is not asked for is not named: files of before there was such an option stay those of the same request.
     lora = {"lora": loras} if loras else {}
     start = {} if given is None else given.made_of()
     return {
         **lora,
         **start,
+        **({"loop": True} if loop else {}),
+        **({"at": list(job.seconds)} if job.seconds else {}),
         "prompt": list(job.texts),
         "seed": job.seed,
         "clips": clips,

@@ -54,6 +54,7 @@ def run(request: GenerateRequest) -> dict[str, Any]:
         "sampling": request.sampling.as_dict(),
         "unread": unread,
         **given_result(request, start),
+        **({"loop": True} if request.loop else {}),
         "videos": [videos[place] for place in sorted(videos)],
         "seconds": round(time.monotonic() - started_s, 2),
     }
@@ -126,7 +127,7 @@ def _write_videos(
 def _tell_unread(request: GenerateRequest, on_ray: bool) -> list[dict[str, str]]:
     """Says which words of the prompts are never read, and returns it for whoever reads the result."""
     texts = [
-        ("prompt" if place == 0 else "then", text)
+        ("prompt" if place == 0 else "at" if job.seconds else "then", text)
         for job in request.jobs
         for place, text in enumerate(job.texts)
     ]

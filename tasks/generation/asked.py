@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,15 @@ from tasks.generation.settings import SamplingSettings
 if TYPE_CHECKING:
     from vidrd_model.continuing import Inversion
 
-Prompt = str | Sequence[str]
+Prompt = str | Sequence[str] | Mapping[int, str]
 
 
 @dataclass(frozen=True)
 class AskedVideos:
-    """Videos of `num_clips` clips, each with its prompt, one text or one for each clip, and its seed.
+    """Videos of `num_clips` clips, each with its seed and its prompt: a text, one for each clip, or by first frames.
 
-    `device` is by default a GPU where there is one. After a given clip (`invert_frames`) a single video goes on.
+    `device` is by default a GPU where there is one. After a given clip (`invert_frames`) a single video goes on; the
+    end of a `loop` meets its beginning.
     """
 
     model_dir: Path
@@ -31,6 +32,7 @@ class AskedVideos:
     device: str | None = None
     loras: tuple[WeightedLora, ...] = ()
     after: Inversion | None = None
+    loop: bool = False
 
     @property
     def total_clips(self) -> int:

@@ -57,6 +57,7 @@ def stream_batch(asked: AskedVideos) -> Iterator[np.ndarray]:
         seed=list(asked.seeds),
         output_type="uint8",
         **({} if asked.after is None else {"after": asked.after}),
+        **({"loop": True} if asked.loop else {}),
         **asked.sampling.pipeline_arguments(),
     )
 

@@ -24,6 +24,8 @@ SECTIONS = (
     "memory",
     "seams",
     "continuing",
+    "rings",
+    "changes",
     "decode",
     "decoding",
     "text",

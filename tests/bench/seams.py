@@ -17,7 +17,7 @@ def main() -> None:
     from flows.profile import load_profile
     from tasks.tiny.world.drawing import random_scene
     from vidrd_model import VidRDPipeline
-    from vidrd_model.seams import SEAMS
+    from vidrd_model.frame_times import SEAMS
 
     profile = load_profile("tiny")
     rng = np.random.default_rng(11)
