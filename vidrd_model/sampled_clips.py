@@ -91,9 +91,8 @@ class SampledClips:
         with pipe.progress_bar(total=total) as bar:
             window = [self._to_sample(clip, place, bar) for place, clip in enumerate(clips)]
             try:
-                with pipe.scaled_lora(
-                    self._lora_scale
-                ):  # not around the texts, which are encoded scaled already
+                # Not around the texts, which are encoded scaled already.
+                with pipe.scaled_lora(self._lora_scale):
                     return sampler.next_window(window)
             except torch.OutOfMemoryError as error:
                 if len(clips) == 1:
