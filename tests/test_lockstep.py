@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tasks.generation.asked import AskedVideos
 from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
-from tests.test_sampling import SCHEDULERS
+from tests.test_sampling import SCHEDULERS, tiny_unet
 from vidrd_model import ModelError, TemporalUNet, VidRDPipeline
 from vidrd_model.baselines import stream_overlap
 from vidrd_model.noise import clip_noise, step_generators
@@ -34,18 +34,7 @@ QUICK: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0, "seed"
 
 @pytest.fixture(scope="module")
 def unet() -> TemporalUNet:
-    torch.manual_seed(0)
-    unet = TemporalUNet(
-        block_out_channels=(32,),
-        down_block_types=("CrossAttnDownBlock2D",),
-        up_block_types=("CrossAttnUpBlock2D",),
-        layers_per_block=1,
-        attention_head_dim=2,
-        cross_attention_dim=8,
-    ).eval()
-    for parameter in unet.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return unet
+    return tiny_unet()
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,8 @@ SCHEDULE = {
 SHAPE = (4, 5, 4, 4)
 
 
-@pytest.fixture(scope="module")
-def unet() -> TemporalUNet:
+def tiny_unet() -> TemporalUNet:
+    """One level of random weights: what holds of the loop holds whatever it predicts."""
     unet = TemporalUNet(
         block_out_channels=(32,),
         down_block_types=("CrossAttnDownBlock2D",),
@@ -44,6 +44,11 @@ def unet() -> TemporalUNet:
     ).eval()
     random_weights(unet, 0)
     return unet
+
+
+@pytest.fixture(scope="module")
+def unet() -> TemporalUNet:
+    return tiny_unet()
 
 
 def _text(videos: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

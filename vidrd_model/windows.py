@@ -12,7 +12,7 @@ from vidrd_model.errors import ModelError
 
 Item = TypeVar("Item")
 
-# 16 clips of 8 frames of 256 x 256 pixels: a pass over more takes longer in the same measure, on cards of this decade.
+# 16 clips of 8 frames of 256 x 256 pixels: by the arithmetic of a pass, not yet by a measurement.
 _GPU_VALUES = 16 * 8 * 32 * 32
 
 
