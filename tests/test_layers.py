@@ -205,6 +205,7 @@ INSIDE = {
     "flows/dry_run.py": "each flow's request is told by what that flow needs",
     "flows/model.py": "MLflow is asked last, and not at all about a model that is a folder",
     "tasks/generation/made_of.py": "a video is read only where one is there already",
+    "flows/generate/edit.py": "what decodes is for requests that edit a video",
     "flows/generate/going_on.py": "one of two ways to sample is imported, and each is heavy",
     "flows/generate/run.py": "one of two ways to sample is imported, and each is heavy",
     "flows/terminal.py": "rich is for styled lines alone",

@@ -18,6 +18,7 @@ from vidrd_model.continuing import Inversion
 from vidrd_model.errors import ModelError
 from vidrd_model.outputs import OutputType
 from vidrd_model.prompts import Prompt
+from vidrd_model.sampling_options import DEFAULT_STRENGTH
 from vidrd_model.video_batch import Generators, VideoBatch, video_batch
 
 _SETTINGS = {field.name for field in fields(CallSettings)}
@@ -71,6 +72,8 @@ class CallArguments(ClipArguments):
     latents: torch.Tensor | None = None
     after: Inversion | None = None
     loop: bool = False
+    video: Any = None
+    strength: float | None = None
     negative_prompt_embeds: torch.Tensor | None = None
     prompt_frames: int | None = None
     alpha: float | None = None
@@ -89,6 +92,7 @@ class CallArguments(ClipArguments):
             raise ModelError(f"latents must be b c n h w, not {tuple(self.latents.shape)}")
         if self.latents is not None and self.after is not None:
             raise ModelError("give either latents or after, not both: the inverted clip has the first noise")
+        self._check_video()
         if self.loop and self.num_clips < 2:
             raise ModelError(
                 f"a loop needs at least 2 clips, of which the last leads to the first, not {self.num_clips}"
@@ -99,6 +103,34 @@ class CallArguments(ClipArguments):
             )
         if self.negative_prompt is not None and self.negative_prompt_embeds is not None:
             raise ModelError("give either negative_prompt or negative_prompt_embeds, not both")
+
+    @property
+    def edit_strength(self) -> float | None:
+        """How much a given video is changed; None without one."""
+        if self.video is None:
+            return None
+        return DEFAULT_STRENGTH if self.strength is None else self.strength
+
+    def shown_seam(self, saved: str) -> str:
+        """How clips are joined where this call, or else the model, says so."""
+        if self.video is not None:
+            return "drop-prompt-frames"  # those that the clip before has shown already
+        return "keep" if self.output_type == "latent" else self.seam or saved
+
+    def _check_video(self) -> None:
+        if self.video is None:
+            if self.strength is not None:
+                raise ModelError("strength is of a video that is edited: give video, its frames")
+            return
+        if self.num_clips != 1:
+            raise ModelError(
+                "give either video or num_clips, not both: the video's frames say how many clips"
+            )
+        for name in ("latents", "after", "loop", "seam"):
+            if not (getattr(self, name) is None or getattr(self, name) is False):
+                raise ModelError(
+                    f"give either video or {name}, not both: the given frames say what comes where"
+                )
 
     def sized_by_latents(self, pixels_per_latent: int) -> CallArguments:
         """The same; sizes that are not given are those of given latents."""

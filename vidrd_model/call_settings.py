@@ -46,7 +46,7 @@ class CallSettings:
     def options(
         self, full_prompt_noise: str, prompt_frames: int | None = None, **schedule: Any
     ) -> SamplingOptions:
-        """Those of the sampling loop; `schedule` is timesteps or sigmas."""
+        """Those of the sampling loop; `schedule` is timesteps or sigmas, and strength."""
         return SamplingOptions(
             num_inference_steps=self.num_inference_steps,
             guidance_scale=self.guidance_scale,

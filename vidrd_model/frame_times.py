@@ -16,6 +16,16 @@ def hidden_frames(seam: str, prompt_frames: int) -> int:
     return {"keep": 0, "drop-duplicate": min(1, prompt_frames)}.get(seam, prompt_frames)
 
 
+def clips_over(given_frames: int, num_frames: int, shared_frames: int) -> int:
+    """How many clips, each sharing frames with the one before, cover a video; ModelError when it is shorter than one.
+
+    Frames beyond the video's end are left over in the last one.
+    """
+    if given_frames < num_frames:
+        raise ModelError(f"video: {given_frames} frames are fewer than the {num_frames} of a clip")
+    return 1 + -(-(given_frames - num_frames) // (num_frames - shared_frames))
+
+
 @dataclass(frozen=True)
 class FrameTimes:
     """The first clip's first frame is at `first`, each later clip's `hidden` frames before the end of the clip before.

@@ -185,7 +185,9 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
         for each video's seed, and the prompt is then in no key; with embeddings the empty prompt is. latents: the first
         clip's noise b c n h w, of unit variance, in place of what the seed gives. after: a clip of `invert`, which the
         first one goes on from; it is not among what is yielded. loop: the last of several clips is guided to the first
-        one's first frames, so that the video's end meets its beginning.
+        one's first frames, so that the video's end meets its beginning. video: frames to edit, as `invert` takes them,
+        at the model's frame rate; they say how many clips there are, which share M frames. strength, above 0 and up to
+        1 (0.8): the part of the steps that is run on them.
 
         prompt_frames M, alpha and beta are the paper's; noise_alpha is the progressive noise prior's. height and width
         are in pixels. timesteps or sigmas are for schedulers that take them. clip_skip leaves out the text encoder's
@@ -207,6 +209,7 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
         shown = ShownClips(self, asked, how.prompt_frames)
         try:
             clips = SampledClips(self, asked, how)
+            shown.end_after(clips.num_shown)
             if asked.after is not None:
                 shown.follow(asked.after.frames_bnhwc)
             for latents_bcnhw in clips:
@@ -265,10 +268,9 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
 
         Gives a `ContinuedVideo`, or a tuple: the frames of the new clips alone, and the inversion with its figures.
         """
-        if "after" in settings:
-            raise ArgumentError(
-                "continue_video() inverts its frames; a clip that is inverted is for pipe(after=...)"
-            )
+        for name, what in (("after", "a clip that is inverted"), ("video", "a video that is edited")):
+            if settings.get(name) is not None:
+                raise ArgumentError(f"continue_video() inverts its frames; {what} is for pipe({name}=...)")
         of_a_clip = {field.name for field in fields(ClipArguments)}
         inverting = {name: value for name, value in settings.items() if name in of_a_clip}
         inversion = self.invert(frames, prompt, **inverting)

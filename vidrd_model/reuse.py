@@ -39,6 +39,24 @@ def next_noise(
     return mixed
 
 
+def shared_noise(
+    past_noise_bcnhw: torch.Tensor, fresh_noise_bcnhw: torch.Tensor, shared_frames: int, alpha: float
+) -> torch.Tensor:
+    """The first noise of the next clip of a video that is edited: frames that both clips show keep theirs.
+
+    The clips of a given video overlap and run on, where those of FNR turn back: for the M shared frames
+    z^{i,j}_T = z^{i-1,N-M+j}_T, and PNS for the rest as in `next_noise`. All noise has unit variance.
+    """
+    mixed = next_noise(past_noise_bcnhw, fresh_noise_bcnhw, 0, alpha)
+    mixed[:, :, :shared_frames] = last_frames(past_noise_bcnhw, shared_frames)
+    return mixed
+
+
+def last_frames(x_bcnhw: torch.Tensor, count: int) -> torch.Tensor:
+    """The last frames of a clip in their order, perhaps none."""
+    return x_bcnhw[:, :, x_bcnhw.shape[2] - count :]
+
+
 def guided_steps(prompt_frames: int, num_steps: int, beta: float) -> list[int]:
     """DSG's schedule: how many of the first steps the latents of each prompt frame are overwritten.
 
@@ -71,6 +89,6 @@ def closing_guidance(latents_bcnhw: torch.Tensor, first_bckhw: torch.Tensor) -> 
 
 
 def staged_guidance(latents_bcnhw: torch.Tensor, past_bcmhw: torch.Tensor) -> torch.Tensor:
-    """DSG, denoising with staged guidance: the leading m frames become the past clip's, already reversed."""
+    """DSG, denoising with staged guidance: the leading m frames become the past clip's, as they are given."""
     m = past_bcmhw.shape[2]
     return torch.cat([past_bcmhw.to(latents_bcnhw.dtype), latents_bcnhw[:, :, m:]], dim=2)

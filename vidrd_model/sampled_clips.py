@@ -13,6 +13,7 @@ from vidrd_model.call_arguments import CallArguments
 from vidrd_model.call_settings import CallSettings
 from vidrd_model.callbacks import StepCallback
 from vidrd_model.conditioning import text_conditions
+from vidrd_model.editing import EditedVideo
 from vidrd_model.errors import ModelError
 from vidrd_model.frame_times import FrameTimes
 from vidrd_model.noise import ClipNoises
@@ -36,7 +37,7 @@ class SampledClips:
         shape_cnhw = pipe.latent_shape(settings.num_frames, settings.height, settings.width)
         pipe._num_videos = len(batch)
         self._pipe, self._lora_scale = pipe, asked.lora_scale()
-        self._num_clips, self._loop = asked.num_clips, asked.loop
+        self._loop = asked.loop
         self._noises = ClipNoises(
             batch,
             shape_cnhw,
@@ -46,6 +47,8 @@ class SampledClips:
             clips_before=0 if asked.after is None else 1,
         )
         self._sampler = self._begin(asked, settings)
+        self._edited = EditedVideo.of(pipe, asked, settings, len(batch))
+        self._num_clips = asked.num_clips if self._edited is None else self._edited.num_clips
         at_once = asked.clips_at_once
         if at_once is None:
             at_once = default_clips_at_once(pipe._execution_device, len(batch), shape_cnhw)
@@ -59,6 +62,11 @@ class SampledClips:
         self._texts = text_conditions(
             pipe, asked, batch, settings.negative_prompt, pipe.do_classifier_free_guidance
         )
+
+    @property
+    def num_shown(self) -> int | None:
+        """How many frames of the video are shown; None for all."""
+        return None if self._edited is None else self._edited.num_shown
 
     def __iter__(self) -> Iterator[torch.Tensor]:
         # A loop's last clip is alone in its window: a scheduler that corrects treats its frames in another way.
@@ -75,7 +83,10 @@ class SampledClips:
         """Makes the sampler, which knows no clip yet; `Stepper` finds what the scheduler cannot do."""
         pipe, device = self._pipe, self._pipe._execution_device
         options = settings.options(
-            pipe.config.full_prompt_noise, timesteps=asked.timesteps, sigmas=asked.sigmas
+            pipe.config.full_prompt_noise,
+            timesteps=asked.timesteps,
+            sigmas=asked.sigmas,
+            strength=asked.edit_strength,
         )
         options.check(settings.num_frames, asked.loop)
         started = Stepper(pipe.scheduler, options, settings.num_frames, device)
@@ -111,11 +122,11 @@ class SampledClips:
             self._noises.generators(clip),
             on_step_end=self._callback.of_clip(clip, place, self._sampler, text_btd, negative_btd, bar),
             closes=self._loop and clip == self._num_clips - 1,
+            clean_bcnhw=None if self._edited is None else self._edited.of_clip(clip),
         )
 
 
 def _times(pipe: VidRDPipeline, asked: CallArguments, settings: CallSettings) -> FrameTimes:
     """Where the clips' frames lie among those that `ShownClips` shows of them."""
-    seam = "keep" if asked.output_type == "latent" else asked.seam or pipe.config.seam
-    follows = asked.after is not None
+    seam, follows = asked.shown_seam(pipe.config.seam), asked.after is not None
     return FrameTimes.of(settings.num_frames, seam, settings.prompt_frames, asked.loop, follows)

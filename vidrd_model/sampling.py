@@ -20,8 +20,10 @@ from vidrd_model.reuse import (
     closing_guidance,
     guided_frames,
     guided_steps,
+    last_frames,
     next_noise,
     reverse_frames,
+    shared_noise,
     staged_guidance,
 )
 from vidrd_model.sampling_options import SamplingOptions
@@ -39,7 +41,8 @@ class Cancelled(Exception):
 class ClipToSample:
     """What one clip of a batch of videos is sampled from, and who hears of its steps.
 
-    fresh_noise_bcnhw has unit variance; generators, one per video on the CPU, are for schedulers that add noise.
+    fresh_noise_bcnhw has unit variance; generators, one per video on the CPU, are for schedulers that add noise. With a
+    `strength` in the options the clip is an edited one, of clean_bcnhw, the latents of a given clip.
     on_step_start(step, latents) gets what goes into a step, on_step_end(step, timestep, latents) what comes out and may
     return other latents; both get tensors that nothing writes to later. `closes` is of a loop's last clip, which is
     sampled in a window of its own.
@@ -52,6 +55,7 @@ class ClipToSample:
     on_step_start: OnStepStart | None = None
     on_step_end: OnStepEnd | None = None
     closes: bool = False
+    clean_bcnhw: torch.Tensor | None = None
 
 
 class ClipSampler:
@@ -59,7 +63,8 @@ class ClipSampler:
 
     Of the clip before it keeps the first noise and, for the steps that DSG guides, the guided frames: at the published
     settings 8 + 46 frame-latents, since the first step's are the noise itself. In a `loop` it keeps as many frames of
-    the first clip until the last one, which ends with them.
+    the first clip until the last one, which ends with them. Clips of a given video run on instead of turning back: the
+    M frames that a clip shares with the one before are the same in every step.
     """
 
     def __init__(
@@ -100,7 +105,7 @@ class ClipSampler:
         generators = [one for clip in clips for one in clip.generators or ()] or None
         scale = self.options.guidance_scale
         self._guidance = [TextGuidance(clip.text_btd, clip.negative_btd, scale) for clip in clips]
-        latents_bcnhw = torch.cat(noises) * stepper.init_noise_sigma
+        latents_bcnhw = stepper.begin(torch.cat(noises), self._given(clips))
         kept: dict[int, torch.Tensor] = {}
         beginning: dict[int, torch.Tensor] = {}
         for step, timestep in enumerate(stepper.timesteps):
@@ -150,9 +155,20 @@ class ClipSampler:
         for part_bcnhw in parts:
             if past_bcmhw is not None:
                 part_bcnhw = staged_guidance(part_bcnhw, past_bcmhw)
-            past_bcmhw = reverse_frames(part_bcnhw)[:, :, :guided] if step and guided else None
+            past_bcmhw = self._shown_to_next(part_bcnhw, guided) if step and guided else None
             staged.append(part_bcnhw)
         return staged, past_bcmhw
+
+    def _shown_to_next(self, latents_bcnhw: torch.Tensor, guided: int) -> torch.Tensor:
+        """Which frames of a clip the next one begins with."""
+        if self.options.strength is not None:
+            return last_frames(latents_bcnhw, guided)
+        return reverse_frames(latents_bcnhw)[:, :, :guided]
+
+    def _given(self, clips: Sequence[ClipToSample]) -> torch.Tensor | None:
+        """The clean latents of the clips that are edited; None where they are not."""
+        given = [clip.clean_bcnhw for clip in clips if clip.clean_bcnhw is not None]
+        return torch.cat(given).to(self.device, torch.float32) if given else None
 
     def _predictor(self) -> Predictor:
         """The last one when the texts are the very same: its projections serve all clips."""
@@ -171,7 +187,8 @@ class ClipSampler:
             if reused == fresh_bcnhw.shape[2] and self.options.full_prompt_noise == "mixed":
                 reused = guided_frames(steps_per_frame, 0)
             if past_bcnhw is not None:
-                fresh_bcnhw = next_noise(past_bcnhw, fresh_bcnhw, reused, self.options.alpha)
+                reuse = next_noise if self.options.strength is None else shared_noise
+                fresh_bcnhw = reuse(past_bcnhw, fresh_bcnhw, reused, self.options.alpha)
             noises.append(fresh_bcnhw)
             past_bcnhw = fresh_bcnhw
         return noises

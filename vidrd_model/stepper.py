@@ -31,11 +31,12 @@ class Stepper:
         closes: bool = False,
     ):
         first = copy.deepcopy(scheduler)
-        _set_timesteps(first, options, device)
-        self.timesteps = first.timesteps
+        self.timesteps = _start(first, options, device)
         self.init_noise_sigma = first.init_noise_sigma
         # Schedulers of second order have more timesteps than were asked for.
         self.steps_per_frame = guided_steps(options.prompt_frames, len(self.timesteps), options.beta)
+        if options.strength is not None:  # frames that clips share are the same frames, to the last step
+            self.steps_per_frame = [len(self.timesteps)] * options.prompt_frames
         self.closing_frames = closing_frames(options.prompt_frames, num_frames)
         self._parts = [(slice(0, num_frames), first)]
         self.corrects = hasattr(first, "last_sample")
@@ -60,6 +61,12 @@ class Stepper:
         """What clean latents are at a step, with that unit-variance noise."""
         steps_b = timestep.expand(clean_bcnhw.shape[0])
         return self._parts[0][1].add_noise(clean_bcnhw, noise_bcnhw, steps_b)
+
+    def begin(self, noise_bcnhw: torch.Tensor, clean_bcnhw: torch.Tensor | None) -> torch.Tensor:
+        """The latents of the first step: unit-variance noise, scaled, or with it the clean latents of a given clip."""
+        if clean_bcnhw is None:
+            return noise_bcnhw * self.init_noise_sigma
+        return self.add_noise(clean_bcnhw, noise_bcnhw, self.timesteps[:1])
 
     def step(
         self,
@@ -92,6 +99,34 @@ class Stepper:
     def check_finite(self, dtype: torch.dtype) -> None:
         """ModelError when the latents of a step were not finite; `dtype` is the precision of the UNet."""
         self._finite.check(len(self.timesteps), dtype)
+
+
+def _start(scheduler: Any, options: SamplingOptions, device: torch.device) -> torch.Tensor:
+    """Sets a scheduler's timesteps and where it begins; returns those that are to be run."""
+    _set_timesteps(scheduler, options, device)
+    if options.strength is None:
+        timesteps: torch.Tensor = scheduler.timesteps
+        return timesteps
+    if not hasattr(scheduler, "add_noise"):
+        raise ModelError(
+            f"{type(scheduler).__name__} cannot noise a given video; use another scheduler, such as DDIMScheduler"
+        )
+    if scheduler.config.get("skip_prk_steps") is False:
+        raise ModelError(
+            f"{type(scheduler).__name__} cannot begin within its Runge-Kutta steps, as the editing of a video does: "
+            "set skip_prk_steps=True, or use another scheduler"
+        )
+    # Of second order it has two timesteps, or nearly, for each step that was asked for.
+    asked = options.sigmas if options.timesteps is None else options.timesteps
+    steps = options.num_inference_steps if asked is None else len(asked)
+    skipped = options.first_step(steps) * getattr(scheduler, "order", 1)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(skipped)
+    if "skip_prk_steps" not in scheduler.config:
+        return scheduler.timesteps[skipped:]
+    # PNDM runs the second of its timesteps twice, wherever it begins.
+    rest = scheduler.timesteps.unique().flip(0)[skipped:]
+    return torch.cat([rest[:2], rest[1:]])
 
 
 def _set_timesteps(scheduler: Any, options: SamplingOptions, device: torch.device) -> None:
@@ -136,8 +171,10 @@ def _correct_free_frames_only(
             continue
         part = copy.deepcopy(scheduler)
         # Step s is corrected unless s - 1 is in this list.
-        part.disable_corrector = list(scheduler.disable_corrector) + list(range(max(counts[start] - 1, 0)))
-        _set_timesteps(part, options, device)
+        _start(part, options, device)
+        begin = part.begin_index or 0
+        held = range(begin, begin + max(counts[start] - 1, 0))
+        part.disable_corrector = list(scheduler.disable_corrector) + list(held)
         parts.append((slice(start, end), part))
         start = end
     return parts

@@ -28,6 +28,13 @@ ImageOption = Annotated[
 OnlyNewOption = Annotated[
     bool, typer.Option("--only-new", help="Leave out what --continue or --image showed.")
 ]
+EditOption = Annotated[
+    Path | None,
+    typer.Option("--edit", parser=typed_path, metavar="VIDEO", help="Change a video to what the text says."),
+]
+StrengthOption = Annotated[
+    float | None, typer.Option(metavar="0..1", help="How much --edit changes; 1 leaves little of it [0.8].")
+]
 LoopOption = Annotated[bool, typer.Option("--loop", help="End where it begins, to be played in a loop.")]
 PromptsOption = Annotated[
     Path | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from flows.generate.edit import Edit
 from flows.generate.given import Given
 from flows.generate.jobs import VideoJob
 from tasks.errors import RequestError
@@ -28,7 +29,12 @@ def read_changes(at: list[str]) -> dict[float, str]:
 
 
 def check_changes(
-    job: VideoJob, clips: int, given: Given | None, loop: bool, sampling: SamplingSettings
+    job: VideoJob,
+    clips: int,
+    given: Given | None,
+    edit: Edit | None,
+    loop: bool,
+    sampling: SamplingSettings,
 ) -> None:
     """RequestError where a text would begin at no frame of its own, or where the way of sampling has no such frames."""
     if not job.seconds:
@@ -40,7 +46,7 @@ def check_changes(
     frames = job.begins(sampling.fps)
     m, seam = sampling.prompt_frames, sampling.seam
     times = FrameTimes.of(sampling.num_frames, seam, m, loop, given is not None)
-    end = times.of_clip(clips - 1).stop
+    end = times.of_clip(clips - 1).stop if edit is None else edit.num_frames
     for seconds, frame, before in zip(job.seconds, frames[1:], frames, strict=False):
         if frame >= end:
             raise RequestError(

@@ -43,13 +43,17 @@ def read_given(params: GenerateParams) -> Given | None:
     if params.continue_from is not None and params.image is not None:
         raise RequestError("image: give either continue_from or image, not both")
     field = "image" if params.continue_from is None else "continue_from"
+    return Given(path, field == "image", params.only_new, given_digest(field, path, params))
+
+
+def given_digest(field: str, path: Path, params: GenerateParams) -> str:
+    """The digest of a file that a single video begins with; RequestError where it is not there or there are several."""
     if params.prompts_file is not None:
         raise RequestError(f"{field}: is for a single prompt, not for a prompts_file")
     try:
-        digest = files_digest([path])
+        return files_digest([path])
     except OSError as error:
         raise RequestError(f"{field}: {path}: {error.strerror or error}") from error
-    return Given(path, field == "image", params.only_new, digest)
 
 
 def check_method(given: Given | None, sampling: SamplingSettings) -> None:

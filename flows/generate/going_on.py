@@ -42,7 +42,11 @@ def going_on(request: GenerateRequest, on_ray: bool) -> GoingOn | None:
     if given is None:
         return None
     try:
-        video = None if given.is_picture else GivenVideo.open(given.path, request.model.folder, settings)
+        video = (
+            None
+            if given.is_picture
+            else GivenVideo.open(given.path, request.model.folder, settings, given.field)
+        )
         frames_nhwc = given_picture(given.path) if video is None else video.last_clip()
     except ItemError as error:
         raise RequestError(f"{given.field}: {error}") from error

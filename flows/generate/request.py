@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from flows.generate.changes import check_changes, read_changes
+from flows.generate.edit import Edit, read_edit
 from flows.generate.given import Given, check_method, read_given
 from flows.generate.jobs import EXAMPLE_PROMPT, VideoJob, job_of_prompt, jobs_of_file
 from flows.generate.loop import check_loop
@@ -22,12 +23,15 @@ from storage.registry.model_folder import ResolvedModel
 from storage.registry.names import CHAMPION_REF, version_ref
 from tasks.cluster_checks import check_device_here
 from tasks.errors import RequestError
-from tasks.generation.asked import AskedVideos
+from tasks.generation.asked import AskedVideos, EditedFrames
 from tasks.generation.loras import WeightedLora
 from tasks.generation.resolve import ResolvedSampling
 from tasks.generation.settings import SamplingSettings
+from vidrd_model.sampling_options import DEFAULT_STRENGTH
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vidrd_model.continuing import Inversion
 
 __all__ = ["EXAMPLE_PROMPT", "GenerateParams", "GenerateRequest", "VideoJob", "read_request"]
@@ -51,6 +55,16 @@ class GenerateParams(ProfileParams):
     )
     image: TypedPath | None = Field(None, description="a picture that the clips go on from, panned or zoomed")
     only_new: bool = Field(False, description="leave out the frames of `continue_from` or `image`")
+    edit: TypedPath | None = Field(
+        None,
+        description="a video that the text changes: its frames at the model's frame rate, as many come out",
+    )
+    strength: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description=f"how much `edit` changes, as the part of the steps that is run on it; none: {DEFAULT_STRENGTH}",
+    )
     loop: bool = Field(
         False, description="the last clip leads back to the first frame, to be played again and again"
     )
@@ -89,6 +103,7 @@ class GenerateRequest:
     kept: frozenset[int] = frozenset()
     loras: tuple[WeightedLora, ...] = ()
     given: Given | None = None
+    edit: Edit | None = None
     loop: bool = False
 
     @property
@@ -96,8 +111,16 @@ class GenerateRequest:
         """The places of the videos that are still to be made."""
         return [place for place in range(len(self.jobs)) if place not in self.kept]
 
-    def asked(self, after: Inversion | None = None) -> AskedVideos:
-        """The videos that are still to be made, as whoever samples them is asked; `after` is a given clip."""
+    def asked(self, after: Inversion | None = None, edited_nhwc: np.ndarray | None = None) -> AskedVideos:
+        """The videos that are still to be made, as whoever samples them is asked; `after` is a given clip.
+
+        `edited_nhwc` are the frames of the video that is edited.
+        """
+        edited = (
+            None
+            if self.edit is None or edited_nhwc is None
+            else EditedFrames(edited_nhwc, self.edit.strength)
+        )
         jobs = [self.jobs[place] for place in self.missing]
         return AskedVideos(
             self.model.folder,
@@ -109,13 +132,15 @@ class GenerateRequest:
             self.loras,
             after,
             self.loop,
+            edited,
         )
 
     def made_of(self, place: int) -> dict[str, Any]:
         """All that makes a video again, as plain JSON: it is kept in the file."""
         shown = shown_loras(self.loras)
         job = self.jobs[place]
-        return _made_of(job, self.clips, self.model, self.sampling, shown, self.given, self.loop)
+        given = self.given or self.edit
+        return _made_of(job, self.clips, self.model, self.sampling, shown, given, self.loop)
 
 
 def read_request(params: GenerateParams) -> GenerateRequest:
@@ -133,13 +158,15 @@ def read_request(params: GenerateParams) -> GenerateRequest:
     check_method(given, sampling.settings)
     if params.loop:
         check_loop(params.clips, given, sampling.settings)
-    check_changes(jobs[0], params.clips, given, params.loop, sampling.settings)
+    edit = read_edit(params, model, sampling.settings)
+    clips = params.clips if edit is None else edit.num_clips
+    check_changes(jobs[0], clips, given, edit, params.loop, sampling.settings)
     check_frame_rate(jobs, sampling.settings.fps, "fps")
     shown = shown_loras(loras)
-    made_of = [_made_of(job, params.clips, model, sampling, shown, given, params.loop) for job in jobs]
+    made_of = [_made_of(job, clips, model, sampling, shown, given or edit, params.loop) for job in jobs]
     return GenerateRequest(
         jobs,
-        params.clips,
+        clips,
         model,
         sampling,
         is_of_a_file=params.prompts_file is not None,
@@ -148,6 +175,7 @@ def read_request(params: GenerateParams) -> GenerateRequest:
         kept=finished_before(jobs, made_of, params.force, field),
         loras=loras,
         given=given,
+        edit=edit,
         loop=params.loop,
     )
 
@@ -174,7 +202,7 @@ def _made_of(
     model: ResolvedModel,
     sampling: ResolvedSampling,
     loras: list[dict[str, Any]],
-    given: Given | None,
+    given: Given | Edit | None,
     loop: bool,
 ) -> dict[str, Any]:
     # What is not asked for is not named: files of before there was such an option stay those of the same request.

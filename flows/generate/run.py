@@ -54,6 +54,7 @@ def run(request: GenerateRequest) -> dict[str, Any]:
         "sampling": request.sampling.as_dict(),
         "unread": unread,
         **given_result(request, start),
+        **({} if request.edit is None else request.edit.made_of()),
         **({"loop": True} if request.loop else {}),
         "videos": [videos[place] for place in sorted(videos)],
         "seconds": round(time.monotonic() - started_s, 2),
@@ -75,8 +76,10 @@ def _make(
         ensure_ray()
     unread = _tell_unread(request, on_ray)
     start = going_on(request, on_ray)
+    edited_nhwc = None if request.edit is None else request.edit.frames()
     with stage_progress("generate") as on_progress:
-        return unread, _write_videos(request, on_ray, on_progress, start), start
+        clips = _clips(request, on_ray, on_progress, start, edited_nhwc)
+        return unread, _write_videos(request, clips, start), start
 
 
 def needs_ray(request: GenerateRequest) -> bool:
@@ -86,26 +89,30 @@ def needs_ray(request: GenerateRequest) -> bool:
 
 
 def _clips(
-    request: GenerateRequest, on_ray: bool, on_progress: OnProgress, start: GoingOn | None
+    request: GenerateRequest,
+    on_ray: bool,
+    on_progress: OnProgress,
+    start: GoingOn | None,
+    edited_nhwc: np.ndarray | None,
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     stream: Callable[..., Iterator[tuple[int, np.ndarray | None]]]
     if on_ray:
         from tasks.generation.on_ray import stream_videos_on_ray as stream
     else:
         from tasks.generation.generate import stream_videos as stream
-    clips = stream(request.asked(None if start is None else start.inversion), on_progress)
+    clips = stream(request.asked(None if start is None else start.inversion, edited_nhwc), on_progress)
     return ((request.missing[index], frames_nhwc) for index, frames_nhwc in clips)
 
 
 def _write_videos(
-    request: GenerateRequest, on_ray: bool, on_progress: OnProgress, start: GoingOn | None
+    request: GenerateRequest, clips: Iterator[tuple[int, np.ndarray | None]], start: GoingOn | None
 ) -> dict[int, GeneratedVideo]:
     """Writes every job's video while it is sampled; one that is not complete leaves nothing behind."""
     open_files: dict[int, VideoFile] = {}
     videos: dict[int, GeneratedVideo] = {}
     fps, given_clips = request.sampling.settings.fps, 0 if start is None else start.num_parts
     try:
-        for index, frames_nhwc in _clips(request, on_ray, on_progress, start):
+        for index, frames_nhwc in clips:
             if frames_nhwc is None:
                 videos[index] = open_files[index].finish()
                 del open_files[index]

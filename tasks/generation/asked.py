@@ -11,9 +11,19 @@ from tasks.generation.loras import WeightedLora
 from tasks.generation.settings import SamplingSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vidrd_model.continuing import Inversion
 
 Prompt = str | Sequence[str] | Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class EditedFrames:
+    """A video that is edited, uint8 (n, h, w, 3), and the part of the steps that is run on it."""
+
+    frames_nhwc: np.ndarray
+    strength: float
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,7 @@ class AskedVideos:
     """Videos of `num_clips` clips, each with its seed and its prompt: a text, one for each clip, or by first frames.
 
     `device` is by default a GPU where there is one. After a given clip (`invert_frames`) a single video goes on; the
-    end of a `loop` meets its beginning.
+    end of a `loop` meets its beginning; a single video may be an `edited` one, whose frames say how many clips it has.
     """
 
     model_dir: Path
@@ -33,6 +43,7 @@ class AskedVideos:
     loras: tuple[WeightedLora, ...] = ()
     after: Inversion | None = None
     loop: bool = False
+    edited: EditedFrames | None = None
 
     @property
     def total_clips(self) -> int:

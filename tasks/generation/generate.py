@@ -50,15 +50,16 @@ def stream_videos(
 
 def stream_batch(asked: AskedVideos) -> Iterator[np.ndarray]:
     """Yields uint8 (b, n, h, w, 3) for each clip of the videos, all in one batch, as soon as it is sampled."""
+    arguments = asked.sampling.pipeline_arguments() | {"num_clips": asked.num_clips}
+    if asked.after is not None:
+        arguments["after"] = asked.after
+    if asked.loop:
+        arguments["loop"] = True
+    if asked.edited is not None:
+        arguments |= {"video": asked.edited.frames_nhwc, "strength": asked.edited.strength}
+        del arguments["num_clips"], arguments["seam"]  # the given frames stand for both
     yield from _METHODS[asked.sampling.method](
-        _pipeline(asked),
-        list(asked.prompts),
-        asked.num_clips,
-        seed=list(asked.seeds),
-        output_type="uint8",
-        **({} if asked.after is None else {"after": asked.after}),
-        **({"loop": True} if asked.loop else {}),
-        **asked.sampling.pipeline_arguments(),
+        _pipeline(asked), list(asked.prompts), seed=list(asked.seeds), output_type="uint8", **arguments
     )
 
 

@@ -30,8 +30,11 @@ class GivenVideo:
     height: int
 
     @classmethod
-    def open(cls, path: Path, model_dir: Path, sampling: SamplingSettings) -> GivenVideo:
-        """Looks at its times; ItemError when it cannot be read, RequestError when it is shorter than a clip."""
+    def open(cls, path: Path, model_dir: Path, sampling: SamplingSettings, field: str) -> GivenVideo:
+        """Looks at its times; ItemError when it cannot be read, RequestError when it is shorter than a clip.
+
+        `field` is what the request calls it.
+        """
         scan = scan_of(path)
         times_s = frame_times(path, scan)
         length_s = times_s[-1] - times_s[0] if times_s else 0.0
@@ -39,7 +42,7 @@ class GivenVideo:
         n = sampling.num_frames
         if not times_s or count < n:
             raise RequestError(
-                f"continue_from: {path} is too short: {length_s:.2f} s; {n} frames at {sampling.fps:g} a second span "
+                f"{field}: {path} is too short: {length_s:.2f} s; {n} frames at {sampling.fps:g} a second span "
                 f"{(n - 1) / sampling.fps:.2f} s"
             )
         instants_s = np.maximum(times_s[-1] - np.arange(count)[::-1] / sampling.fps, times_s[0])
@@ -61,6 +64,11 @@ class GivenVideo:
         parts = [self.instants_s[max(end - self.num_frames, 0) : end] for end in reversed(ends)]
         if parts:
             yield from self._frames(parts)
+
+    def all_frames(self) -> np.ndarray:
+        """All frames, uint8 (n, h, w, 3)."""
+        (frames_nhwc,) = self._frames([self.instants_s])
+        return frames_nhwc
 
     def _frames(self, parts_instants_s: list[np.ndarray]) -> Iterator[np.ndarray]:
         for taken in frames_at(str(self.path), parts_instants_s, self.width, self.height, self.scan):

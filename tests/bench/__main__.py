@@ -26,6 +26,7 @@ SECTIONS = (
     "continuing",
     "rings",
     "changes",
+    "edits",
     "decode",
     "decoding",
     "text",
