@@ -1,6 +1,6 @@
 """Measures the project on this machine and prints tables: `python -m tests.bench [SECTION ...]`.
 
-Each section runs in a process of its own, one after the other. A GPU has its own: `python -m tests.bench.gpu`;
+Each section runs in a process of its own, one after the other. A GPU has its own: `python -m tests.bench.gpu PART`;
 so has what takes half an hour: `python -m tests.bench.decoder`.
 """
 

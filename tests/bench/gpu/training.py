@@ -1,7 +1,8 @@
-"""Training steps at Stable Diffusion 2.1's size on a GPU: the engine's own, on random weights and latents."""
+"""Training steps: the engine's own, on random weights and latents."""
 
 from __future__ import annotations
 
+import argparse
 import gc
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -18,18 +19,19 @@ from tasks.training.sampler import EpochClip
 from tasks.training.settings import TemporalSettings, Trainable
 from tasks.training.splits import ClipRow
 from tasks.training.temporal_part import TemporalPart
-from tests.bench.tables import print_head, print_row
+from tests.bench.gpu.record import Record
+from tests.bench.gpu.size import Size
+from tests.bench.gpu.timing import begin_memory, matrix_product_flops_per_s, peak_memory, wait
 from vidrd_model import TemporalUNet
 
-FRAMES, LATENT_SIZE, TEXT_TOKENS = 8, 32, 77
 WARM_UP_STEPS, TIMED_STEPS = 3, 7
 
 
 class RandomPart(TemporalPart):
     """The UNet's part with random latents and text states in the place of a dataset and a text encoder."""
 
-    def __init__(self, unet: TemporalUNet, settings: TemporalSettings) -> None:
-        self.settings = settings
+    def __init__(self, unet: TemporalUNet, size: Size, settings: TemporalSettings) -> None:
+        self.settings, self.size = settings, size
         # The tiny models' schedule is Stable Diffusion 2.1's.
         self.scheduler = DDPMScheduler.from_pretrained("infra/profiles/tiny/model/scheduler")
         self.model = self.unet = unet
@@ -46,40 +48,40 @@ class RandomPart(TemporalPart):
         self.device = device
         self.scheduler.alphas_cumprod = self.scheduler.alphas_cumprod.to(device)
         place(self.unet, device, self.settings.precision)
-        self._no_text_1td = torch.zeros(1, TEXT_TOKENS, self.unet.config.cross_attention_dim, device=device)
+        self._no_text_1td = torch.zeros(1, self.size.text_tokens, self.size.text_width, device=device)
 
     def random_batch(self) -> TemporalBatch:
         """As many clips as a step has."""
         clips = [EpochClip(0, clip) for clip in self.train_clips]
-        shape = (len(clips), 4, FRAMES, LATENT_SIZE, LATENT_SIZE)
+        latents_bcnhw = self.size.noise(len(clips)).float()
         return TemporalBatch(
             clips=clips,
             keys_b=torch.arange(len(clips)),
-            latents_bcnhw=torch.randn(shape),
-            noise_bcnhw=torch.randn(shape),
-            offset_bc=torch.zeros(shape[:2]),
+            latents_bcnhw=latents_bcnhw,
+            noise_bcnhw=torch.randn_like(latents_bcnhw),
+            offset_bc=torch.zeros(latents_bcnhw.shape[:2]),
             timesteps_b=torch.randint(1000, (len(clips),)),
             captions=[clip.caption for clip in self.train_clips],
-            text_btd=torch.randn(len(clips), TEXT_TOKENS, self.unet.config.cross_attention_dim),
+            text_btd=self.size.text_states(len(clips)).float(),
         ).to(self.device)
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to train: how many clips at once, checkpointing or not, compiled or not, the precision being bfloat16."""
+    """A way to train: how many clips at once, checkpointing or not, compiled or not, and which layers."""
 
     batch_size: int
     gradient_checkpointing: bool = False
     compile: bool = False
     trainable: Trainable = "temporal"
 
-    def settings(self) -> TemporalSettings:
+    def settings(self, size: Size) -> TemporalSettings:
         """As a profile would say it; nothing here ends, so the number of steps does not matter."""
         return TemporalSettings(
             steps=1000,
             num_workers=1,
-            use_gpu=True,
-            precision="bfloat16",
+            use_gpu=size.device == "cuda",
+            precision=size.precision,
             text_states="stored",
             **asdict(self),
         )
@@ -96,50 +98,58 @@ WAYS = (
 )
 
 
-def print_training_rows(unet: TemporalUNet, peak_flops_per_s: float) -> None:
-    """A row per way: clips per second, the GPU's memory at its peak, and the share of `peak_flops_per_s`.
+def run(record: Record, size: Size, _: argparse.Namespace) -> None:
+    """A row per way: clips per second, peak memory, and the share of what a matrix product reaches.
 
     The share counts each operation that a step cannot do without once, as often as it may be computed.
     """
-    print()
-    what = f"training step, {FRAMES} frames"
-    print_head(what, "clips", "clips per s", "peak memory", "of the matrix product", "first step")
+    peak_flops_per_s = matrix_product_flops_per_s(size.device, size.dtype)
+    unet = size.unet(torch.float32)
+    record.head(
+        "training step, 8 frames",
+        "clips",
+        "clips per s",
+        "peak memory",
+        "of the matrix product",
+        "first step",
+    )
     flops_per_clip: dict[str, float] = {}
     for way in WAYS:
         if way.trainable not in flops_per_clip:
-            flops_per_clip[way.trainable] = _counted_flops(unet, Way(1, trainable=way.trainable))
+            flops_per_clip[way.trainable] = _counted_flops(unet, size, Way(1, trainable=way.trainable))
         gc.collect()
-        torch.cuda.empty_cache()
-        first_s, seconds, peak_bytes = _measure(unet, way)
-        share = flops_per_clip[way.trainable] * way.batch_size / seconds / peak_flops_per_s
+        if size.device == "cuda":
+            torch.cuda.empty_cache()
+        first_s, step_s = _measure(unet, size, way)
+        share = flops_per_clip[way.trainable] * way.batch_size / step_s / peak_flops_per_s
         name = f"{way.trainable}, " + ("compiled" if way.compile else "eager")
         name += ", checkpointing" if way.gradient_checkpointing else ""
-        rate, peak = f"{way.batch_size / seconds:.1f}", f"{peak_bytes / 2**30:.1f} GiB"
-        print_row(name, way.batch_size, rate, peak, f"{100 * share:.0f} %", f"{first_s:.0f} s")
+        rate = f"{way.batch_size / step_s:.1f}"
+        record.row(name, way.batch_size, rate, peak_memory(), f"{100 * share:.0f} %", f"{first_s:.0f} s")
 
 
-def _measure(unet: TemporalUNet, way: Way) -> tuple[float, float, int]:
-    """Seconds of the first step, of a later one, each from a batch on the GPU to its figures, and the peak memory."""
-    training, batch = _training(unet, way)
-    torch.cuda.reset_peak_memory_stats()
+def _measure(unet: TemporalUNet, size: Size, way: Way) -> tuple[float, float]:
+    """Seconds of the first step, and of a later one, each from a batch on the device to its figures."""
+    training, batch = _training(unet, size, way)
+    begin_memory()
     times_s = []
     for _ in range(WARM_UP_STEPS + TIMED_STEPS):
-        torch.cuda.synchronize()
+        wait()
         started_s = perf_counter()
         training.step(training.part.model, [batch])
-        torch.cuda.synchronize()
+        wait()
         times_s.append(perf_counter() - started_s)
-    return times_s[0], median(times_s[WARM_UP_STEPS:]), torch.cuda.max_memory_allocated()
+    return times_s[0], median(times_s[WARM_UP_STEPS:])
 
 
-def _counted_flops(unet: TemporalUNet, way: Way) -> float:
-    training, batch = _training(unet, way)
+def _counted_flops(unet: TemporalUNet, size: Size, way: Way) -> float:
+    training, batch = _training(unet, size, way)
     with FlopCounterMode(display=False) as counter:
         training.step(training.part.model, [batch])
     return float(counter.get_total_flops())
 
 
-def _training(unet: TemporalUNet, way: Way) -> tuple[Training, TemporalBatch]:
-    part = RandomPart(unet, way.settings())
-    training = Training(part, part.settings, Group(device=torch.device("cuda")))
+def _training(unet: TemporalUNet, size: Size, way: Way) -> tuple[Training, TemporalBatch]:
+    part = RandomPart(unet, size, way.settings(size))
+    training = Training(part, part.settings, Group(device=torch.device(size.device)))
     return training, part.random_batch()

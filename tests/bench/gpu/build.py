@@ -1,12 +1,7 @@
-"""A build's work at Stable Diffusion's size on a GPU: real media to latents, without tables and without Ray.
+"""A build's work: real media to latents, without tables and without Ray.
 
-    python -m tests.bench.gpu_build FOLDER [--clips 1000] [--seconds 200] [--precision bfloat16] [--decoders 15]
-
-FOLDER holds short videos, which are read again and again under other names until there are enough clips. It needs
-torch, diffusers, transformers, open_clip, PyAV, OpenCV, Pillow, pi-heif, scenedetect, fsspec, pyarrow, pydantic
-and safetensors only, and no weights: they are random, which costs the same time. Decoders are the processes of a small
-build; the models are its scoring and encoding classes, on a thread of their own. After `--seconds` it stops and prints
-what it has.
+The videos of a folder are read again and again under other names until there are enough clips. Decoders are the
+processes of a small build; the models are its scoring and encoding classes, on a thread of their own.
 """
 
 from __future__ import annotations
@@ -36,31 +31,22 @@ from tasks.ingest.decoder_process import DecoderProcess
 from tasks.ingest.decoding import decode_source
 from tasks.ingest.items import DecodedClip, DecodeStep, Seconds, add_seconds
 from tasks.latents.encoder import LatentEncoder
-from tests.bench.tables import print_head, print_row
+from tests.bench.gpu.record import Record
+from tests.bench.gpu.size import Size
 
 SUFFIXES = {".mp4", ".mkv", ".avi", ".webm", ".mov"}
 BATCH_CLIPS, BATCHES_AHEAD = 8, 2
+_TO_END_S = 5.0
 CAPTION = "a film"
 
 
-@dataclass(frozen=True)
-class Size:
-    """The widths of the VAE, the architecture of CLIP, and the side of a clip."""
-
-    vae_widths: tuple[int, ...]
-    clip_config: dict
-    side_px: int
-
-
-def real_size() -> Size:
-    return Size((128, 256, 512, 512), open_clip.get_model_config("ViT-B-32"), 256)
-
-
-def tiny_size() -> Size:
-    """What a CPU does in seconds: for the test that this runs at all."""
+def clip_config(size: Size) -> dict:
+    """The architecture of CLIP; of a small one what a CPU does in seconds."""
+    if size.device == "cuda":
+        return open_clip.get_model_config("ViT-B-32")
     vision = {"image_size": 64, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16}
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
-    return Size((32, 32), {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}, 64)
+    return {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
 
 
 @dataclass
@@ -90,12 +76,8 @@ class Models:
         work.clips += len(batch)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Prints clips per second, seconds by stage, and how busy the models were."""
-    asked = _arguments(arguments)
-    size = tiny_size() if asked.tiny else real_size()
-    if not torch.cuda.is_available() and not asked.tiny:
-        raise SystemExit("error: no CUDA device: this bench is for a GPU; --tiny runs on a CPU")
+def run(record: Record, size: Size, asked: argparse.Namespace) -> None:
+    """Clips per second, seconds by stage, and how busy the models were."""
     with tempfile.TemporaryDirectory(prefix="vidrd-bench-") as name:
         write_models(Path(name), size)
         models = Models(Path(name), asked.precision)
@@ -105,20 +87,9 @@ def main(arguments: list[str] | None = None) -> None:
     for count in counts:
         count.needed = count.padding = 0
     started_s = time.perf_counter()
-    work = run(sources(asked.folder), settings, models, asked.clips, asked.seconds, asked.decoders)
-    wall_s = time.perf_counter() - started_s
-    _print(work, wall_s, models, asked.precision, asked.decoders)
-
-
-def _arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--clips", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=200.0)
-    parser.add_argument("--precision", choices=("float32", "tf32", "bfloat16"), default="bfloat16")
-    parser.add_argument("--decoders", type=int, default=max(1, (os.cpu_count() or 2) - 1))
-    parser.add_argument("--tiny", action="store_true")
-    return parser.parse_args(arguments)
+    seconds = record.left_s - _TO_END_S
+    work = build(sources(asked.videos), settings, models, asked.clips, seconds, asked.decoders)
+    _print(record, work, time.perf_counter() - started_s, models, asked)
 
 
 def sources(folder: Path) -> Iterator[SourceRecord]:
@@ -137,7 +108,7 @@ def sources(folder: Path) -> Iterator[SourceRecord]:
         copy += 1
 
 
-def run(
+def build(
     sources: Iterator[SourceRecord],
     settings: ClipSettings,
     models: Models,
@@ -201,28 +172,22 @@ def write_models(folder: Path, size: Size) -> None:
     )
     vae.save_pretrained(folder / "vae")
     (folder / "clip").mkdir()
-    config = {"model_cfg": size.clip_config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    config = {"model_cfg": clip_config(size), "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
     (folder / "clip/open_clip_config.json").write_text(json.dumps(config))
-    clip_model = open_clip.CLIP(**size.clip_config)
+    clip_model = open_clip.CLIP(**clip_config(size))
     save_file(clip_model.state_dict(), folder / "clip/open_clip_model.safetensors")
 
 
-def _print(work: Work, wall_s: float, models: Models, precision: str, decoders: int) -> None:
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(f"{where}, torch {torch.__version__}, {precision}, {decoders} decoders, {os.cpu_count()} cores\n")
-    print_head("what", "value")
-    print_row("clips", str(work.clips))
-    print_row("wall", f"{wall_s:.1f} s")
-    print_row("clips per second", f"{work.clips / wall_s:.2f}")
+def _print(record: Record, work: Work, wall_s: float, models: Models, asked: argparse.Namespace) -> None:
+    record.head(f"{asked.precision}, {asked.decoders} decoders, {os.cpu_count()} cores", "value")
+    record.row("clips", work.clips)
+    record.row("wall", f"{wall_s:.1f} s")
+    record.row("clips per second", f"{work.clips / wall_s:.2f}")
     for stage, value in sorted(work.seconds.items()):
-        print_row(f"{stage}, seconds in all", f"{value:.1f} s")
+        record.row(f"{stage}, seconds in all", f"{value:.1f} s")
     busy_s = work.seconds.get("score", 0.0) + work.seconds.get("encode", 0.0)
-    print_row("share of the time that the models wait", f"{100 * (1 - busy_s / wall_s):.0f} %")
+    record.row("share of the time that the models wait", f"{100 * (1 - busy_s / wall_s):.0f} %")
     for name, count in (("CLIP", models.scorer.frame_count), ("VAE", models.encoder.frame_count)):
         through = (count.needed + count.padding) / max(1, count.needed)
-        print_row(f"frames through {name} over frames needed", f"{through:.2f} ({count.padding} of padding)")
-    print_row("sources that gave nothing", str(len(work.failures)))
-
-
-if __name__ == "__main__":
-    main()
+        record.row(f"frames through {name} over frames needed", f"{through:.2f} ({count.padding} of padding)")
+    record.row("sources that gave nothing", len(work.failures))
