@@ -121,6 +121,17 @@ def test_a_video_is_the_same_in_a_batch_and_alone(pipe: VidRDPipeline) -> None:
     assert both.inversion.round_trips[1] == pytest.approx(alone.inversion.round_trips[0], abs=0.05)
 
 
+def test_a_generator_is_drawn_from_once_for_each_video(pipe: VidRDPipeline, clip_nhwc: np.ndarray) -> None:
+    asked: dict[str, Any] = {"num_inference_steps": 1, "guidance_scale": 1.0, "output_type": "uint8"}
+    one, another = (torch.Generator().manual_seed(3) for _ in range(2))
+    continued = pipe.continue_video(clip_nhwc, PROMPT, generator=one, **asked)
+    plain = pipe(PROMPT, after=continued.inversion, generator=another, **asked)
+    assert np.array_equal(continued.frames, plain.frames)
+    assert torch.equal(one.get_state(), another.get_state())
+    pipe.continue_video(clip_nhwc, [PROMPT] * 2, generator=[one, another], **asked)
+    assert torch.equal(one.get_state(), another.get_state())
+
+
 @pytest.mark.parametrize("seam", ["keep", "drop-duplicate", "drop-prompt-frames", "crossfade"])
 def test_the_first_new_clip_is_joined_to_the_given_frames(
     pipe: VidRDPipeline, clip_nhwc: np.ndarray, seam: str

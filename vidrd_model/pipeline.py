@@ -39,6 +39,7 @@ from vidrd_model.temporal_file import read_temporal_layers
 from vidrd_model.temporal_layers import fold_frames
 from vidrd_model.unet import TemporalUNet
 from vidrd_model.vae import TemporalVAE
+from vidrd_model.video_batch import drawing_the_same
 from vidrd_model.windows import in_windows, window_sizes
 
 OnStep = Callable[[int, int, torch.Tensor], None]
@@ -273,6 +274,8 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
                 raise ArgumentError(f"continue_video() inverts its frames; {what} is for pipe({name}=...)")
         of_a_clip = {field.name for field in fields(ClipArguments)}
         inverting = {name: value for name, value in settings.items() if name in of_a_clip}
+        if inverting.get("generator") is not None:  # one draw for each video, whichever call asks for it
+            inverting["generator"] = drawing_the_same(inverting["generator"])
         inversion = self.invert(frames, prompt, **inverting)
         (new,) = self(prompt, num_clips, return_dict=False, after=inversion, **settings)
         return ContinuedVideo(frames=new, inversion=inversion) if return_dict else (new, inversion)

@@ -91,6 +91,13 @@ def _stories(
     return [timed.get(place) or Story(tuple(of_clips)) for place, of_clips in enumerate(texts)], seeds
 
 
+def drawing_the_same(generator: Generators) -> Generators:
+    """Generators that will draw what these will, and leave these as they are."""
+    if isinstance(generator, torch.Generator):
+        return generator.clone_state()
+    return [one.clone_state() for one in generator]
+
+
 def _drawn_seeds(generator: Generators, num_videos: int) -> list[int]:
     """One draw for each video, of its own generator or all of one in their order."""
     generators = [generator] * num_videos if isinstance(generator, torch.Generator) else list(generator)

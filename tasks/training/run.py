@@ -14,7 +14,6 @@ from typing import Any
 
 import ray.train
 import torch
-from ray.exceptions import RayActorError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.config import LoggingConfig
@@ -28,6 +27,7 @@ from tasks.training.checkpoints import CheckpointStore
 from tasks.training.decoder_part import DecoderPart
 from tasks.training.devices import Group
 from tasks.training.engine import Training, TrainingPart
+from tasks.training.failure import failure_line
 from tasks.training.job import TrainingJob
 from tasks.training.progress import Progress
 from tasks.training.settings import TemporalSettings, TrainingSettings, less_memory_advice
@@ -119,7 +119,7 @@ def _run_workers(
             trainer.fit()
         except TrainingFailedError as error:
             _log.warning("the training failed", exc_info=True)
-            return _failure_line(error, settings)
+            return failure_line(error, settings)
         finally:
             shutil.rmtree(storage, ignore_errors=True)
     return None
@@ -168,20 +168,6 @@ def out_of_memory(settings: TrainingSettings, error: torch.OutOfMemoryError) -> 
     """Says in one line what helps a model that is too large for a GPU."""
     first_line = str(error).strip().splitlines()[0]
     return f"out of memory ({first_line}); try {less_memory_advice(settings)}"
-
-
-def _failure_line(error: Exception, settings: TrainingSettings) -> str:
-    """Says which worker died of what; the first failure is the cause of the others'."""
-    failures = getattr(error, "worker_failures", None) or {0: error}
-    rank, failure = next(iter(failures.items()))
-    failure = getattr(failure, "health_check_failure", failure)
-    last_line = str(failure).strip().splitlines()[-1].strip()
-    if isinstance(failure, RayActorError):  # it did not raise, it was gone
-        last_line += f" (if it was for want of memory, try {less_memory_advice(settings)})"
-    return (
-        f"worker {rank} failed {settings.max_failures + 1} times, at last with {last_line or type(failure).__name__}; "
-        "the same command goes on from the last checkpoint"
-    )
 
 
 def _prepare_ray_train() -> None:
