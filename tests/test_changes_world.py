@@ -9,6 +9,7 @@ import pytest
 
 from tasks.tiny.world.drawing import random_scene
 from tests.world_changes import changed_at, recoloured, rings
+from tests.world_edits import drawn_pairs, edits
 from vidrd_model import VidRDPipeline
 
 
@@ -33,3 +34,14 @@ def test_a_colour_changes_at_the_frame_that_is_asked_for(pipe: VidRDPipeline, ti
     settings = tiny_profile.sampling.pipeline_arguments()
     found = changed_at(pipe, recoloured(67, 16), 5, 1, settings)
     assert found.count(5) >= 15, found
+
+
+@pytest.mark.slow
+def test_a_drawn_video_takes_another_colour_and_moves_as_it_did(tiny_profile: Any) -> None:
+    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
+    pipe.set_progress_bar_config(disable=True)
+    settings = tiny_profile.sampling.pipeline_arguments()
+    found = edits(pipe, drawn_pairs(72, 8, 12), 0.6, settings)
+    assert sum(one.is_recoloured and one.keeps_shape for one in found) >= 7
+    assert max(one.off_px for one in found) < 5
+    assert sorted(one.seam(settings["num_frames"]) for one in found)[-2] < 2
