@@ -1,4 +1,4 @@
-"""Loops of the embedded model, and colours that change within a video; `tests.bench` rings and changes say more."""
+"""Loops, changes of colour and edits by the embedded model; `tests.bench` rings, changes and edits say more."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def test_a_colour_changes_at_the_frame_that_is_asked_for(pipe: VidRDPipeline, ti
 
 
 @pytest.mark.slow
-def test_a_drawn_video_takes_another_colour_and_moves_as_it_did(tiny_profile: Any) -> None:
-    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
-    pipe.set_progress_bar_config(disable=True)
+def test_a_drawn_video_takes_another_colour_and_moves_as_it_did(
+    pipe: VidRDPipeline, tiny_profile: Any
+) -> None:
     settings = tiny_profile.sampling.pipeline_arguments()
     found = edits(pipe, drawn_pairs(72, 8, 12), 0.6, settings)
     assert sum(one.is_recoloured and one.keeps_shape for one in found) >= 7
