@@ -28,8 +28,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def pipe(tiny_profile: Any) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
+def pipe(small_model: Path) -> VidRDPipeline:
+    pipe = VidRDPipeline.from_pretrained(small_model)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -98,7 +98,9 @@ def test_a_clip_follows_a_given_one_as_it_follows_a_sampled_one(
     assert torch.equal(wanted, got)
 
 
-def test_a_drawn_clip_comes_back_and_goes_on(pipe: VidRDPipeline, tiny_profile: Any) -> None:
+def test_a_drawn_clip_comes_back_and_goes_on(tiny_profile: Any) -> None:
+    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
+    pipe.set_progress_bar_config(disable=True)
     scenes, clips_bnhwc = scenes_and_clips(40, 1, 8)
     seen_bnhwc = reconstructed(pipe, clips_bnhwc)
     videos = continue_clips(pipe, scenes, clips_bnhwc, 1, tiny_profile.sampling.pipeline_arguments())
@@ -117,7 +119,8 @@ def test_a_video_is_the_same_in_a_batch_and_alone(pipe: VidRDPipeline) -> None:
     asked = {"num_inference_steps": 3, "guidance_scale": 1.0, "num_clips": 1}
     both = pipe.continue_video(clips_bnhwc, prompts, seed=[1, 2], **asked)
     alone = pipe.continue_video(clips_bnhwc[1], prompts[1], seed=2, **asked)
-    assert np.abs(both.frames[1] - alone.frames[0]).max() < 0.01
+    difference = np.abs(both.frames[1] - alone.frames[0])
+    assert difference.mean() < 1e-3 and difference.max() < 0.1
     assert both.inversion.round_trips[1] == pytest.approx(alone.inversion.round_trips[0], abs=0.05)
 
 

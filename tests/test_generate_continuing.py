@@ -47,7 +47,7 @@ def test_the_end_of_a_video_is_seen_at_the_model_s_rate(
     tiny_profile: Any, video_mp4: Path, fps: float, steps: float
 ) -> None:
     sampling = SamplingSettings(num_frames=8, fps=fps, prompt_frames=4)
-    video = GivenVideo.open(video_mp4, Path(tiny_profile.model), sampling)
+    video = GivenVideo.open(video_mp4, Path(tiny_profile.model), sampling, "continue_from")
     last_nhwc = video.last_clip()
     assert last_nhwc.shape == (8, 64, 64, 3)
     shown = [*video.before_last_clip(), last_nhwc]

@@ -19,6 +19,7 @@ IMPORT_BY_NAME = {
     "flows/runs/recorded.py",
     "storage/local/databases.py",
     "tests/bench/__main__.py",
+    "tests/bench/gpu/__main__.py",
 }
 
 NEVER = {
