@@ -35,6 +35,14 @@ def pipe(small_model: Path) -> VidRDPipeline:
 
 
 @pytest.fixture(scope="module")
+def tiny(tiny_profile: Any) -> VidRDPipeline:
+    """The embedded model: a random one has no world to go on from, and inverting it enlarges the last bits."""
+    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
 def clip_nhwc() -> np.ndarray:
     return scenes_and_clips(3, 1, 8)[1][0]
 
@@ -98,12 +106,10 @@ def test_a_clip_follows_a_given_one_as_it_follows_a_sampled_one(
     assert torch.equal(wanted, got)
 
 
-def test_a_drawn_clip_comes_back_and_goes_on(tiny_profile: Any) -> None:
-    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
-    pipe.set_progress_bar_config(disable=True)
+def test_a_drawn_clip_comes_back_and_goes_on(tiny: VidRDPipeline, tiny_profile: Any) -> None:
     scenes, clips_bnhwc = scenes_and_clips(40, 1, 8)
-    seen_bnhwc = reconstructed(pipe, clips_bnhwc)
-    videos = continue_clips(pipe, scenes, clips_bnhwc, 1, tiny_profile.sampling.pipeline_arguments())
+    seen_bnhwc = reconstructed(tiny, clips_bnhwc)
+    videos = continue_clips(tiny, scenes, clips_bnhwc, 1, tiny_profile.sampling.pipeline_arguments())
     for video, seen in zip(videos, seen_bnhwc, strict=True):
         assert video.round_trip is not None and video.round_trip < 2.0
         assert abs(video.noise_mean or 0) < 0.2 and 0.8 < (video.noise_deviation or 0) < 1.2
@@ -113,14 +119,13 @@ def test_a_drawn_clip_comes_back_and_goes_on(tiny_profile: Any) -> None:
         assert np.abs(after - before).mean() < np.abs(seen[0] - before).mean() / 3
 
 
-def test_a_video_is_the_same_in_a_batch_and_alone(pipe: VidRDPipeline) -> None:
+def test_a_video_is_the_same_in_a_batch_and_alone(tiny: VidRDPipeline) -> None:
     scenes, clips_bnhwc = scenes_and_clips(8, 2, 8)
     prompts = [scene.caption for scene in scenes]
     asked = {"num_inference_steps": 3, "guidance_scale": 1.0, "num_clips": 1}
-    both = pipe.continue_video(clips_bnhwc, prompts, seed=[1, 2], **asked)
-    alone = pipe.continue_video(clips_bnhwc[1], prompts[1], seed=2, **asked)
-    difference = np.abs(both.frames[1] - alone.frames[0])
-    assert difference.mean() < 1e-3 and difference.max() < 0.1
+    both = tiny.continue_video(clips_bnhwc, prompts, seed=[1, 2], **asked)
+    alone = tiny.continue_video(clips_bnhwc[1], prompts[1], seed=2, **asked)
+    assert np.abs(both.frames[1] - alone.frames[0]).max() < 0.01
     assert both.inversion.round_trips[1] == pytest.approx(alone.inversion.round_trips[0], abs=0.05)
 
 
