@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from PIL import Image
 
 from tests.continued_videos import scenes_and_clips
 from vidrd_model import ModelError, VidRDPipeline
@@ -121,6 +123,18 @@ def test_as_many_frames_come_out_as_went_in(pipe: VidRDPipeline, video_nhwc: np.
     assert np.abs(whole[:, :kept].astype(int) - longer[:, :kept]).max() <= 1
 
 
+def test_a_long_video_is_never_held_as_floats_in_its_own_size(pipe: VidRDPipeline) -> None:
+    video_nhwc = np.zeros((128, 480, 640, 3), np.uint8)  # 118 MB, as floats 472
+    asked = QUICK | {"num_inference_steps": 1, "strength": 1.0}
+    tracemalloc.start()  # arrays of numpy, which is what frames are read into, are traced
+    try:
+        first = next(pipe.stream(PROMPT, video=video_nhwc, **asked))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert first.shape == (1, 8, 64, 64, 3) and peak_bytes < video_nhwc.nbytes
+
+
 def test_little_strength_keeps_the_video_and_frames_in_their_order(
     pipe: VidRDPipeline, video_nhwc: np.ndarray
 ) -> None:
@@ -160,6 +174,12 @@ def test_videos_of_several_prompts_are_each_their_own(pipe: VidRDPipeline) -> No
         ({"loop": True, "num_clips": 1}, "give either video or loop, not both"),
         ({"prompt_frames": 8}, "prompt_frames must lie in 0..7 where a video is edited, not be 8"),
         ({"num_frames": 24}, "video: 18 frames are fewer than the 24 of a clip"),
+        ({"video": Image.new("RGB", (64, 64))}, "video: 1 frames are fewer than the 8 of a clip"),
+        (
+            {"video": [np.zeros((64, 64, 3), np.uint8)] * 12 + [np.zeros((32, 64, 3))]},
+            "frames must be of one size",
+        ),
+        ({"video": np.full((12, 64, 64, 3), 2.0)}, "frames of floats must lie in 0..1"),
         ({"video": "clip.mp4"}, "frames must be an array, a tensor or a list of images, not str"),
     ],
 )

@@ -13,7 +13,7 @@ import torch
 
 from vidrd_model.continuing import encoded
 from vidrd_model.frame_times import clips_over
-from vidrd_model.given_frames import covering, read_videos
+from vidrd_model.given_frames import count_frames, covering, frames_between, read_videos
 
 if TYPE_CHECKING:
     from vidrd_model.call_arguments import CallArguments
@@ -42,17 +42,15 @@ class EditedVideo:
             return None
         n, shared = settings.num_frames, settings.prompt_frames
         _, _, h, w = pipe.latent_shape(n, settings.height, settings.width)
-        videos = read_videos(asked.video, num_videos)
-        num_shown = len(videos[0])
+        num_shown = count_frames(asked.video)
         num_clips = clips_over(num_shown, n, shared)
         size = h * pipe.vae_scale_factor, w * pipe.vae_scale_factor
-        # Some frames at a time: a long video does not fit the VAE at once, nor the device in its own size.
-        parts = [
-            encoded(
-                pipe, torch.stack([covering(part, *size) for part in frames]).to(pipe._execution_device)
-            ).cpu()
-            for frames in zip(*(video.split(n) for video in videos), strict=True)
-        ]
+        parts = []
+        # Some frames at a time: a long video does not fit the VAE at once, nor memory as floats in its own size.
+        for start in range(0, num_shown, n):
+            videos = read_videos(frames_between(asked.video, start, start + n), num_videos)
+            frames_bnhwc = torch.stack([covering(frames_nhwc, *size) for frames_nhwc in videos])
+            parts.append(encoded(pipe, frames_bnhwc.to(pipe._execution_device)).cpu())
         latents_bcnhw = torch.cat(parts, dim=2)
         missing = num_clips * (n - shared) + shared - num_shown
         mirrored = latents_bcnhw.flip(2)[:, :, 1 : 1 + missing]

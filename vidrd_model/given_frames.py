@@ -24,6 +24,19 @@ def read_videos(frames: Any, num_videos: int) -> list[torch.Tensor]:
     return videos if len(videos) == num_videos else videos * num_videos
 
 
+def count_frames(frames: Any) -> int:
+    """How many frames a video has, of a kind that `read_videos` takes, or each of several; ModelError for others."""
+    if getattr(frames, "ndim", None) == 5:
+        return int(frames.shape[1])
+    is_list = isinstance(frames, Sequence) and not isinstance(frames, str | bytes)
+    return len(frames) if is_list or getattr(frames, "ndim", None) == 4 else len(read_frames(frames))
+
+
+def frames_between(frames: Any, start: int, stop: int) -> Any:
+    """Some of the frames, as they were given: what is read of a long video need not be all of it."""
+    return frames[:, start:stop] if getattr(frames, "ndim", None) == 5 else frames[start:stop]
+
+
 def read_frames(frames: Any) -> torch.Tensor:
     """Frames as float32 (n, h, w, 3) in 0..1, on the CPU; of a single picture n is 1.
 
