@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ def texts(path: Path) -> Iterator[str]:
             yield node.value
 
 
+@cache
 def mentions() -> dict[str, tuple[str, str]]:
     """Where a command is named in a text, with the options that follow it: (command, options)."""
     firsts = {command.split(" ")[0] for command in COMMANDS}
