@@ -6,8 +6,8 @@
 Each part is of use alone and ends after `--seconds`; what compiles comes last. The rows are written to the file as they
 are measured, with the card's name. No weights are needed: they are random, which costs the same time and memory.
 Needed are torch, diffusers, transformers, pydantic, filelock and PyAV; for `training` ray and lance, which the engine
-imports; for `build` open_clip, OpenCV, Pillow, pi-heif, scenedetect, fsspec, pyarrow and safetensors. FOLDER holds short videos. `--tiny` runs a part on a CPU, to see that
-it runs.
+imports; for `build` open_clip, OpenCV, Pillow, pi-heif, scenedetect, fsspec, pyarrow and safetensors. FOLDER holds
+short videos. `--tiny` runs a part on a CPU, to see that it runs.
 """
 
 from __future__ import annotations
