@@ -20,6 +20,7 @@ from vidrd_model.frame_times import clips_over
 from vidrd_model.noise import clip_noise, step_generators
 from vidrd_model.sampling import ClipSampler, ClipToSample
 from vidrd_model.sampling_options import SamplingOptions
+from vidrd_model.stepper import Stepper
 
 PROMPT = "a blue square moving up"
 QUICK: dict[str, Any] = {"num_inference_steps": 5, "guidance_scale": 1.0, "seed": 7, "prompt_frames": 3}
@@ -188,6 +189,22 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match=said):
         pipe(PROMPT, **QUICK | {"video": video_nhwc} | asked)
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.4, 0.6, 1.0])
+@pytest.mark.parametrize("name", ["DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler"])
+def test_the_truth_leads_back_to_the_clean_clip_from_any_step(name: str, strength: float) -> None:
+    more = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
+    scheduler = getattr(diffusers, name)(**more)
+    stepper = Stepper(
+        scheduler, SamplingOptions(5, prompt_frames=0, strength=strength), 1, torch.device("cpu")
+    )
+    clean, noise = torch.ones(1, 1, 1, 1, 1), torch.full((1, 1, 1, 1, 1), 0.5)
+    x = stepper.begin(noise, clean)
+    for timestep in stepper.timesteps:
+        kept = scheduler.alphas_cumprod[timestep]
+        x = stepper.step((x - kept.sqrt() * clean) / (1 - kept).sqrt(), timestep, x, None)
+    assert abs(float(x) - 1) < 0.02
 
 
 def test_runge_kutta_steps_are_not_begun_in_the_middle(pipe: VidRDPipeline, video_nhwc: np.ndarray) -> None:
