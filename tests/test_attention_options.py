@@ -12,6 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
+from tests.quiet_pipeline import quiet_pipeline
 from tests.test_parity_unet import random_weights
 from vidrd_model import TemporalUNet, VidRDPipeline
 
@@ -21,8 +22,7 @@ PROMPT = "a red circle moving right"
 
 @pytest.fixture
 def pipe(small_model: Path) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(small_model)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = quiet_pipeline(small_model)
     for name, parameter in pipe.unet.named_parameters():
         if "temp_attn.to_out" in name:
             torch.nn.init.constant_(parameter, 0.01)  # as if trained: fresh ones do nothing

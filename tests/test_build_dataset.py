@@ -41,6 +41,8 @@ def test_wrong_requests_name_the_field(tmp_home):
     assert not tmp_home.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_the_flow_builds_and_says_so(tmp_home, tiny_profile, prefect_session):
     from prefect.client.orchestration import get_client
 

@@ -12,6 +12,7 @@ import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler
 from diffusers.callbacks import PipelineCallback
 
+from tests.quiet_pipeline import quiet_pipeline
 from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.baselines import stream_freenoise, stream_overlap
 from vidrd_model.guidance import rescale_deviation
@@ -24,9 +25,7 @@ SHAPE = (4, 8, 8, 8)
 
 @pytest.fixture(scope="module")
 def pipe(small_model: Path) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(small_model)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return quiet_pipeline(small_model)
 
 
 @pytest.fixture
@@ -306,7 +305,7 @@ def test_what_a_call_was_made_with_can_be_asked(pipe: VidRDPipeline) -> None:
 
     _latents(pipe, clip_skip=1, attention_kwargs={"scale": 1.0}, callback_on_step_end=look)
     _latents(pipe, guidance_scale=1.0)
-    assert not pipe.do_classifier_free_guidance and pipe.vae_scale_factor == 8
+    assert not pipe.do_classifier_free_guidance and pipe.vae_scale_factor == 4
 
 
 @pytest.mark.parametrize(

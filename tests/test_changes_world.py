@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tasks.tiny.world.drawing import random_scene
+from tests.quiet_pipeline import quiet_pipeline
 from tests.world_changes import changed_at, recoloured, rings
 from tests.world_edits import drawn_pairs, edits
 from vidrd_model import VidRDPipeline
@@ -15,9 +16,7 @@ from vidrd_model import VidRDPipeline
 
 @pytest.fixture(scope="module")
 def pipe(tiny_profile: Any) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return quiet_pipeline(tiny_profile.model)
 
 
 @pytest.mark.slow

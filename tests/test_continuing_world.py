@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.continued_videos import continue_clips, reconstructed, scenes_and_clips
-from vidrd_model import VidRDPipeline
+from tests.quiet_pipeline import quiet_pipeline
 
 VIDEOS = 64
 
@@ -17,8 +17,7 @@ VIDEOS = 64
 @pytest.mark.slow
 def test_drawn_clips_come_back_and_go_on_without_a_jump(tiny_profile: Any) -> None:
     sampling = tiny_profile.sampling
-    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = quiet_pipeline(tiny_profile.model)
     scenes, clips_bnhwc = scenes_and_clips(41, VIDEOS, sampling.num_frames)
     videos = continue_clips(pipe, scenes, clips_bnhwc, 1, sampling.pipeline_arguments())
     trips = [video.round_trip or 0.0 for video in videos]

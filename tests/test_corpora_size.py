@@ -80,7 +80,7 @@ def _one_caption_for_all(folder: Path) -> tuple[Path, str, str]:
         (_long_header(tarfile.XHDTYPE), "not a whole tar: a header of 1073741824 bytes"),
         (_long_header(tarfile.XGLTYPE), "not a whole tar: a header of 1073741824 bytes"),
         (_long_header(tarfile.GNUTYPE_LONGNAME), "not a whole tar: a header of 1073741824 bytes"),
-        (_one_caption_for_all, None),
+        pytest.param(_one_caption_for_all, None, marks=pytest.mark.slow),
     ],
     ids=[
         "line",

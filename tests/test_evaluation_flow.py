@@ -52,6 +52,8 @@ def test_by_schedule_there_may_be_no_candidate_yet(
         evaluate(EvaluateParams())
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_figures_and_their_setup_are_recorded_on_the_version(
     prefect_session: None,
     registry_home: Path,

@@ -203,7 +203,9 @@ def test_wrong_requests_are_refused_before_anything_is_made(first, folder, corpo
         build(folder / "nowhere.toml", folder / "new", keep_all(tiny_profile))
 
 
-@pytest.mark.parametrize("is_on_ray", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.gate
+@pytest.mark.parametrize("is_on_ray", [False, True])
 def test_a_killed_build_is_completed_by_the_next(first, folder, corpora, tiny_profile, workers, is_on_ray):
     """Killed on Ray or in the command's own process, and completed on Ray: the rows are the same."""
     import ray

@@ -19,6 +19,7 @@ import typer
 from PIL import Image
 
 from flows.cli.app import app
+from tests.quiet_pipeline import quiet_pipeline
 
 PROMPT = "a red circle moving right"
 QUICK: dict[str, Any] = {"num_inference_steps": 1, "guidance_scale": 1.0}
@@ -129,11 +130,7 @@ def test_every_deployment_takes_set(flow: str) -> None:
 
 @pytest.fixture(scope="module")
 def pipe(tiny_profile: Any) -> Any:
-    from vidrd_model import VidRDPipeline
-
-    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return quiet_pipeline(tiny_profile.model)
 
 
 def _image_unet() -> Any:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tasks.generation.asked import AskedVideos
 from tasks.generation.generate import stream_batch
 from tasks.generation.settings import SamplingSettings
+from tests.quiet_pipeline import quiet_pipeline
 from tests.test_sampling import SCHEDULERS, tiny_unet
 from vidrd_model import ModelError, TemporalUNet, VidRDPipeline
 from vidrd_model.baselines import stream_overlap
@@ -39,9 +40,7 @@ def unet() -> TemporalUNet:
 
 @pytest.fixture(scope="module")
 def pipe(small_model: Path) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(small_model)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return quiet_pipeline(small_model)
 
 
 def _clip(clip: int, seeds: list[int], changing_text: bool = True, **callbacks: Any) -> ClipToSample:

@@ -12,27 +12,22 @@ from diffusers import PipelineQuantizationConfig, TorchAoConfig
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from tests.lora_files import peft_file, random_lora
+from tests.quiet_pipeline import quiet_pipeline
 from vidrd_model import ModelError, VidRDPipeline
 
 QUICK: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 4.0, "seed": 7, "output_type": "uint8"}
 PROMPT = "a red circle moving right"
 
 
-def _pipe(folder: Path, **loading: Any) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(folder, **loading)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 @pytest.fixture
 def pipe(small_model: Path) -> VidRDPipeline:
-    return _pipe(small_model)
+    return quiet_pipeline(small_model)
 
 
 @pytest.fixture(scope="module")
 def lora(small_model: Path) -> dict[str, torch.Tensor]:
     """Of linear layers of the UNet, those that project the text among them, and of the text encoder."""
-    pipe = _pipe(small_model)
+    pipe = quiet_pipeline(small_model)
     unet = random_lora(pipe.unet, 1, lambda name: "temp_" not in name and ".attn" in name)
     text = random_lora(pipe.text_encoder, 2, lambda name: "q_proj" in name)
     return peft_file(unet, text)
@@ -40,7 +35,7 @@ def lora(small_model: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def wanted(small_model: Path, lora: dict[str, torch.Tensor]) -> np.ndarray:
-    pipe = _pipe(small_model)
+    pipe = quiet_pipeline(small_model)
     plain = pipe(PROMPT, **QUICK).frames
     pipe.load_lora_weights(lora)
     frames: np.ndarray = pipe(PROMPT, **QUICK).frames
@@ -113,7 +108,7 @@ def test_beside_a_base_of_eight_bits(
 ) -> None:
     torchao = pytest.importorskip("torchao.quantization")
     int8 = PipelineQuantizationConfig(quant_mapping={"unet": TorchAoConfig(torchao.Int8WeightOnlyConfig())})
-    pipe = _pipe(small_model, quantization_config=int8)
+    pipe = quiet_pipeline(small_model, quantization_config=int8)
     pipe.load_lora_weights(lora)
     assert np.abs(pipe(PROMPT, **QUICK).frames - wanted.astype(int)).mean() < 3
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
 
+from tests.quiet_pipeline import quiet_pipeline
 from vidrd_model import VidRDPipeline
 from vidrd_model.baselines import stream_freenoise, stream_overlap
 from vidrd_model.noise import clip_noise
@@ -21,8 +22,7 @@ CPU = torch.device("cpu")
 
 
 def _pipe(folder: Path, **loading: Any) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(folder, **loading)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = quiet_pipeline(folder, **loading)
     for name, parameter in pipe.vae.named_parameters():
         if "temp_" in name:
             torch.nn.init.constant_(parameter, 0.01)  # as if trained: fresh ones do nothing
@@ -140,17 +140,17 @@ def test_with_model_offload_one_model_is_on_the_device_at_a_time(pipe: VidRDPipe
 
 
 def test_tiles_bound_what_the_decoder_sees(pipe: VidRDPipeline) -> None:
-    whole = pipe(PROMPTS[0], height=128, width=128, **QUICK).frames.astype(int)
+    whole = pipe(PROMPTS[0], height=64, width=64, **QUICK).frames.astype(int)
     pipe.enable_vae_tiling()
     seen: list[int] = []
     pipe.vae.decoder.conv_in.register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].shape[-1])
     )
-    tiled = pipe(PROMPTS[0], height=128, width=128, **QUICK).frames
+    tiled = pipe(PROMPTS[0], height=64, width=64, **QUICK).frames
     assert len(seen) > 1 and max(seen) <= pipe.vae.tile_latent_min_size < 16
     assert tiled.shape == whole.shape
     pipe.disable_vae_tiling()
-    assert np.array_equal(pipe(PROMPTS[0], height=128, width=128, **QUICK).frames, whole)
+    assert np.array_equal(pipe(PROMPTS[0], height=64, width=64, **QUICK).frames, whole)
 
 
 def test_weights_of_eight_bits_show_the_same_video(pipe: VidRDPipeline, wanted: np.ndarray) -> None:

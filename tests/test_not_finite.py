@@ -16,6 +16,7 @@ import torch
 from flows.generate.flow import GenerateParams, generate
 from tasks.generation.settings import SamplingSettings
 from tests.damaged_models import overflow_in_float16
+from tests.quiet_pipeline import quiet_pipeline
 from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.baselines import stream_freenoise, stream_overlap
 from vidrd_model.finite import FiniteSteps
@@ -45,19 +46,13 @@ def overflowing(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return {part: folder / part for part in ("unet", "vae")}
 
 
-def _pipe(folder: Path, dtype: torch.dtype) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(folder, dtype=dtype)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 @pytest.mark.parametrize("part", NAMED)
 def test_every_way_to_sample_says_so(overflowing: dict[str, Path], part: str) -> None:
-    pipe = _pipe(overflowing[part], torch.float16)
+    pipe = quiet_pipeline(overflowing[part], dtype=torch.float16)
     for stream in STREAMS.values():
         with pytest.raises(ModelError, match=NAMED[part]):
             next(stream(pipe, PROMPT, 2, **QUICK))
-    fitting = _pipe(overflowing[part], torch.float32)
+    fitting = quiet_pipeline(overflowing[part], dtype=torch.float32)
     assert np.isfinite(fitting(PROMPT, **QUICK).frames).all()
 
 

@@ -13,6 +13,7 @@ from diffusers.utils import export_to_gif, export_to_video
 from PIL import Image, ImageSequence
 
 from tasks.clips.video_io import decode_bytes
+from tests.quiet_pipeline import quiet_pipeline
 from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.baselines import stream_freenoise, stream_overlap
 
@@ -23,9 +24,7 @@ STREAMS = {"vidrd": VidRDPipeline.stream, "overlap": stream_overlap, "freenoise"
 
 @pytest.fixture(scope="module")
 def pipe(tiny_profile: Any) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return quiet_pipeline(tiny_profile.model)
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,8 @@ def prefect(*arguments: str, api: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_deploying_makes_every_deployment_with_its_schedule(deployed):
     from prefect.client.orchestration import get_client
 
@@ -93,12 +95,16 @@ def test_deploying_makes_every_deployment_with_its_schedule(deployed):
             ]
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_bare_name_runs_a_deployment_inside_the_repository(deployed):
     done = prefect("deployment", "run", "build-dataset", api=deployed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Created flow run" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_bad_parameter_is_refused_before_a_run_exists(deployed):
     from prefect.client.orchestration import get_client
 

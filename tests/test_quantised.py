@@ -11,16 +11,10 @@ import torch
 from diffusers import BitsAndBytesConfig, PipelineQuantizationConfig, TorchAoConfig
 from torch import nn
 
-from vidrd_model import VidRDPipeline
+from tests.quiet_pipeline import quiet_pipeline
 
 QUICK: dict[str, Any] = {"num_inference_steps": 4, "guidance_scale": 4.0, "seed": 7, "output_type": "uint8"}
 PROMPT = "a red circle moving right"
-
-
-def _pipe(folder: Path, **loading: Any) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(folder, **loading)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def _int8() -> PipelineQuantizationConfig:
@@ -40,7 +34,7 @@ def _bytes(model: nn.Module) -> int:
 
 
 def test_int8_weights_save_what_their_linear_layers_weigh(small_model: Path) -> None:
-    whole, quantised = _pipe(small_model), _pipe(small_model, quantization_config=_int8())
+    whole, quantised = quiet_pipeline(small_model), quiet_pipeline(small_model, quantization_config=_int8())
     linear = [module for module in whole.unet.modules() if isinstance(module, nn.Linear)]
     weights, rows = sum(one.weight.numel() for one in linear), sum(one.out_features for one in linear)
     saved = _bytes(whole.unet) - _bytes(quantised.unet)
@@ -51,7 +45,7 @@ def test_int8_weights_save_what_their_linear_layers_weigh(small_model: Path) -> 
 
 
 def test_int8_weights_show_the_same_video(small_model: Path) -> None:
-    whole, quantised = _pipe(small_model), _pipe(small_model, quantization_config=_int8())
+    whole, quantised = quiet_pipeline(small_model), quiet_pipeline(small_model, quantization_config=_int8())
     wanted = whole(PROMPT, 2, **QUICK).frames
     frames = quantised(PROMPT, 2, **QUICK).frames
     assert 0 < np.abs(frames - wanted.astype(int)).mean() < 1
@@ -63,12 +57,12 @@ def test_int8_weights_show_the_same_video(small_model: Path) -> None:
 @pytest.mark.parametrize("bits", [8, 4])
 def test_bitsandbytes_shows_the_same_scene(small_model: Path, bits: int) -> None:
     pytest.importorskip("bitsandbytes")
-    half = _pipe(small_model, dtype=torch.float16).to("cuda")
+    half = quiet_pipeline(small_model, dtype=torch.float16).to("cuda")
     how = {8: {"load_in_8bit": True}, 4: {"load_in_4bit": True, "bnb_4bit_compute_dtype": torch.float16}}[
         bits
     ]
     config = PipelineQuantizationConfig(quant_mapping={"unet": BitsAndBytesConfig(**how)})
-    quantised = _pipe(small_model, dtype=torch.float16, quantization_config=config).to("cuda")
+    quantised = quiet_pipeline(small_model, dtype=torch.float16, quantization_config=config).to("cuda")
     assert _bytes(quantised.unet) < _bytes(half.unet)
     wanted = half(PROMPT, 2, **QUICK).frames.astype(int)
     assert np.abs(quantised(PROMPT, 2, **QUICK).frames - wanted).mean() < 12
@@ -80,7 +74,7 @@ def test_four_bits_of_torchao_show_the_same_scene(small_model: Path) -> None:
     config = PipelineQuantizationConfig(
         quant_mapping={"unet": TorchAoConfig(torchao.Int4WeightOnlyConfig(group_size=32))}
     )
-    half = _pipe(small_model, dtype=torch.bfloat16).to("cuda")
-    quantised = _pipe(small_model, dtype=torch.bfloat16, quantization_config=config).to("cuda")
+    half = quiet_pipeline(small_model, dtype=torch.bfloat16).to("cuda")
+    quantised = quiet_pipeline(small_model, dtype=torch.bfloat16, quantization_config=config).to("cuda")
     wanted = half(PROMPT, 2, **QUICK).frames.astype(int)
     assert np.abs(quantised(PROMPT, 2, **QUICK).frames - wanted).mean() < 12

@@ -16,6 +16,7 @@ from tasks.errors import RequestError
 from tasks.generation.resolve import ResolvedSampling, resolve_sampling, save_sampling, saved_sampling
 from tasks.generation.settings import SamplingSettings
 from tasks.tiny.models.architecture import SAMPLING
+from tests.quiet_pipeline import quiet_pipeline
 from tests.saved_settings import with_saved_settings, without_saved_settings
 from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.metrics import frame_steps
@@ -27,12 +28,6 @@ PROMPT = "a red circle moving right"
 def unsaid(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model from before settings were saved."""
     return without_saved_settings(small_model, tmp_path_factory.mktemp("models") / "old")
-
-
-def _pipe(folder: Path | str) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(folder)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def _steps(pipe: VidRDPipeline, **arguments: Any) -> int:
@@ -79,12 +74,12 @@ def test_commands_leave_out_the_repeated_frame_unless_somebody_chose(
     unsaid: Path, small_model: Path, tmp_path: Path
 ) -> None:
     """A pipeline of which nothing was said shows every frame and saves `keep`, which is no wish."""
-    pipe = _pipe(small_model)
+    pipe = quiet_pipeline(small_model)
     pipe.save_pretrained(tmp_path / "saved")
     assert json.loads((tmp_path / "saved" / "model_index.json").read_text())["seam"] == "keep"
     plain = SamplingSettings()
     save_sampling(tmp_path / "saved", plain, (64, 64))
-    assert _pipe(tmp_path / "saved").config.seam == "keep"
+    assert quiet_pipeline(tmp_path / "saved").config.seam == "keep"
     for model in (unsaid, small_model, tmp_path / "saved"):
         resolved = resolve_sampling(None, model, plain)
         assert (resolved.settings.seam, resolved.sources["seam"]) == ("drop-duplicate", "default")
@@ -103,8 +98,8 @@ def test_an_old_model_is_sampled_as_the_profile_says(unsaid: Path) -> None:
     resolved = resolve_sampling(None, unsaid, profile)
     assert resolved.settings == profile
     assert set(resolved.sources.values()) == {"profile", "default"}
-    assert _pipe(unsaid).config.sampling == {}
-    assert _steps(_pipe(unsaid), guidance_scale=1.0) == 50  # as published
+    assert quiet_pipeline(unsaid).config.sampling == {}
+    assert _steps(quiet_pipeline(unsaid), guidance_scale=1.0) == 50  # as published
 
 
 def test_a_folder_of_no_profile_is_sampled_as_published_and_said_to_be(
@@ -146,11 +141,11 @@ def test_what_a_training_saves_is_what_a_call_uses(unsaid: Path, tmp_path: Path)
     save_sampling(model, profile, (64, 64))
     text = (model / "model_index.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["sampling"]["alpha"] == "inf"
-    pipe = _pipe(model)
+    pipe = quiet_pipeline(model)
     assert _steps(pipe) == 2 and _steps(pipe, num_inference_steps=3) == 3
     plain = pipe(PROMPT, 2, seed=7).frames
     assert plain.shape == (1, 15, 64, 32, 3)
-    said = _pipe(unsaid)(PROMPT, 2, seed=7, **profile.pipeline_arguments() | {"height": 64}).frames
+    said = quiet_pipeline(unsaid)(PROMPT, 2, seed=7, **profile.pipeline_arguments() | {"height": 64}).frames
     assert np.array_equal(plain, said)
     pipe.save_pretrained(tmp_path / "again")
     assert saved_sampling(tmp_path / "again") == saved_sampling(model)
@@ -172,11 +167,11 @@ def test_a_plain_call_takes_what_is_saved(unsaid: Path, tmp_path: Path, name: st
     from vidrd_model.baselines import stream_overlap
 
     saved = {"num_inference_steps": 2, "guidance_scale": 1.0, "num_frames": 6, "prompt_frames": 2}
-    pipe = _pipe(with_saved_settings(unsaid, tmp_path / "model", saved))
+    pipe = quiet_pipeline(with_saved_settings(unsaid, tmp_path / "model", saved))
     stream = {"vidrd": VidRDPipeline.stream, "overlap": stream_overlap}[name]
     clips = [clip for clip in stream(pipe, PROMPT, 2, seed=7)]
     assert [clip.shape[1] for clip in clips] == [6, 6]
-    said = stream(_pipe(unsaid), PROMPT, 2, seed=7, **saved)
+    said = stream(quiet_pipeline(unsaid), PROMPT, 2, seed=7, **saved)
     assert all(np.array_equal(*pair) for pair in zip(clips, said, strict=True))
 
 
@@ -196,7 +191,7 @@ def test_damaged_settings_are_refused_by_name(unsaid: Path, tmp_path: Path, save
     folder = with_saved_settings(unsaid, tmp_path / "model", saved)
     for load, error in (
         (lambda: resolve_sampling(None, folder, SamplingSettings()), RequestError),
-        (lambda: _pipe(folder), ModelError),
+        (lambda: quiet_pipeline(folder), ModelError),
     ):
         with pytest.raises(error, match=named) as caught:
             load()
@@ -211,7 +206,7 @@ def test_settings_that_do_not_fit_each_other_say_where_they_come_from(unsaid: Pa
 
 @pytest.mark.slow
 def test_a_plain_call_of_the_embedded_model_does_not_jump_at_its_seams(tiny_profile: Any) -> None:
-    frames = _pipe(tiny_profile.model)(PROMPT, num_clips=3, seed=7, output_type="uint8").frames[0]
+    frames = quiet_pipeline(tiny_profile.model)(PROMPT, num_clips=3, seed=7, output_type="uint8").frames[0]
     steps = frame_steps(frames)
     seams = [7, 11, 15, 19]
     assert steps[seams].max() < 2 * np.median(np.delete(steps, seams))

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tasks.tiny.world.drawing import random_scene
 from tests.frame_reading import object_mask, read_clip
+from tests.quiet_pipeline import quiet_pipeline
 from tests.recoloured_model import image_model, write_recoloured_model
 from vidrd_model import ModelError, TemporalUNet, VidRDPipeline
 from vidrd_model.temporal_file import image_digest, read_temporal_layers, write_temporal_layers
@@ -26,9 +27,7 @@ VIDEOS, RIGHT, COLOUR_LEVELS = 32, 28, 20
 
 @pytest.fixture(scope="module")
 def tiny(tiny_profile: Any) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return quiet_pipeline(tiny_profile.model)
 
 
 @pytest.fixture(scope="module")

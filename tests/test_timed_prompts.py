@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.quiet_pipeline import quiet_pipeline
 from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.blocks import BlockOptions, TransformerBlock
 from vidrd_model.frame_times import SEAMS, FrameTimes
@@ -21,9 +22,7 @@ QUICK: dict[str, Any] = {"num_inference_steps": 2, "seed": 7, "output_type": "ui
 
 @pytest.fixture(scope="module")
 def pipe(small_model: Path) -> VidRDPipeline:
-    pipe = VidRDPipeline.from_pretrained(small_model)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return quiet_pipeline(small_model)
 
 
 @pytest.mark.parametrize("seam", SEAMS)

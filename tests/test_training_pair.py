@@ -21,6 +21,8 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_two_processes_train_what_one_does(training_clips: Path, small_model: Path, tmp_path: Path) -> None:
     """Batches, losses, gradients, averages and held-out figures; a pair that was cut off goes on as one or as two."""
     alone = train_alone(
