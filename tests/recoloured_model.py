@@ -13,6 +13,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 
 from tasks.tiny.models.batches import to_pixels
+from tasks.tiny.models.precision import half_precision
 from tasks.tiny.models.train_text import token_ids
 from tasks.tiny.world.drawing import draw_image, random_scene
 from vidrd_model import VidRDPipeline
@@ -70,7 +71,7 @@ def fine_tune(model: StableDiffusionPipeline, steps: int, seed: int) -> list[flo
         noisy = model.scheduler.add_noise(latents[rows], noise, timesteps)
         with torch.no_grad():
             text = model.text_encoder(token_ids(model.tokenizer, captions))[0]
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision():
             predicted = model.unet(noisy, timesteps, text).sample
         loss = (predicted.float() - noise).square().mean()
         optimizer.zero_grad()

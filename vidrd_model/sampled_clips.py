@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,9 +17,10 @@ from vidrd_model.editing import EditedVideo
 from vidrd_model.errors import ModelError
 from vidrd_model.frame_times import FrameTimes
 from vidrd_model.noise import ClipNoises
-from vidrd_model.sampling import Cancelled, ClipSampler, ClipToSample
+from vidrd_model.sampling import Cancelled, ClipSampler, ClipToSample, HandOn
 from vidrd_model.stepper import Stepper
-from vidrd_model.windows import default_clips_at_once, in_windows, window_sizes
+from vidrd_model.video_share import VideoShare
+from vidrd_model.windows import default_clips_at_once, window_sizes, windows_of
 
 if TYPE_CHECKING:
     from vidrd_model.pipeline import VidRDPipeline
@@ -29,10 +30,18 @@ class SampledClips:
     """The clips of a call, latents b c n h w in float32, sampled when they are asked for, `clips_at_once` at a time.
 
     Making one checks the arguments and tells the pipeline what its properties are to say of the call. It ends early
-    where `pipe.interrupt` is set. Raises ModelError for what does not fit, and for latents that are not finite.
+    where `pipe.interrupt` is set. Of a `share` they are those of one of
+    several workers, who sample `clips_at_once` clips each of every window. Raises ModelError for what does not fit, and
+    for latents that are not finite.
     """
 
-    def __init__(self, pipe: VidRDPipeline, asked: CallArguments, settings: CallSettings):
+    def __init__(
+        self,
+        pipe: VidRDPipeline,
+        asked: CallArguments,
+        settings: CallSettings,
+        share: VideoShare | None = None,
+    ):
         batch = replace(asked.batch(), times=_times(pipe, asked, settings))
         shape_cnhw = pipe.latent_shape(settings.num_frames, settings.height, settings.width)
         pipe._num_videos = len(batch)
@@ -52,7 +61,10 @@ class SampledClips:
         at_once = asked.clips_at_once
         if at_once is None:
             at_once = default_clips_at_once(pipe._execution_device, len(batch), shape_cnhw)
-        self._window_sizes = window_sizes(at_once, asked.first_window)
+        self._share = share
+        self._window_sizes = window_sizes(
+            at_once * (1 if share is None else share.workers), asked.first_window
+        )
         if asked.after is not None:
             asked.after.check_fits((len(batch), *shape_cnhw), pipe.num_timesteps)
             self._sampler.follow(asked.after.latents_by_step)
@@ -69,15 +81,16 @@ class SampledClips:
         return None if self._edited is None else self._edited.num_shown
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        # A loop's last clip is alone in its window: a scheduler that corrects treats its frames in another way.
-        closing = [[self._num_clips - 1]] if self._loop else []
-        others = range(self._num_clips - len(closing))
-        for clips in chain(in_windows(others, self._window_sizes), closing):
+        for window in self.windows():
+            yield from window
+
+    def windows(self) -> Iterator[list[torch.Tensor]]:
+        """The clips window by window; of a share those of its own, perhaps none."""
+        for clips in windows_of(self._num_clips, self._window_sizes, self._loop):
             try:
-                window = self._sampled(clips)
+                yield self._sampled(clips) if self._share is None else self._shared(clips, self._share)
             except Cancelled:
                 return
-            yield from window
 
     def _begin(self, asked: CallArguments, settings: CallSettings) -> ClipSampler:
         """Makes the sampler, which knows no clip yet; `Stepper` finds what the scheduler cannot do."""
@@ -95,7 +108,26 @@ class SampledClips:
         pipe._clip_skip, pipe._attention_kwargs = asked.clip_skip, asked.attention_kwargs
         return ClipSampler(pipe.unet, pipe.scheduler, options, device, asked.loop)
 
-    def _sampled(self, clips: Sequence[int]) -> list[torch.Tensor]:
+    def _shared(self, clips: Sequence[int], share: VideoShare) -> list[torch.Tensor]:
+        """This worker's clips of a window, after which it knows the noise of the others'."""
+        own = share.run_of(clips)
+        if not own:
+            self._pass_over(clips, share)
+            return []
+        self._pass_over([clip for clip in clips if clip < own[0]], share)
+        following = own[-1] + 1
+        # What follows a window is the first worker's.
+        is_followed = following in clips or (share.worker > 0 and following < self._num_clips)
+        sampled = self._sampled(own, partial(share.hand_on, following) if is_followed else None)
+        self._pass_over([clip for clip in clips if clip > own[-1]], share)
+        return sampled
+
+    def _pass_over(self, clips: Sequence[int], share: VideoShare) -> None:
+        if clips:
+            noises = [self._noises.of_clip(clip) for clip in clips]
+            self._sampler.pass_over(noises, share.past_of(clips[-1] + 1, self._sampler.device))
+
+    def _sampled(self, clips: Sequence[int], hand_on: HandOn | None = None) -> list[torch.Tensor]:
         pipe, sampler = self._pipe, self._sampler
         pipe._guidance_scale = sampler.options.guidance_scale  # whatever a callback made of it
         total = pipe.num_timesteps * len(clips)
@@ -104,7 +136,7 @@ class SampledClips:
             try:
                 # Not around the texts, which are encoded scaled already.
                 with pipe.scaled_lora(self._lora_scale):
-                    return sampler.next_window(window)
+                    return sampler.next_window(window, hand_on)
             except torch.OutOfMemoryError as error:
                 if len(clips) == 1:
                     raise

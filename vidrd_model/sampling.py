@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -30,7 +30,15 @@ from vidrd_model.sampling_options import SamplingOptions
 from vidrd_model.stepper import Stepper
 
 OnStepStart = Callable[[int, torch.Tensor], None]
+HandOn = Callable[[int, torch.Tensor], None]
 OnStepEnd = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor | None]
+
+
+class PastFrames(Protocol):
+    """The frames that guide the next clip, by the step that they go into: a dict, or what somebody else sends."""
+
+    def get(self, step: int) -> torch.Tensor | None:
+        """Those before `step`, b c m h w on the sampler's device; None where nothing is guided."""
 
 
 class Cancelled(Exception):
@@ -80,7 +88,7 @@ class ClipSampler:
         self._predict: Predictor | None = None
         self._guidance: list[TextGuidance] = []
         self._noise_bcnhw: torch.Tensor | None = None
-        self._past: dict[int, torch.Tensor] = {}
+        self._past: PastFrames = {}
         self._beginning: dict[int, torch.Tensor] = {}
 
     def next_clip(self, clip: ClipToSample) -> torch.Tensor:
@@ -88,12 +96,13 @@ class ClipSampler:
         return self.next_window([clip])[0]
 
     @torch.no_grad()
-    def next_window(self, clips: Sequence[ClipToSample]) -> list[torch.Tensor]:
+    def next_window(self, clips: Sequence[ClipToSample], hand_on: HandOn | None = None) -> list[torch.Tensor]:
         """Denoises the next clips, all at once, and returns the latents b c n h w of each in float32.
 
-        Callbacks come step by step, within a step clip by clip in their order. Raises ModelError for settings that do
-        not fit and for latents that are not finite, and passes on what the callbacks raise; the sampler then stays at
-        the clip before the window.
+        hand_on(step, frames) hears before each guided step what the clip after the window begins with, where somebody
+        else samples it. Callbacks come step by step, within a step clip by clip in their order. Raises ModelError for
+        settings that do not fit and for latents that are not finite, and passes on what the callbacks raise; the
+        sampler then stays at the clip before the window.
         """
         videos, _, num_frames = clips[0].fresh_noise_bcnhw.shape[:3]
         self.options.check(num_frames, self.loop)
@@ -101,7 +110,7 @@ class ClipSampler:
         stepper = Stepper(self.scheduler, self.options, num_frames, self.device, closes)
         if len(clips) > 1:
             stepper.check_draws_for_each_clip()
-        noises = self._first_noises(clips, stepper.steps_per_frame)
+        noises = self._first_noises([clip.fresh_noise_bcnhw for clip in clips], stepper.steps_per_frame)
         generators = [one for clip in clips for one in clip.generators or ()] or None
         scale = self.options.guidance_scale
         self._guidance = [TextGuidance(clip.text_btd, clip.negative_btd, scale) for clip in clips]
@@ -113,6 +122,8 @@ class ClipSampler:
             parts, last_bcmhw = self._staged(latents_bcnhw.split(videos), step, guided)
             if last_bcmhw is not None:
                 kept[step] = last_bcmhw.clone()
+                if hand_on is not None:
+                    hand_on(step, kept[step])
             if closes and step in self._beginning:
                 parts = [*parts[:-1], closing_guidance(parts[-1], self._beginning[step])]
             if begins and guided:
@@ -140,6 +151,12 @@ class ClipSampler:
             if (guided := guided_frames(steps_per_frame, step))
         }
 
+    def pass_over(self, fresh_noises: Sequence[torch.Tensor], past: PastFrames) -> None:
+        """Goes past clips that somebody else samples: their noise b c n h w, and what the last of them hands on."""
+        stepper = Stepper(self.scheduler, self.options, fresh_noises[0].shape[2], self.device)
+        self._noise_bcnhw = self._first_noises(fresh_noises, stepper.steps_per_frame)[-1]
+        self._past = past
+
     def recondition(self, place: int, guidance: TextGuidance) -> None:
         """Gives the rest of a clip that is being sampled other texts or another scale; `place` is its in the window."""
         self._guidance[place] = guidance
@@ -151,7 +168,7 @@ class ClipSampler:
 
         At step 0 there are none: they are the noise, which is kept anyway.
         """
-        staged, past_bcmhw = [], self._past.get(step)
+        staged, past_bcmhw = [], self._past.get(step) if guided else None
         for part_bcnhw in parts:
             if past_bcmhw is not None:
                 part_bcnhw = staged_guidance(part_bcnhw, past_bcmhw)
@@ -177,12 +194,14 @@ class ClipSampler:
             self._predict = Predictor(self.unet, self._guidance, rescale, self.device)
         return self._predict
 
-    def _first_noises(self, clips: Sequence[ClipToSample], steps_per_frame: list[int]) -> list[torch.Tensor]:
+    def _first_noises(
+        self, fresh_noises: Sequence[torch.Tensor], steps_per_frame: list[int]
+    ) -> list[torch.Tensor]:
         """The noise of each clip, which reuses that of the one before."""
         noises: list[torch.Tensor] = []
         past_bcnhw = self._noise_bcnhw
-        for clip in clips:
-            fresh_bcnhw = clip.fresh_noise_bcnhw.to(self.device, torch.float32)
+        for fresh_bcnhw in fresh_noises:
+            fresh_bcnhw = fresh_bcnhw.to(self.device, torch.float32)
             reused = self.options.prompt_frames
             if reused == fresh_bcnhw.shape[2] and self.options.full_prompt_noise == "mixed":
                 reused = guided_frames(steps_per_frame, 0)

@@ -29,6 +29,11 @@ class SeamJoiner:
         self.seam, self.prompt_frames = seam, prompt_frames
         self._held_bnhwc: torch.Tensor | None = None
         self._first = not loop
+        self._left: int | None = None
+
+    def end_after(self, num_frames: int | None) -> None:
+        """Show so many frames and no more; None is all. Not for `crossfade`, which holds some back."""
+        self._left = num_frames
 
     def push(self, frames_bnhwc: torch.Tensor) -> torch.Tensor:
         """The frames (b, n, h, w, 3) that can be shown now that this clip is there, perhaps none."""
@@ -36,7 +41,11 @@ class SeamJoiner:
             return self._crossfade(frames_bnhwc)
         start = 0 if self._first else self._hidden
         self._first = False
-        return frames_bnhwc[:, start:]
+        shown_bnhwc = frames_bnhwc[:, start:]
+        if self._left is not None:
+            shown_bnhwc = shown_bnhwc[:, : self._left]
+            self._left -= shown_bnhwc.shape[1]
+        return shown_bnhwc
 
     def finish(self) -> torch.Tensor | None:
         """The frames held back for a next clip that does not come; None when there are none."""

@@ -29,7 +29,6 @@ class ShownClips:
             raise ModelError(f"seam {asked.seam!r} joins frames; output_type latent has none")
         self._pipe, self._output_type = pipe, asked.output_type
         self._joiner = SeamJoiner(asked.shown_seam(pipe.config.seam), prompt_frames, asked.loop)
-        self._left: int | None = None
 
     def follow(self, frames_bnhwc: torch.Tensor) -> None:
         """Takes frames in 0..1 that are shown already for the clip before the first one."""
@@ -38,7 +37,7 @@ class ShownClips:
 
     def end_after(self, num_frames: int | None) -> None:
         """Show so many frames and no more; None is all."""
-        self._left = num_frames
+        self._joiner.end_after(num_frames)
 
     def push(self, latents_bcnhw: torch.Tensor) -> Iterator[Any]:
         """What can be shown now that this clip is there: one part of the videos, or none."""
@@ -48,9 +47,6 @@ class ShownClips:
         frames_bnhwc = self._pipe.decode_latents(latents_bcnhw)
         shown_bnhwc = self._joiner.push(in_depth_of(frames_bnhwc, self._output_type))
         self._pipe._rest_models()
-        if self._left is not None:
-            shown_bnhwc = shown_bnhwc[:, : self._left]
-            self._left -= shown_bnhwc.shape[1]
         if shown_bnhwc.shape[1]:
             yield present(shown_bnhwc, self._output_type)
 

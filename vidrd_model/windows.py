@@ -45,6 +45,16 @@ def _doubled(largest: int, size: int) -> Iterator[int]:
         size = min(2 * size, largest)
 
 
+def windows_of(num_clips: int, sizes: Iterator[int], loop: bool) -> Iterator[list[int]]:
+    """The numbers of a video's clips in windows of these sizes.
+
+    A loop's last clip is alone in its window: a scheduler that corrects treats its frames in another way.
+    """
+    closing = [[num_clips - 1]] if loop else []
+    yield from in_windows(range(num_clips - len(closing)), sizes)
+    yield from closing
+
+
 def in_windows(items: Iterable[Item], sizes: Iterator[int]) -> Iterator[list[Item]]:
     """The items in windows of these sizes; the last one may be short."""
     rest = iter(items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.generation.loras import WeightedLora
 from tasks.generation.settings import SamplingSettings
@@ -49,6 +49,18 @@ class AskedVideos:
     def total_clips(self) -> int:
         """The clips of all videos."""
         return len(self.prompts) * self.num_clips
+
+    def call_arguments(self) -> dict[str, Any]:
+        """How the pipeline is called for the videos, all in one batch."""
+        arguments = self.sampling.pipeline_arguments() | {"num_clips": self.num_clips}
+        if self.after is not None:
+            arguments["after"] = self.after
+        if self.loop:
+            arguments["loop"] = True
+        if self.edited is not None:
+            arguments |= {"video": self.edited.frames_nhwc, "strength": self.edited.strength}
+            del arguments["num_clips"], arguments["seam"]  # the given frames stand for both
+        return arguments | {"prompt": list(self.prompts), "seed": list(self.seeds)}
 
     def batches(self) -> Iterator[tuple[int, AskedVideos]]:
         """The videos that are sampled together, with the index of their first: always as many, whoever samples them."""

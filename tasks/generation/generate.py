@@ -37,7 +37,7 @@ def stream_videos(
     One batch after another; a video is the same, byte for byte, as from `tasks.generation.on_ray`.
     """
     done = 0
-    with _threads_of_a_worker(), _without_warnings():
+    with sampling_quietly():
         for start, batch in asked.batches():
             for clips_bnhwc in stream_batch(batch):
                 yield from enumerate(clips_bnhwc, start)
@@ -50,24 +50,15 @@ def stream_videos(
 
 def stream_batch(asked: AskedVideos) -> Iterator[np.ndarray]:
     """Yields uint8 (b, n, h, w, 3) for each clip of the videos, all in one batch, as soon as it is sampled."""
-    arguments = asked.sampling.pipeline_arguments() | {"num_clips": asked.num_clips}
-    if asked.after is not None:
-        arguments["after"] = asked.after
-    if asked.loop:
-        arguments["loop"] = True
-    if asked.edited is not None:
-        arguments |= {"video": asked.edited.frames_nhwc, "strength": asked.edited.strength}
-        del arguments["num_clips"], arguments["seam"]  # the given frames stand for both
-    yield from _METHODS[asked.sampling.method](
-        _pipeline(asked), list(asked.prompts), seed=list(asked.seeds), output_type="uint8", **arguments
-    )
+    stream = _METHODS[asked.sampling.method]
+    yield from stream(load_pipeline(asked), output_type="uint8", **asked.call_arguments())
 
 
 def invert_frames(asked: AskedVideos, frames_nhwc: np.ndarray) -> Inversion:
     """What the last frames of a video, uint8 (n, h, w, 3), or one picture would have been sampled from."""
     settings = asked.sampling
-    pipe = _pipeline(asked)
-    with _threads_of_a_worker(), _without_warnings():
+    pipe = load_pipeline(asked)
+    with sampling_quietly():
         return pipe.invert(
             frames_nhwc,
             list(asked.prompts),
@@ -79,7 +70,8 @@ def invert_frames(asked: AskedVideos, frames_nhwc: np.ndarray) -> Inversion:
         )
 
 
-def _pipeline(asked: AskedVideos) -> VidRDPipeline:
+def load_pipeline(asked: AskedVideos) -> VidRDPipeline:
+    """The model of the videos on its device; the last one stays loaded."""
     settings = asked.sampling
     return _load_pipeline(
         str(asked.model_dir), settings.scheduler, settings.dtype, settings.compile, asked.device, asked.loras
@@ -107,6 +99,13 @@ def _load_pipeline(
     if compiled:
         pipe.compile()
     return pipe
+
+
+@contextmanager
+def sampling_quietly() -> Iterator[None]:
+    """Computes as every worker does, and says nothing that whoever asks says itself."""
+    with _threads_of_a_worker(), _without_warnings():
+        yield
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from ray.exceptions import RayTaskError
 
 from tasks.generation.asked import AskedVideos
 from tasks.progress import OnProgress
-from vidrd_model.errors import ModelError
+from vidrd_model.errors import VidrdError
 
 if TYPE_CHECKING:
     from tasks.generation.unread import UnreadText
@@ -32,7 +32,7 @@ def stream_videos_on_ray(
     """
     sample = ray.remote(
         num_returns="streaming",
-        num_gpus=_gpus_of_a_worker(asked.device),
+        num_gpus=gpus_of_a_worker(asked.device),
         max_retries=2,
         _generator_backpressure_num_objects=_CLIPS_AHEAD,
     )(_stream_batch)
@@ -42,7 +42,7 @@ def stream_videos_on_ray(
         (stream,), _ = ray.wait(list(running), num_returns=1)
         start, count = running[stream]
         try:
-            clips_bnhwc = _fetched(next(stream))
+            clips_bnhwc = fetched(next(stream))
         except StopIteration:
             del running[stream]
             for index in range(start, start + count):
@@ -56,8 +56,8 @@ def stream_videos_on_ray(
 
 def invert_frames_on_ray(asked: AskedVideos, frames_nhwc: np.ndarray) -> Inversion:
     """What `tasks.generation.generate.invert_frames` gives, made by a worker."""
-    invert = ray.remote(num_gpus=_gpus_of_a_worker(asked.device))(_invert_frames)
-    inversion: Inversion = _fetched(invert.remote(asked, frames_nhwc))
+    invert = ray.remote(num_gpus=gpus_of_a_worker(asked.device))(_invert_frames)
+    inversion: Inversion = fetched(invert.remote(asked, frames_nhwc))
     return inversion
 
 
@@ -85,15 +85,16 @@ def _unread_texts(model_dir: Path, texts: Sequence[tuple[str, str]]) -> list[Unr
     return unread_texts(model_dir, texts)
 
 
-def _gpus_of_a_worker(device: str | None) -> int:
+def gpus_of_a_worker(device: str | None) -> int:
+    """One where Ray has some, unless the videos are asked of the CPU."""
     return 1 if device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1 else 0
 
 
-def _fetched(result: ray.ObjectRef) -> Any:
-    """What a worker gives; an error of the model is raised as it is, any other with the worker's traceback."""
+def fetched(result: ray.ObjectRef) -> Any:
+    """What a worker gives; an error of ours is raised as it is, any other with the worker's traceback."""
     try:
         return ray.get(result)
     except RayTaskError as error:
-        if isinstance(error.cause, ModelError):
+        if isinstance(error.cause, VidrdError):
             raise error.cause from None
         raise

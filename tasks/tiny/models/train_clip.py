@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from tasks.tiny.models.architecture import make_clip
 from tasks.tiny.models.batches import frame_batch, spoken_caption
+from tasks.tiny.models.precision import half_precision
 from tasks.tiny.models.schedule import Average, Log, ScheduledOptimizer
 from tasks.tiny.models.vocabulary import CONTEXT_LENGTH, train_merges, vocabulary_size, write_open_clip_merges
 
@@ -41,7 +42,7 @@ def train_clip(
     for _ in range(min(steps, stop_after or steps)):
         pixels, scenes = frame_batch(rng, BATCH)
         texts = tokenizer([spoken_caption(scene, rng) for scene in scenes])
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision():
             images_bd = clip_model.encode_image(pixels, normalize=True)
             texts_bd = clip_model.encode_text(texts, normalize=True)
         logits = LOGIT_SCALE * images_bd.float() @ texts_bd.float().T + LOGIT_BIAS

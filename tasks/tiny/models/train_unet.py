@@ -11,6 +11,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from tasks.tiny.models.architecture import NUM_FRAMES, make_scheduler, make_unet
 from tasks.tiny.models.batches import to_pixels
+from tasks.tiny.models.precision import half_precision
 from tasks.tiny.models.schedule import Average, Log, ScheduledOptimizer
 from tasks.tiny.models.train_text import token_ids
 from tasks.tiny.world.drawing import COLOURS, DIRECTIONS, SHAPES, Scene, draw_clip
@@ -94,7 +95,7 @@ def train_unet(
         alpha = alphas[timesteps].view(-1, 1, 1, 1, 1)
         noise = torch.randn(latents.shape)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision():
             text = text_encoder(token_ids(tokenizer, captions))[0]
             predicted = unet(noisy, timesteps, text).sample
         error = (predicted.float() - noise).square().mean(dim=(1, 2, 3, 4))

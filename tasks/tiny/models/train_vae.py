@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from tasks.tiny.models.architecture import make_vae
 from tasks.tiny.models.batches import frame_batch
+from tasks.tiny.models.precision import half_precision
 from tasks.tiny.models.schedule import Average, Log, ScheduledOptimizer
 from vidrd_model import TemporalVAE
 from vidrd_model.temporal_layers import TEMPORAL_MARK
@@ -38,7 +39,7 @@ def train_vae(
     )
     for _ in range(min(steps, stop_after or steps)):
         pixels, _scenes = frame_batch(rng, BATCH)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision():
             posterior = vae.encode(pixels).latent_dist
             recon = vae.decode(posterior.sample()).sample
         recon = recon.float()
