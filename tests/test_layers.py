@@ -244,6 +244,7 @@ INSIDE = {
     "tasks/training/perceptual.py": "a second that every worker would pay, for weights that few have",
     "tasks/cluster_checks.py": "torch is asked only where a profile wants GPUs",
     "tasks/generation/on_ray.py": "imported by the workers, not by whoever asks them",
+    "tasks/generation/video_on_workers.py": "imported by the workers, not by whoever asks them",
 }
 """The files with imports inside functions, and why."""
 

@@ -52,6 +52,12 @@ OutDirOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option(metavar="cpu|cuda|cuda:N|mps", help="By default a GPU, where there is one.")
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Workers of Ray, a GPU each, that share the clips of a video; the same video."
+    ),
+]
 LoraOption = Annotated[
     list[str] | None, typer.Option(metavar="FILE[:WEIGHT]", help="A LoRA of the image model; may repeat.")
 ]

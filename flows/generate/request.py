@@ -16,6 +16,7 @@ from flows.generate.loop import check_loop
 from flows.generate.loras import read_loras, shown_loras
 from flows.generate.manifest import check_manifest
 from flows.generate.outputs import check_frame_rate, check_output, finished_before
+from flows.generate.workers import check_workers
 from flows.model import find_champion, find_model, model_sampling
 from flows.profile_choice import ProfileParams
 from storage.local.typed_fields import TypedPath, TypedText
@@ -75,6 +76,7 @@ class GenerateParams(ProfileParams):
         description="of a single prompt: .mp4, .webm, .gif, or a folder for PNGs; none: named after the prompt",
     )
     out_dir: TypedPath | None = Field(None, description="the folder for the videos of a prompts file")
+    workers: int = Field(1, ge=1, description="workers of Ray that sample the clips of each video at once")
     force: bool = Field(False, description="write over videos that are there and of something else")
     model: TypedText | None = Field(
         None, description=f"a folder or reference; none: {CHAMPION_REF}, before it the profile's model"
@@ -105,6 +107,7 @@ class GenerateRequest:
     given: Given | None = None
     edit: Edit | None = None
     loop: bool = False
+    workers: int = 1
 
     @property
     def missing(self) -> list[int]:
@@ -161,6 +164,7 @@ def read_request(params: GenerateParams) -> GenerateRequest:
     edit = read_edit(params, model, sampling.settings)
     clips = params.clips if edit is None else edit.num_clips
     check_changes(jobs[0], clips, given, edit, params.loop, sampling.settings)
+    check_workers(params.workers, clips, sampling.settings)
     check_frame_rate(jobs, sampling.settings.fps, "fps")
     shown = shown_loras(loras)
     made_of = [_made_of(job, clips, model, sampling, shown, given or edit, params.loop) for job in jobs]
@@ -177,6 +181,7 @@ def read_request(params: GenerateParams) -> GenerateRequest:
         given=given,
         edit=edit,
         loop=params.loop,
+        workers=params.workers,
     )
 
 

@@ -1,7 +1,7 @@
 """Samples the videos of a request, writes them while they grow, and says what makes them again.
 
-Of the two ways to sample, in this process or on Ray's workers, only the one that is used is imported: the first loads
-the model's libraries here, the second does not.
+Of the ways to sample, in this process or by workers of Ray that share the videos, or the clips of each video,
+only the one that is used is imported: the first loads the model's libraries here, the others do not.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +84,9 @@ def _make(
 
 
 def needs_ray(request: GenerateRequest) -> bool:
-    """Whether several workers could share the work, or a cluster is named for it: else this process does it alone."""
+    """Whether workers share the work, or could, or a cluster is named for it: else this process does it alone."""
     batches = ceil(len(request.missing) / request.sampling.settings.videos_at_once)
-    return joins_cluster() or (batches > 1 and (os.cpu_count() or 1) > 1)
+    return request.workers > 1 or joins_cluster() or (batches > 1 and (os.cpu_count() or 1) > 1)
 
 
 def _clips(
@@ -96,11 +97,16 @@ def _clips(
     edited_nhwc: np.ndarray | None,
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     stream: Callable[..., Iterator[tuple[int, np.ndarray | None]]]
-    if on_ray:
+    if request.workers > 1:
+        from tasks.generation.video_on_workers import stream_on_workers
+
+        stream = partial(stream_on_workers, workers=request.workers)
+    elif on_ray:
         from tasks.generation.on_ray import stream_videos_on_ray as stream
     else:
         from tasks.generation.generate import stream_videos as stream
-    clips = stream(request.asked(None if start is None else start.inversion, edited_nhwc), on_progress)
+    asked = request.asked(None if start is None else start.inversion, edited_nhwc)
+    clips = stream(asked, on_progress=on_progress)
     return ((request.missing[index], frames_nhwc) for index, frames_nhwc in clips)
 
 

@@ -98,9 +98,15 @@ class _SharedVideos:
             return frames
         except RayActorError as error:
             run = runs_of(self._windows[window], len(self._workers))[worker]
-            clips = f"clips {run[0] + 1} to {run[-1] + 1}" if run else "no clips"
+            clips = (
+                f"clip {run[0] + 1}"
+                if len(run) == 1
+                else f"clips {run[0] + 1} to {run[-1] + 1}"
+                if run
+                else "none"
+            )
             raise RequestError(
-                f"workers: worker {worker} of {len(self._workers)}, which had {clips}, is gone; {_reason(error)}"
+                f"workers: worker {worker} of {len(self._workers)}, which had {clips}, is gone: {_reason(error)}"
             ) from error
 
 

@@ -21,6 +21,7 @@ SECTIONS = (
     "training",
     "loop",
     "lockstep",
+    "workers",
     "memory",
     "seams",
     "continuing",
