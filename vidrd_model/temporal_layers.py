@@ -95,9 +95,8 @@ def reset_temporal_layers(model: nn.Module, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for name, module in model.named_modules():
-            if TEMPORAL_MARK in name and isinstance(
-                module, (nn.Conv3d, nn.Linear, nn.GroupNorm, nn.LayerNorm)
-            ):
+            is_layer = isinstance(module, (nn.Conv3d, nn.Linear, nn.GroupNorm, nn.LayerNorm))
+            if TEMPORAL_MARK in name and is_layer and ".lora_" not in name:
                 module.reset_parameters()
         for module in model.modules():
             if isinstance(module, (TempConv, TempAttention)):

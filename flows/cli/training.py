@@ -24,7 +24,7 @@ def retrain(
         str | None, typer.Option(metavar="temporal|decoder|both", help="By default both.")
     ] = None,
     trainable: Annotated[
-        str | None, typer.Option(metavar="temporal|paper|all", help="Which UNet weights are trained.")
+        str | None, typer.Option(metavar="temporal|paper|all|lora", help="Which UNet weights are trained.")
     ] = None,
     start_from: Annotated[
         str | None, typer.Option(metavar="base|champion", help="By default the profile's base model.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -88,7 +89,10 @@ class RetrainRequest:
     def temporal(self) -> TemporalSettings:
         """The profile's settings with what the request changes."""
         asked = {"trainable": self.params.trainable, "steps": self.params.temporal_steps}
-        return self.profile.temporal.model_copy(update={k: v for k, v in asked.items() if v is not None})
+        changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+        if changes.get("trainable", "lora") != "lora":
+            changes["lora"] = None  # a profile's is of no other set
+        return self.profile.temporal.model_copy(update=changes)
 
     @property
     def decoder(self) -> DecoderSettings:
@@ -138,6 +142,9 @@ def read_request(params: RetrainParams, only_plan: bool = False) -> RetrainReque
     for part in _parts(params):
         settings = profile.temporal if part == "temporal" else profile.decoder
         check_gpus_here(f"{part}.num_workers", settings.num_workers if settings.use_gpu else 0)
+    trainable = params.trainable or profile.temporal.trainable
+    if "temporal" in _parts(params) and trainable == "lora" and find_spec("peft") is None:
+        raise RequestError("trainable: lora needs peft: pip install 'vidrd[lora]'")
     from storage.dataset.clip_dataset import ClipDataset
 
     dataset = ClipDataset.open(dataset_ref)

@@ -6,7 +6,8 @@ It starts from a VidRD folder, or from an image model, which gets fresh temporal
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,17 @@ def save_trained(
     trained = getattr(pipe, component)
     load_weights(dict(trained.named_parameters()), weights)
     trained.register_to_config(**settings)
+    with new_folder(out_dir) as partial:
+        pipe.save_pretrained(partial)
+
+
+@contextmanager
+def new_folder(out_dir: Path) -> Iterator[Path]:
+    """A folder that has its name only once it is whole, in the place of what a call left that was cut off."""
     partial = out_dir.with_name(f".{out_dir.name}.partial")
-    for folder in (partial, out_dir):  # of a call that was cut off
+    for folder in (partial, out_dir):
         shutil.rmtree(folder, ignore_errors=True)
-    pipe.save_pretrained(partial)
+    yield partial
     partial.rename(out_dir)
 
 

@@ -13,7 +13,8 @@ from storage.local.typed_fields import TypedText
 Part = Literal["temporal", "decoder"]
 PARTS: tuple[Part, ...] = ("temporal", "decoder")
 """In the order of their training: the decoder's starts from whatever the UNet's has written."""
-Trainable = Literal["temporal", "paper", "all"]
+Trainable = Literal["temporal", "paper", "all", "lora"]
+LoraTargets = Literal["temporal", "cross-attention", "all"]
 Precision = Literal["float32", "bfloat16"]
 Mix = Mapping[Kind, float]
 CaptionOrigin = Literal["corpus", "model"]
@@ -35,7 +36,7 @@ WITHOUT_EFFECT = frozenset(
 )
 
 
-LATER_SETTINGS = frozenset({"caption_mix"})
+LATER_SETTINGS = frozenset({"caption_mix", "lora"})
 """Settings that trainings of earlier versions lack: where they are None, such a training goes on."""
 
 
@@ -103,11 +104,44 @@ class TrainingSettings(BaseModel):
         return self
 
 
+class LoraSettings(BaseModel):
+    """Which LoRA layers are trained where `trainable` is lora."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    rank: int = Field(16, ge=1)
+    alpha: float | None = Field(None, gt=0, description="none: the rank, so that layers count as they are")
+    targets: LoraTargets = Field(
+        "all",
+        description="of image layers: none (temporal), cross-attention, or all attention and feed-forward",
+    )
+    temporal: Literal["whole", "lora"] = Field(
+        "whole", description="temporal layers: trained themselves, or LoRA layers of temporal attention"
+    )
+    dora: bool = Field(False, description="weights by magnitude and direction (arXiv 2402.09353)")
+    rslora: bool = Field(False, description="scaled by the root of the rank (arXiv 2312.03732)")
+
+    @model_validator(mode="after")
+    def _layers_go_together(self) -> Self:
+        if self.targets == "temporal" and self.temporal == "whole":
+            raise ValueError(
+                'targets temporal leaves no LoRA layer where temporal is whole: set temporal to "lora"'
+            )
+        if self.dora and self.temporal == "lora":
+            raise ValueError(
+                'dora: temporal layers begin as zeros, which have no direction; set temporal to "whole"'
+            )
+        return self
+
+
 class TemporalSettings(TrainingSettings):
     """Training of the UNet on latents and captions."""
 
     steps: int = Field(10_000, ge=1)
-    trainable: Trainable = Field("temporal", description="paper: with self- and cross-attention too")
+    trainable: Trainable = Field(
+        "temporal", description="paper: with self- and cross-attention too; lora: as the table lora says"
+    )
+    lora: LoraSettings | None = Field(None, description="where trainable is lora; none: the defaults")
     caption_dropout: float = Field(0.1, ge=0, le=1, description="share of clips that lose their caption")
     caption_mix: CaptionMix | None = Field(
         None,
@@ -127,6 +161,12 @@ class TemporalSettings(TrainingSettings):
     sample_prompts: list[str] = Field(
         [], description="prompts of the sample videos; none: captions of two held-out clips"
     )
+
+    @model_validator(mode="after")
+    def _lora_is_trained(self) -> Self:
+        if self.lora is not None and self.trainable != "lora":
+            raise ValueError(f'lora: is for trainable = "lora", not {self.trainable}')
+        return self
 
     @model_validator(mode="after")
     def _captions_can_be_mixed(self) -> Self:

@@ -23,6 +23,7 @@ from tasks.training.progress import Figures
 from tasks.training.sampler import seeded_generator
 from tasks.training.settings import TemporalSettings
 from tasks.training.splits import ClipRow, pick_heldout, split_clips
+from tasks.training.trained_layers import set_trained
 from vidrd_model.blocks import BLOCKS
 from vidrd_model.errors import ModelError
 
@@ -68,7 +69,7 @@ class TemporalPart(TrainingPart):
         self.scheduler = DDPMScheduler.from_config(self.pipe.scheduler.config)
         self.reader = TemporalReader(dataset_ref, settings, self.scheduler.config.num_train_timesteps)
         self.model = self.unet = self.pipe.unet
-        self.unet.set_trainable(settings.trainable)
+        set_trained(self.unet, settings)
         if settings.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()
         self.device = torch.device("cpu")

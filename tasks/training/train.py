@@ -13,7 +13,9 @@ from tasks.training.base_model import save_trained
 from tasks.training.job import TrainingJob
 from tasks.training.result import TrainingResult, is_improved
 from tasks.training.run import checkpoint_store, run_training
+from tasks.training.settings import TemporalSettings
 from tasks.training.splits import split_clips, unusable_clips
+from tasks.training.trained_lora import save_trained_lora
 from tasks.training.watcher import TrainingWatcher
 
 
@@ -51,8 +53,12 @@ def train_part(
 
 
 def _save(job: TrainingJob, folder: Path, weights: dict[str, torch.Tensor], dataset: ClipDataset) -> None:
-    if job.part == "temporal":
-        save_trained(job.model, folder, "unet", weights)
+    settings = job.settings
+    if isinstance(settings, TemporalSettings):
+        if settings.trainable == "lora":
+            save_trained_lora(job.model, folder, settings, weights)
+        else:
+            save_trained(job.model, folder, "unet", weights)
         return
     weights = {name.removeprefix("vae."): weight for name, weight in weights.items()}
     save_trained(job.model, folder, "vae", weights, decode_window=dataset.latent_shape[0])
