@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +309,26 @@ def test_what_is_no_file_of_tensors_is_refused_by_name(tmp_path: Path) -> None:
     pipe.load_lora_weights(lora_files.peft_file(unet, text), adapter_name="style")
     with pytest.raises(ModelError, match="style already in use"):
         pipe.load_lora_weights(lora_files.peft_file(unet, text), adapter_name="style")
+
+
+_FROM_A_HUB = """
+from vidrd_model import ModelError, VidRDPipeline
+pipe = VidRDPipeline.from_pretrained({model!r})
+try:
+    pipe.load_lora_weights("nobody/nothing")
+except ModelError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_hub_that_is_not_there_is_told_in_one_line(tiny_profile: Any) -> None:
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+    script = _FROM_A_HUB.format(model=tiny_profile.model)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("nobody/nothing: no LoRA file could be read (")
+    assert done.stdout.count("\n") == 1
 
 
 @torch.no_grad()

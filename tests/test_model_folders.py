@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline, EulerDiscreteScheduler
+from diffusers import AutoencoderKL, DiffusionPipeline, EulerDiscreteScheduler
 
 from storage.errors import StorageError
 from storage.registry.registry import Registry
 from tests.hub_server import hub
-from vidrd_model import ModelError, VidRDPipeline, model_folder
+from vidrd_model import ModelError, TemporalVAE, VidRDPipeline, model_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPT = "a red circle moving right"
@@ -156,6 +156,28 @@ def test_parts_may_be_left_out_or_given(pipe: VidRDPipeline, small_model: Path, 
     assert (
         VidRDPipeline.from_pretrained(small_model, dtype={"unet": torch.bfloat16}).vae.dtype == torch.float32
     )
+
+
+def test_a_vae_of_images_is_given_for_another_decoder(small_model: Path) -> None:
+    """As users of Stable Diffusion exchange it: decoded as images are, frame by frame."""
+    torch.manual_seed(1)
+    plain = VidRDPipeline.from_pretrained(small_model).vae
+    config = {
+        name: value
+        for name, value in plain.config.items()
+        if name in AutoencoderKL._get_init_keys(AutoencoderKL)
+    }
+    images = AutoencoderKL(**config).half().eval()
+    pipe = _quiet(VidRDPipeline.from_pretrained(small_model, vae=images))
+    assert isinstance(pipe.vae, TemporalVAE) and pipe.vae.dtype == torch.float16
+    pipe.vae.float()
+    latents_bcnhw = torch.randn(1, 4, 8, 8, 8)
+    frames_bnhwc = pipe.decode_latents(latents_bcnhw)
+    with torch.no_grad():
+        alone_nchw = images.float().decode(latents_bcnhw[0].transpose(0, 1) / config["scaling_factor"]).sample
+    wanted_nhwc = (alone_nchw / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+    torch.testing.assert_close(frames_bnhwc[0], wanted_nhwc, rtol=0, atol=1e-4)
+    assert pipe(PROMPT, **QUICK).frames.shape[1] == 8
 
 
 def test_pipelines_share_their_parts(pipe: VidRDPipeline, frames: np.ndarray) -> None:

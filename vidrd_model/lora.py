@@ -19,7 +19,7 @@ from diffusers.hooks.group_offloading import _get_top_level_group_offload_hook
 from diffusers.loaders import PeftAdapterMixin, StableDiffusionLoraLoaderMixin
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY, _fetch_state_dict
 from diffusers.utils import USE_PEFT_BACKEND
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import nn
 
 from vidrd_model.errors import ModelError
@@ -309,7 +309,9 @@ def _read(
             allow_pickle=False,
             **asked,
         )
-    except (OSError, ValueError, SafetensorError, IndexError) as error:
+    except (
+        Exception
+    ) as error:  # those of a file and of the network, some of which the hub's library keeps to itself
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{source}: no LoRA file could be read ({reason})") from error
     return tensors, metadata

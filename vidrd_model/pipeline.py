@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from diffusers import SchedulerMixin
+from diffusers import AutoencoderKL, SchedulerMixin
 from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
 from diffusers.utils import BaseOutput
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -66,7 +66,8 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
     `temporal_decoder` (off: its layers never run, quirk Q2), `seam` (how clips are joined, quirk Q3; see `SeamJoiner`),
     `full_prompt_noise` (quirk Q4; see `SamplingOptions`) and `noise_deviation` (quirk Q7; see `progressive_noise`).
     `sampling` is saved with it too: how a call samples where it does not say otherwise (see `saved_settings`).
-    The VAE, text encoder and tokenizer may be None for work on latents alone.
+    The VAE, text encoder and tokenizer may be None for work on latents alone. A VAE of images, such as another decoder
+    for Stable Diffusion, is taken with temporal layers that change nothing.
     """
 
     _optional_components: ClassVar = ["vae", "text_encoder", "tokenizer"]
@@ -77,7 +78,7 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
         self,
         unet: TemporalUNet | None,
         scheduler: SchedulerMixin | None,
-        vae: TemporalVAE | None = None,
+        vae: TemporalVAE | AutoencoderKL | None = None,
         text_encoder: CLIPTextModel | None = None,
         tokenizer: CLIPTokenizer | None = None,
         temporal_decoder: bool = True,
@@ -87,6 +88,8 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
         sampling: Mapping[str, Any] | None = None,
     ):
         super().__init__()
+        if isinstance(vae, AutoencoderKL) and not isinstance(vae, TemporalVAE):
+            vae = TemporalVAE.from_image_vae(vae).to(vae.device, vae.dtype)
         self.register_modules(
             unet=unet, scheduler=scheduler, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer
         )
