@@ -39,27 +39,34 @@ def _videos(stream: Any) -> dict[int, np.ndarray]:
 
 @pytest.mark.slow
 @pytest.mark.gate
+def test_the_frames_are_those_of_one_process(ray_session: None, small_model: Path) -> None:
+    """Of three workers, two batches of videos and the progress that is told."""
+    alone = _asked(small_model)
+    asked = replace(alone, prompts=["a", ["b", "c"], "d"], seeds=[1, 2, 3], num_clips=4)
+    told: list[tuple[float, int | None]] = []
+    shared = _videos(stream_on_workers(asked, 3, lambda done, total, _: told.append((done, total))))
+    _assert_same(shared, _videos(stream_videos(asked)))
+    assert told[-1] == (asked.total_clips, asked.total_clips) and told == sorted(told)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3])
-def test_the_frames_are_those_of_one_process(ray_session: None, small_model: Path, workers: int) -> None:
+def test_videos_of_every_kind_are_shared(ray_session: None, small_model: Path, workers: int) -> None:
     frames_nhwc = scenes_and_clips(3, 1, 18)[1][0]
     alone = _asked(small_model)
-    told: list[tuple[float, int | None]] = []
     for asked in (
         alone,
-        replace(alone, prompts=["a", ["b", "c"], "d"], seeds=[1, 2, 3], num_clips=3),  # two batches
         replace(alone, sampling=SAMPLING.model_copy(update={"seam": "crossfade"})),
         replace(alone, loop=True),
         replace(alone, after=invert_frames(alone, frames_nhwc)),
         replace(alone, edited=EditedFrames(frames_nhwc, 0.6), num_clips=4),
     ):
-        told.clear()
-        shared = _videos(stream_on_workers(asked, workers, lambda done, total, _: told.append((done, total))))
-        wanted = _videos(stream_videos(asked))
-        assert shared.keys() == wanted.keys()
-        assert all(np.array_equal(shared[index], wanted[index]) for index in wanted)
-        assert told[-1][1] == asked.total_clips and [done for done, _ in told] == sorted(
-            done for done, _ in told
-        )
+        _assert_same(_videos(stream_on_workers(asked, workers)), _videos(stream_videos(asked)))
+
+
+def _assert_same(videos: dict[int, np.ndarray], wanted: dict[int, np.ndarray]) -> None:
+    assert videos.keys() == wanted.keys()
+    assert all(np.array_equal(videos[index], wanted[index]) for index in wanted)
 
 
 @pytest.mark.slow

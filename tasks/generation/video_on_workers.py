@@ -80,7 +80,7 @@ class _SharedVideos:
                     running[ahead] = [worker.next_window.remote() for worker in self._workers]
             for worker, part in enumerate(running.pop(window)):
                 for frames_bnhwc in self._frames(part, window, worker):
-                    shown_bnhwc = joiner.push(torch.from_numpy(frames_bnhwc)).numpy()
+                    shown_bnhwc = joiner.push(torch.tensor(frames_bnhwc)).numpy()
                     if shown_bnhwc.shape[1]:
                         yield shown_bnhwc
         held_bnhwc = joiner.finish()
