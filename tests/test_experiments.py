@@ -41,6 +41,7 @@ from tasks.pages.experiment_charts import draw_charts, write_charts
 from tests.chart_shapes import words
 from tests.i3d_files import put_i3d_weights
 from tests.saved_settings import without_saved_settings
+from tests.training_dataset import write_small_model
 from vidrd_model.frame_times import SEAMS
 from vidrd_model.metrics.intervals import Estimate
 from vidrd_model.seams import SeamJoiner
@@ -250,6 +251,13 @@ def small_experiment() -> Experiment:
     return Experiment(
         "reuse", "?", (Variant("all", 3), Variant("naive", 3, {"prompt_frames": 0, "alpha": 0.0}))
     )
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory: pytest.TempPathFactory, tiny_profile: Profile) -> Path:
+    """One whose frames are as large as the real clips that they are measured beside."""
+    folder = tmp_path_factory.mktemp("model") / "m"
+    return write_small_model(folder, tiny_profile.model, small_frames=False)
 
 
 def small_context(model: Path, folder: Path) -> ExperimentContext:

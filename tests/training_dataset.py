@@ -113,7 +113,7 @@ def _clip_row(
     }
 
 
-def write_small_model(folder: Path, model_dir: str | Path) -> Path:
+def write_small_model(folder: Path, model_dir: str | Path, small_frames: bool = True) -> Path:
     """The tiny model with a UNet so narrow, and frames so small, that a step and a frame take milliseconds."""
     pipe = VidRDPipeline.from_pretrained(model_dir)
     text = pipe.unet.config.cross_attention_dim
@@ -127,10 +127,11 @@ def write_small_model(folder: Path, model_dir: str | Path) -> Path:
         up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"],
         sample_size=8,
     )
-    # Decoding would take most of the time of a short video: latents stay as large as they are, frames are a quarter.
-    down, up = pipe.vae.config.down_block_types[:3], pipe.vae.config.up_block_types[:3]
-    smaller = {"block_out_channels": [32, 32, 32], "down_block_types": down, "up_block_types": up}
-    pipe.vae = TemporalVAE(**dict(pipe.vae.config) | smaller | {"sample_size": 32})
-    pipe.register_to_config(sampling=dict(pipe.config.sampling) | {"height": 32, "width": 32})
+    if small_frames:
+        # Decoding would take most of the time of a short video: latents stay as large as they are, frames are a quarter.
+        down, up = pipe.vae.config.down_block_types[:3], pipe.vae.config.up_block_types[:3]
+        smaller = {"block_out_channels": [32, 32, 32], "down_block_types": down, "up_block_types": up}
+        pipe.vae = TemporalVAE(**dict(pipe.vae.config) | smaller | {"sample_size": 32})
+        pipe.register_to_config(sampling=dict(pipe.config.sampling) | {"height": 32, "width": 32})
     pipe.save_pretrained(folder)
     return folder
