@@ -128,7 +128,7 @@ def write_small_model(folder: Path, model_dir: str | Path, small_frames: bool = 
         sample_size=8,
     )
     if small_frames:
-        # Decoding would take most of the time of a short video: latents stay as large as they are, frames are a quarter.
+        # Decoding takes most of the time of a short video: latents stay as large as they are, frames are a quarter.
         down, up = pipe.vae.config.down_block_types[:3], pipe.vae.config.up_block_types[:3]
         smaller = {"block_out_channels": [32, 32, 32], "down_block_types": down, "up_block_types": up}
         pipe.vae = TemporalVAE(**dict(pipe.vae.config) | smaller | {"sample_size": 32})
