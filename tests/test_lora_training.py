@@ -87,7 +87,7 @@ def test_frozen_weights_stay_and_the_layers_learn(
     small_model: Path, trained: tuple[TemporalSettings, Training, Path]
 ) -> None:
     settings, done, _ = trained
-    whole = settings.lora is not None and settings.lora.temporal == "whole"
+    whole = settings.lora.temporal == "whole"
     before = dict(quiet_pipeline(small_model).unet.named_parameters())
     for name, parameter in done.part.model.named_parameters():
         is_trained = ".lora_" in name or (whole and TEMPORAL_MARK in name)
@@ -112,7 +112,7 @@ def test_the_files_do_the_same_beside_the_base(
     small_model: Path, trained: tuple[TemporalSettings, Training, Path]
 ) -> None:
     settings, _, folder = trained
-    lora = settings.lora or LoraSettings()
+    lora = settings.lora
     files = {file.name for file in (folder / LORA_FOLDER).iterdir()}
     wanted = {TEMPORAL_LAYERS_FILE} if lora.temporal == "whole" else {TEMPORAL_LORA_FILE}
     assert files == wanted | ({IMAGE_LORA_FILE} if lora.targets != "temporal" else set())
@@ -134,7 +134,7 @@ def test_diffusers_own_pipeline_of_images_loads_the_image_layers(
     small_model: Path, trained: tuple[TemporalSettings, Training, Path]
 ) -> None:
     settings, done, folder = trained
-    if settings.lora is not None and settings.lora.targets == "temporal":
+    if settings.lora.targets == "temporal":
         assert not (folder / LORA_FOLDER / IMAGE_LORA_FILE).exists()
         return
     images = image_model(quiet_pipeline(small_model))
@@ -179,10 +179,16 @@ def test_fresh_layers_change_nothing_and_hang_on_the_seed_alone(small_model: Pat
     assert not all(torch.equal(value, states[2][name]) for name, value in states[0].items())
 
 
+def test_trainings_without_lora_are_those_of_earlier_versions() -> None:
+    assert (
+        "lora" not in TemporalSettings(**QUICK | {"trainable": "temporal", "lora": {"rank": 3}}).model_dump()
+    )
+    assert _settings(rank=3).model_dump()["lora"]["rank"] == 3
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"trainable": "temporal", "lora": {}}, 'lora: is for trainable = "lora", not temporal'),
         ({"lora": {"targets": "temporal"}}, "targets temporal leaves no LoRA layer where temporal is whole"),
         ({"lora": {"dora": True, "temporal": "lora"}}, "dora: temporal layers begin as zeros"),
         ({"lora": {"rank": 0}}, "greater than or equal to 1"),

@@ -89,9 +89,7 @@ class RetrainRequest:
     def temporal(self) -> TemporalSettings:
         """The profile's settings with what the request changes."""
         asked = {"trainable": self.params.trainable, "steps": self.params.temporal_steps}
-        changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-        if changes.get("trainable", "lora") != "lora":
-            changes["lora"] = None  # a profile's is of no other set
+        changes = {name: value for name, value in asked.items() if value is not None}
         return self.profile.temporal.model_copy(update=changes)
 
     @property

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from storage.dataset.columns import Kind
 from storage.local.typed_fields import TypedText
@@ -36,7 +43,7 @@ WITHOUT_EFFECT = frozenset(
 )
 
 
-LATER_SETTINGS = frozenset({"caption_mix", "lora"})
+LATER_SETTINGS = frozenset({"caption_mix"})
 """Settings that trainings of earlier versions lack: where they are None, such a training goes on."""
 
 
@@ -141,7 +148,7 @@ class TemporalSettings(TrainingSettings):
     trainable: Trainable = Field(
         "temporal", description="paper: with self- and cross-attention too; lora: as the table lora says"
     )
-    lora: LoraSettings | None = Field(None, description="where trainable is lora; none: the defaults")
+    lora: LoraSettings = LoraSettings()
     caption_dropout: float = Field(0.1, ge=0, le=1, description="share of clips that lose their caption")
     caption_mix: CaptionMix | None = Field(
         None,
@@ -162,11 +169,12 @@ class TemporalSettings(TrainingSettings):
         [], description="prompts of the sample videos; none: captions of two held-out clips"
     )
 
-    @model_validator(mode="after")
-    def _lora_is_trained(self) -> Self:
-        if self.lora is not None and self.trainable != "lora":
-            raise ValueError(f'lora: is for trainable = "lora", not {self.trainable}')
-        return self
+    @model_serializer(mode="wrap")
+    def _without_what_has_no_effect(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = written(self)
+        if self.trainable != "lora":  # nor have trainings of earlier versions one
+            values.pop("lora", None)
+        return values
 
     @model_validator(mode="after")
     def _captions_can_be_mixed(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.training.settings import LoraSettings, TemporalSettings
+from tasks.training.settings import TemporalSettings
 from vidrd_model import TemporalUNet
 from vidrd_model.lora_training import add_lora
 
@@ -11,7 +11,7 @@ def set_trained(unet: TemporalUNet, settings: TemporalSettings) -> list[str]:
     """Freezes a UNet but for what the settings train, LoRA layers put in for it; returns the parameters' names."""
     if settings.trainable != "lora":
         return unet.set_trainable(settings.trainable)
-    lora = settings.lora or LoraSettings()
+    lora = settings.lora
     return add_lora(
         unet,
         rank=lora.rank,
