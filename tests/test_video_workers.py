@@ -38,7 +38,6 @@ def _videos(stream: Any) -> dict[int, np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.gate
 def test_the_frames_are_those_of_one_process(ray_session: None, small_model: Path) -> None:
     """Of three workers, two batches of videos and the progress that is told."""
     alone = _asked(small_model)
