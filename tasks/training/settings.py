@@ -148,7 +148,6 @@ class TemporalSettings(TrainingSettings):
     trainable: Trainable = Field(
         "temporal", description="paper: with self- and cross-attention too; lora: as the table lora says"
     )
-    lora: LoraSettings = LoraSettings()
     caption_dropout: float = Field(0.1, ge=0, le=1, description="share of clips that lose their caption")
     caption_mix: CaptionMix | None = Field(
         None,
@@ -168,6 +167,8 @@ class TemporalSettings(TrainingSettings):
     sample_prompts: list[str] = Field(
         [], description="prompts of the sample videos; none: captions of two held-out clips"
     )
+    # Last: a section within one ends it in a profile's file.
+    lora: LoraSettings = LoraSettings()
 
     @model_serializer(mode="wrap")
     def _without_what_has_no_effect(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
