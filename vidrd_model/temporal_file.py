@@ -187,8 +187,8 @@ def _check_untouched(video: Any, base: Any, part: str, model_name: str, base_nam
     if changed:
         raise ModelError(
             f"{model_name}: {len(changed)} of the {len(own)} image tensors of its {part} are not those of {base_name} "
-            f"({changed[0]} the first), as after a training of paper or all; the layers of one trained as temporal "
-            "alone fit other image models"
+            f"({changed[0]} the first), as after a training of paper, all or lora; the layers of one trained as "
+            "temporal alone fit other image models"
         )
 
 
