@@ -1,5 +1,6 @@
 """Fixtures that several test files share; what a test alone needs is in its own file."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ os.environ["PREFECT_PROFILES_PATH"] = str(SESSION_HOME / "profiles.toml")
 prepare()
 
 # Of a property that says no number itself; what damaged inputs find is tried 20,000 times by `make fuzz`.
-settings.register_profile("fast", max_examples=40)
+settings.register_profile("fast", max_examples=25)
 settings.load_profile("fast")
 
 # The files that take longest, in the order in which the processes of xdist take them: one that a process begins late
@@ -75,6 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuses to begin where xdist did not hear of the groups: all that is to be started once would be twice."""
     config = session.config
+    gc.freeze()  # hundreds of thousands of objects of libraries, which stay: the collector need not visit them
     is_grouped = hasattr(config, "workerinput") and config.getoption("loadgroup")
     if is_grouped and session.items and "@" not in session.items[0].nodeid:
         raise pytest.UsageError("this pytest and this xdist do not agree on the names of groups")

@@ -45,7 +45,7 @@ def test_one_clip_is_the_plain_pipeline(pipe: VidRDPipeline, name: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_video_has_its_length_and_is_the_same_in_any_batch(pipe: VidRDPipeline, name: str) -> None:
     together = list(STREAMS[name](pipe, PROMPTS, 2, seed=[7, 8], prompt_frames=3, **QUICK))
-    assert [clip.shape for clip in together] == [(2, 8, 32, 32, 3)] * 2
+    assert [clip.shape for clip in together] == [(2, 8, 16, 16, 3)] * 2
     alone = list(STREAMS[name](pipe, PROMPTS[1], 2, seed=8, prompt_frames=3, **QUICK))
     apart = np.abs(np.concatenate(together, axis=1)[1:] - np.concatenate(alone, axis=1).astype(int))
     assert apart.max() <= 1
@@ -163,7 +163,11 @@ def test_the_settings_name_the_method(pipe: VidRDPipeline, small_model: Path, me
 def test_what_is_kept_does_not_grow_with_the_length(pipe: VidRDPipeline, stream: Any) -> None:
     """Of tensors, to the byte; what the process has resident also depends on when its allocator gives pages back."""
     quick = QUICK | {"num_inference_steps": 1, "guidance_scale": 1.0}
-    kept_bytes = [_living_bytes() for _ in stream(pipe, PROMPTS[0], 5, **quick)]
+    gc.freeze()  # what is there already, hundreds of thousands of objects, is not looked through
+    try:
+        kept_bytes = [_living_bytes() for _ in stream(pipe, PROMPTS[0], 5, **quick)]
+    finally:
+        gc.unfreeze()
     assert kept_bytes[1] > 0 and len(set(kept_bytes[1:4])) == 1
 
 

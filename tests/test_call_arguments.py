@@ -20,7 +20,7 @@ from vidrd_model.noise import clip_noise
 
 PROMPTS = ["a red circle moving right", "a blue square moving up"]
 QUICK: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 4.0, "output_type": "latent"}
-SHAPE = (4, 8, 8, 8)
+SHAPE = (4, 8, 4, 4)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_copies_of_a_prompt_are_videos_of_the_next_seeds(pipe: VidRDPipeline) ->
     together = _latents(
         pipe, PROMPTS, 2, seed=[7, 20], num_videos_per_prompt=2, negative_prompt=["blur", "red"]
     )
-    assert together.shape == (4, 4, 16, 8, 8)
+    assert together.shape == (4, 4, 16, 4, 4)
     for video, (prompt, negative, seed) in enumerate(
         [(0, "blur", 7), (0, "blur", 8), (1, "red", 20), (1, "red", 21)]
     ):
@@ -290,7 +290,7 @@ def test_either_name_of_the_interrupt_ends_the_video(pipe: VidRDPipeline) -> Non
         def stop(pipeline: Any, step: int, timestep: Any, kwargs: dict[str, Any], name: str = name) -> None:
             setattr(pipeline, name, kwargs["clip"] == 1)
 
-        assert _latents(pipe, PROMPTS, 3, callback_on_step_end=stop).shape == (2, 4, 8, 8, 8)
+        assert _latents(pipe, PROMPTS, 3, callback_on_step_end=stop).shape == (2, 4, 8, 4, 4)
     asked = QUICK | {"output_type": "np", "num_videos_per_prompt": 3}
     none = pipe(
         PROMPTS, callback_on_step_end=lambda p, i, t, k: setattr(p, "_interrupt", True), **asked
@@ -323,7 +323,7 @@ def test_what_a_call_was_made_with_can_be_asked(pipe: VidRDPipeline) -> None:
             {"negative_prompt": "blur", "negative_prompt_embeds": torch.zeros(2, 16, 32)},
             "give either negative_prompt or negative_prompt_embeds, not both",
         ),
-        ({"latents": torch.zeros(1, *SHAPE)}, r"latents must be b c n h w = \(2, 4, 8, 8, 8\), not \(1, 4"),
+        ({"latents": torch.zeros(1, *SHAPE)}, r"latents must be b c n h w = \(2, 4, 8, 4, 4\), not \(1, 4"),
         ({"latents": torch.zeros(2, 4, 8, 8)}, "latents must be b c n h w, not"),
         ({"latents": torch.zeros(2, *SHAPE), "num_frames": 6}, "latents must be b c n h w ="),
         ({"timesteps": [1], "sigmas": [1.0]}, "give either timesteps or sigmas, not both"),

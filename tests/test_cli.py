@@ -155,6 +155,7 @@ def test_up_refuses_a_port_that_is_taken(tmp_path):
     assert f"--prefect-port: 127.0.0.1:{port} is taken" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_prefect_server_that_does_not_answer_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     done = vidrd("generate", "a red circle", home=tmp_path)

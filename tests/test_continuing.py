@@ -147,7 +147,7 @@ def test_the_first_new_clip_is_joined_to_the_given_frames(
     assert len(new) == {"keep": 16, "drop-duplicate": 14, "drop-prompt-frames": 10, "crossfade": 13}[seam]
     if seam == "crossfade":  # the given clip's last three frames, blended, come first
         kept = pipe.continue_video(clip_nhwc, PROMPT, 2, output_type="uint8", **asked | {"seam": "keep"})
-        given_nhwc = covering(read_frames(clip_nhwc[5:6]), 32, 32).numpy() * 255  # in the size of the model
+        given_nhwc = covering(read_frames(clip_nhwc[5:6]), 16, 16).numpy() * 255  # in the size of the model
         wanted = given_nhwc * 0.75 + kept.frames[0][:1] * 0.25
         assert np.abs(new[:1] - wanted).max() <= 1
 
@@ -158,7 +158,7 @@ def test_a_picture_moves_as_its_seed_says(pipe: VidRDPipeline) -> None:
     asked = {"num_inference_steps": 1}
     one, other = (pipe.invert(picture, PROMPT, seed=seed, **asked).frames_bnhwc[0] for seed in (1, 2))
     again = pipe.invert(Image.fromarray(picture), [PROMPT] * 2, seed=[2, 1], **asked).frames_bnhwc
-    assert one.shape == (8, 32, 32, 3) and not torch.equal(one, other)
+    assert one.shape == (8, 16, 16, 3) and not torch.equal(one, other)
     assert torch.equal(again[1], one) and torch.equal(again[0], other)
     assert all((one[k] - one[k + 1]).abs().max() > 0.02 for k in range(7))
 

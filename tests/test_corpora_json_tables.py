@@ -124,6 +124,7 @@ def test_what_is_wrong_is_named_with_its_line(folder: Path) -> None:
         ("t.jsonl", '{"file": "a.png"}'.encode("utf-16-le"), "line 1: holds NUL"),
         ("t.csv", b"", "is no .jsonl file"),
     ],
+    ids=["no file", "no caption", "number", "deep", "large", "UTF-16", "a CSV's name"],
 )
 def test_what_is_no_table_is_refused(folder: Path, name: str, content: bytes, said: str) -> None:
     (folder / name).write_bytes(content)

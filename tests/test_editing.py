@@ -35,7 +35,7 @@ def pipe(small_model: Path) -> VidRDPipeline:
 @pytest.fixture(scope="module")
 def video_nhwc() -> np.ndarray:
     """A drawn scene in the size of the small model."""
-    return np.ascontiguousarray(scenes_and_clips(3, 1, 18)[1][0, :, ::2, ::2])
+    return np.ascontiguousarray(scenes_and_clips(3, 1, 18)[1][0, :, ::4, ::4])
 
 
 def with_scheduler(pipe: VidRDPipeline, name: str) -> VidRDPipeline:
@@ -91,7 +91,7 @@ def test_neighbours_share_their_frames_in_every_step(
     def clips() -> list[ClipToSample]:
         return [
             ClipToSample(
-                clip_noise([7], [PROMPT], clip, (4, 8, 8, 8)),
+                clip_noise([7], [PROMPT], clip, (4, 8, 4, 4)),
                 text_btd,
                 generators=step_generators([7], [PROMPT], clip),
                 on_step_start=lambda _, latents, into=into: into.append(latents),
@@ -133,7 +133,7 @@ def test_a_long_video_is_never_held_as_floats_in_its_own_size(pipe: VidRDPipelin
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert first.shape == (1, 8, 32, 32, 3) and peak_bytes < video_nhwc.nbytes
+    assert first.shape == (1, 8, 16, 16, 3) and peak_bytes < video_nhwc.nbytes
 
 
 def test_little_strength_keeps_the_video_and_frames_in_their_order(
@@ -154,7 +154,7 @@ def test_videos_of_several_prompts_are_each_their_own(pipe: VidRDPipeline) -> No
     asked = QUICK | {"strength": 0.6, "output_type": "np", "seed": [1, 2]}
     both = pipe(prompts, video=videos, **asked).frames
     alone = pipe(prompts[1], video=videos[1], **asked | {"seed": 2}).frames
-    assert both.shape == (2, 11, 32, 32, 3) and np.abs(both[1] - alone[0]).max() < 1e-3
+    assert both.shape == (2, 11, 16, 16, 3) and np.abs(both[1] - alone[0]).max() < 1e-3
     plain = pipe(PROMPT, video=videos[1], **asked | {"seed": 2}).frames
     assert np.abs(plain - alone).max() > 1e-4
     with pytest.raises(ModelError, match="frames of 2 videos do not fit 3 prompts"):

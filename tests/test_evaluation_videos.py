@@ -95,6 +95,7 @@ def _measure(
     return measure_files(videos, digest, reading, networks, pool, on_progress)
 
 
+@pytest.mark.slow
 def test_samples_kept_without_loss_have_the_figures_of_the_samples(
     tmp_home: Path, sampled: SampledVideos, folder: Path, networks: Networks, measuring_pool: MeasuringPool
 ) -> None:

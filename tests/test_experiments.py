@@ -241,7 +241,9 @@ def test_results_are_written_read_and_drawn(tmp_path: Path) -> None:
         ({"out": __file__}, "out: .*is a file"),
     ],
 )
-def test_requests_that_cannot_work_are_refused(tmp_home: Path, params: dict[str, Any], message: str) -> None:
+def test_requests_that_cannot_work_are_refused(
+    registry_home: Path, params: dict[str, Any], message: str
+) -> None:
     with pytest.raises(RequestError, match=message):
         read_request(AblateParams(**params))
 

@@ -87,7 +87,7 @@ def test_sliced_decoding_goes_by_whole_videos():
     torch.testing.assert_close(out, tensors["decode_f8"], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("clips_at_once", [1, 2, 3])
+@pytest.mark.parametrize("clips_at_once", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_sampling_equals_the_authors_at_every_step_of_every_clip(clips_at_once):
     settings = json.loads((GOLDENS / "sampling_a.json").read_text())
     tensors = load_file(GOLDENS / "sampling_a.safetensors")

@@ -52,7 +52,7 @@ def _command_line(process: psutil.Process) -> list[str]:
         return []
 
 
-@pytest.mark.parametrize("is_killed", [True, False])
+@pytest.mark.parametrize("is_killed", [pytest.param(True, marks=[pytest.mark.slow, pytest.mark.gate]), False])
 def test_nothing_outlives_the_process(is_killed):
     killed, left = (
         PROGRAM.format(deaf=DEAF, end="time.sleep(600)"),

@@ -188,7 +188,9 @@ def dies(command: str, dataset: Path, corpora: Path, fatal: int) -> bool:
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("fatal", [1, pytest.param(3, marks=SLOW), 5, pytest.param(8, marks=SLOW), 9])
+@pytest.mark.parametrize(
+    "fatal", [1, pytest.param(3, marks=SLOW), pytest.param(5, marks=SLOW), pytest.param(8, marks=SLOW), 9]
+)
 def test_a_kill_sets_nothing_and_the_same_command_again_sets_it(
     dataset, corpora, tiny_profile, tmp_path, fatal
 ):

@@ -42,8 +42,9 @@ WORK = {
 }
 
 
-# Seconds of waiting each: of those two are shown one signal, and one only in the slow tests.
+# Seconds each: of these two are shown one signal, and one only in the slow tests.
 _WAITED_FOR = [
+    ("computes where no handler runs", signal.SIGTERM),
     ("hangs at its end", signal.SIGTERM),
     ("hears nothing", signal.SIGINT),
     ("hears nothing", signal.SIGTERM),

@@ -71,7 +71,7 @@ def test_every_scheduler_gives_the_clips_of_one_after_another(unet: TemporalUNet
     scheduler = getattr(diffusers, name).from_config(
         DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False).config
     )
-    options = SamplingOptions(6, 3.0, prompt_frames=4, alpha=4.0, beta=1.0, eta=0.0)
+    options = SamplingOptions(4, 3.0, prompt_frames=4, alpha=4.0, beta=1.0, eta=0.0)
     wanted = _sampled(ClipSampler(unet, scheduler, options), [1] * 6, [7, 8])
     _assert_same(_sampled(ClipSampler(unet, scheduler, options), [1, 2, 3], [7, 8]), wanted)
 

@@ -82,7 +82,7 @@ def test_every_other_way_through_a_pipeline_finds_its_weights(
 ) -> None:
     def ways(pipe: VidRDPipeline) -> list[Any]:
         text = pipe.encode_prompt(PROMPTS[:1])
-        noise = [clip_noise([7], PROMPTS[:1], clip, (4, 8, 8, 8)) for clip in range(2)]
+        noise = [clip_noise([7], PROMPTS[:1], clip, (4, 8, 4, 4)) for clip in range(2)]
         (*_, latents) = pipe.sample_latents(
             text,
             pipe.encode_prompt([""]),
@@ -165,7 +165,7 @@ def test_weights_of_eight_bits_show_the_same_video(pipe: VidRDPipeline, wanted: 
 def test_a_pipeline_is_moved_to_another_precision(
     pipe: VidRDPipeline, small_model: Path, dtype: torch.dtype
 ) -> None:
-    small = QUICK | {"num_frames": 4, "prompt_frames": 2, "height": 32, "width": 32}  # a CPU takes its time
+    small = QUICK | {"num_frames": 4, "prompt_frames": 2}  # a CPU takes its time
     wanted = pipe(STORY, 2, **small).frames
     moved = pipe.to(dtype)
     assert moved is pipe

@@ -109,7 +109,7 @@ def saved(tmp_path: Path, state: State, name: str = "c3d.pt") -> Path:
     ("layout", "file", "padded"),
     [
         ("Caffe", "c3d.pth", False),
-        ("torch port", "c3d.safetensors", True),
+        pytest.param("torch port", "c3d.safetensors", True, marks=pytest.mark.slow),
         ("in order", "c3d.pt", True),
     ],
 )
@@ -127,6 +127,7 @@ def test_layouts_equal_a_plain_forward_pass(
     torch.testing.assert_close(probabilities, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_lightning_s_names_and_the_reader_s_are_the_same_network(
     tmp_path: Path, state: State, clips: np.ndarray
 ) -> None:

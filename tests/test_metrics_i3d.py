@@ -61,7 +61,7 @@ def test_converted_file_gives_the_same_features(i3d: I3D, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("file", "frames", "label"),
     [
-        ("v_CricketShot_g04_c01_rgb.gif", 79, "playing cricket"),
+        pytest.param("v_CricketShot_g04_c01_rgb.gif", 79, "playing cricket", marks=pytest.mark.slow),
         pytest.param("v_SoccerJuggling_g23_c01.avi", 64, "juggling soccer ball", marks=pytest.mark.slow),
         pytest.param("v_SoccerJuggling_g24_c01.avi", 64, "juggling soccer ball", marks=pytest.mark.slow),
     ],

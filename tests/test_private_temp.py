@@ -67,6 +67,7 @@ def test_what_somebody_else_has_made_there_is_not_used(shared, tmp_path, made):
     assert private_temp(str(folder)) == str(folder)
 
 
+@pytest.mark.slow
 def test_the_libraries_keep_theirs_in_it(shared, tmp_path):
     kept = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
     environment = kept | {"TMPDIR": str(shared), "VIDRD_HOME": str(tmp_path / "home")}

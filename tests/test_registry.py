@@ -38,7 +38,7 @@ def register(registry: Registry, folder: Path, **tags: str) -> int:
         return registry.register(folder, run, tags)
 
 
-def test_a_registered_folder_is_found_by_alias_and_by_number(tmp_home, model_folder):
+def test_a_registered_folder_is_found_by_alias_and_by_number(registry_home, model_folder):
     registry = Registry()
     version = register(registry, model_folder, dataset="d")
     assert registry.alias_version(CANDIDATE) == version == 1
@@ -47,7 +47,7 @@ def test_a_registered_folder_is_found_by_alias_and_by_number(tmp_home, model_fol
         found = resolve_model(ref)
         assert (found.ref, found.version, found.tags) == (ref, 1, {"dataset": "d"})
         assert (found.folder / "unet" / "config.json").read_text() == '{"a": 1}'
-    assert tmp_home in found.folder.parents  # and not in the working directory
+    assert registry_home in found.folder.parents  # and not in the working directory
     assert resolve_model(model_folder).folder == model_folder
 
 

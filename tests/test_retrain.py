@@ -331,7 +331,7 @@ def test_requests_that_cannot_work_are_refused_in_one_line(tmp_home, tiny_profil
     images = write_training_dataset(tmp_path / "images", Path(tiny_profile.model), 0, 0, 20)
     read_request(RetrainParams(dataset=str(images), part="temporal"))
     assert "too few clips" in refusal(dataset=str(images), part="decoder")
-    foreign = write_training_dataset(tmp_path / "f", Path(tiny_profile.model), encoder="another")
+    foreign = write_training_dataset(tmp_path / "f", Path(tiny_profile.model), 4, 2, 0, encoder="another")
     assert "another VAE" in refusal(dataset=str(foreign))
 
 

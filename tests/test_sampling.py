@@ -80,7 +80,7 @@ def _clips(
     prompt_frames=st.integers(0, 5),
     alpha=st.sampled_from([0.0, 0.5, 4.0, 8.0, math.inf]),
     beta=st.sampled_from([0.0, 0.3, 0.4, 0.8, 1.0]),
-    steps=st.integers(1, 12),
+    steps=st.integers(1, 7),
     guidance_scale=st.sampled_from([1.0, 3.0]),
     v_prediction=st.booleans(),
     loop=st.booleans(),

@@ -86,7 +86,7 @@ def test_all_of_them_work_on_what_is_sound(name, sound, tmp_path):
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_damage_is_one_line(name, sound, tmp_path_factory, data):
     folder = Path(shutil.copytree(sound, tmp_path_factory.mktemp("damaged") / "set"))

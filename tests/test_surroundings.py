@@ -200,19 +200,19 @@ def test_damage_that_shows_late_is_one_line_too(tmp_home):
     assert ended.stderr.startswith("error: ") and str(path) in ended.stderr
 
 
-def test_an_artifact_root_that_cannot_be_written_is_found_out_first(tmp_home, tmp_path):
+def test_an_artifact_root_that_cannot_be_written_is_found_out_first(registry_home, tmp_path):
     registry = Registry()
     registry.check_artifacts()
-    left = [path for path in tmp_home.rglob("*write-check*") if path.is_file()]
+    left = [path for path in registry_home.rglob("*write-check*") if path.is_file()]
     assert not left
-    root = tmp_home / "mlflow" / "artifacts"
+    root = registry_home / "mlflow" / "artifacts"
     shutil.rmtree(root, ignore_errors=True)
     root.write_text("in the way")
     with pytest.raises(StorageError, match=f"MLflow: files cannot be kept at file://{root}: "):
         registry.check_artifacts()
 
 
-def test_an_artifact_root_in_a_bucket_that_is_away_is_found_out_first(tmp_home, s3, monkeypatch):
+def test_an_artifact_root_in_a_bucket_that_is_away_is_found_out_first(registry_home, s3, monkeypatch):
     from mlflow import MlflowClient
 
     from storage.local.home import mlflow_uri
@@ -224,6 +224,7 @@ def test_an_artifact_root_in_a_bucket_that_is_away_is_found_out_first(tmp_home, 
     registry.check_artifacts()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # of a user who waits for the others in vain
     with pytest.raises(StorageError, match="MLflow: files cannot be kept at s3://bucket/artifacts: "):
         registry.check_artifacts()
 

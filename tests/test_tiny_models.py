@@ -73,7 +73,7 @@ def test_the_autoencoder_keeps_colour_and_shape(tiny_profile):
     pipe = VidRDPipeline.from_pretrained(tiny_profile.model)
     rng = np.random.default_rng(99)
     right = 0
-    for _ in range(24):
+    for _ in range(12):
         scene = random_scene(rng)
         pixels = torch.from_numpy(draw_clip(scene, rng)).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.no_grad():
@@ -85,4 +85,4 @@ def test_the_autoencoder_keeps_colour_and_shape(tiny_profile):
             scene.shape,
             scene.direction,
         )
-    assert right >= 23
+    assert right >= 11

@@ -19,7 +19,7 @@ from tasks.training.temporal_part import TemporalPart
 from tests.training_dataset import write_training_dataset
 from vidrd_model import VidRDPipeline
 
-STEPS = 9
+STEPS = 7
 SAMPLING = SamplingSettings(num_inference_steps=2, prompt_frames=4)
 
 
@@ -69,7 +69,7 @@ def undisturbed(training_clips, small_model, tmp_path_factory) -> Training:
 def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
     training_clips, small_model, undisturbed, tmp_path
 ):
-    told = Told(ends_after=8)
+    told = Told(ends_after=6)
     with pytest.raises(KeyboardInterrupt):
         run(training_clips, small_model, tmp_path / "s", told)
     assert told.begun == [0]

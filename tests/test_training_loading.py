@@ -84,6 +84,7 @@ def test_two_ranks_share_a_step_and_micro_batches_part_it(dataset, whole):
     assert [[len(batch.clips) for batch in step] for step in uneven] == [[3, 1], [3, 1]]
 
 
+@pytest.mark.slow
 def test_processes_that_read_ahead_read_the_same(dataset, whole):
     read = loader(dataset, 0, loader_workers=1)
     assert same(by_clip(flat(read)), by_clip(flat(whole)))

@@ -16,7 +16,7 @@ def history(registry: Registry, run_id: str, name: str) -> list[tuple[int, float
     return [(point.step, point.value) for point in registry.client.get_metric_history(run_id, name)]
 
 
-def test_figures_and_videos_of_two_parts_keep_apart(tmp_home, tmp_path):
+def test_figures_and_videos_of_two_parts_keep_apart(registry_home, tmp_path):
     registry = Registry()
     with registry.start_run("retrain") as run:
         for part, value in (("temporal", 1.0), ("decoder", 2.0)):
@@ -36,12 +36,12 @@ def test_figures_and_videos_of_two_parts_keep_apart(tmp_home, tmp_path):
         assert registry.client.get_run(run.run_id).data.tags[f"{part}.resumed_at_step"] == "1"
 
 
-def test_a_registry_that_is_away_delays_figures_and_ends_nothing(tmp_home, capsys):
+def test_a_registry_that_is_away_delays_figures_and_ends_nothing(registry_home, capsys):
     """A table of its database goes and comes back, as a server does that is restarted."""
     registry = Registry()
 
     def rename(old: str, new: str) -> None:
-        with closing(sqlite3.connect(tmp_home / "mlflow" / "mlflow.db")) as database:
+        with closing(sqlite3.connect(registry_home / "mlflow" / "mlflow.db")) as database:
             database.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
     with registry.start_run("retrain") as run:

@@ -35,9 +35,10 @@ def weights_fetch(
     Example: vidrd weights fetch i3d
     """
     from storage.weights import known_weights
+
+    known_weights(name)  # refuses an unknown name, before torch is loaded; so far there is one
     from tasks.evaluation.i3d_weights import i3d_weights
 
-    known_weights(name)  # refuses an unknown name; so far there is one
     path = i3d_weights(file)
     if given().as_json:
         answer({"name": name, "file": str(path)})
