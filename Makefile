@@ -1,6 +1,8 @@
 # `make demo` and `make test` need Python 3.11 and make, nothing else; every target sets up .venv first.
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One process more than cores, since some tests wait for others to end.
+PROCESSES := $(shell cores=$$(nproc); echo $$((cores < 4 ? cores + 1 : 5)))
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-slow gate mutants fuzz lint format bench lock
@@ -15,7 +17,7 @@ demo: env ## small corpora of images and videos to a promoted model, a video and
 	@$(BIN)/python -m flows.demo
 
 test: env ## the fast tests, real libraries and real media
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 test-slow: env ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m "slow and not gpu"

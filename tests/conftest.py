@@ -35,22 +35,24 @@ settings.load_profile("fast")
 # The files that take longest, in the order in which the processes of xdist take them: one that a process begins late
 # keeps the others waiting for it.
 LONGEST_FIRST = [
+    "test_training_engine",
+    "test_cli",
+    "test_surroundings",
+    "test_metrics_c3d",
+    "test_pipeline",
+    "test_lockstep",
+    "test_registry",
+    "test_sampling",
+    "test_ingest_thresholds",
+    "test_lora",
+    "test_outputs",
+    "test_memory_options",
+    "test_clips_from_params",
     "test_retrain",
-    "test_training_workers",
-    "test_evaluation_videos",
     "test_evaluation_evaluate",
     "test_ingest_reconcile",
-    "test_build_dataset",
-    "test_earlier_versions",
-    "test_cli",
-    "test_prefect",
-    "test_recorded_runs",
     "test_up_stuck_runs",
-    "test_ingest_trouble",
-    "test_evaluation_flow",
-    "test_training_engine",
-    "test_tiny_models",
-    "test_ingest_run",
+    "test_up_keeper",
 ]
 
 

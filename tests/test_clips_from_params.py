@@ -99,8 +99,8 @@ def test_frames_after_a_seek_are_those_of_linear_decoding(tmp_path: Path, name: 
         "videos/bikes.mp4",
         "videos/carphone_pristine.mp4",
         "videos/decord_flipping_a_pancake.mkv",
-        "videos/torchcodec_nasa_13013.mp4",
-        "research-only/v_SoccerJuggling_g23_c01.avi",
+        pytest.param("videos/torchcodec_nasa_13013.mp4", marks=pytest.mark.slow),
+        pytest.param("research-only/v_SoccerJuggling_g23_c01.avi", marks=pytest.mark.slow),
         "research-only/v_CricketShot_g04_c01_rgb.gif",
     ],
 )

@@ -89,7 +89,9 @@ def _cross_fade(path: Path, first: str, second: str, length_s: float) -> None:
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("settings", [ClipSettings(), FILMS], ids=["drawn", "films"])
+@pytest.mark.parametrize(
+    "settings", [pytest.param(ClipSettings(), marks=pytest.mark.slow), FILMS], ids=["drawn", "films"]
+)
 @pytest.mark.parametrize(
     ("first", "second", "length_s"),
     [
