@@ -85,6 +85,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else libraries tell at the end of what is left
     shutil.rmtree(SESSION_HOME, ignore_errors=True)
 
 

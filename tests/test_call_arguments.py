@@ -134,7 +134,7 @@ def test_texts_are_encoded_without_the_rest_of_the_pipeline(pipe: VidRDPipeline)
     )
     assert text.shape[0] == negative.shape[0] == 2 and torch.equal(text[0], text[1])
     assert words.encode_prompt(PROMPTS, "cpu", 1, False)[1] is None
-    rest = VidRDPipeline(pipe.unet, pipe.scheduler, pipe.vae)
+    rest = VidRDPipeline(pipe.unet, pipe.scheduler, pipe.vae, sampling=pipe.config.sampling)
     rest.set_progress_bar_config(disable=True)
     made = _latents(rest, None, prompt_embeds=text[:1], negative_prompt_embeds=negative[:1])
     assert torch.equal(made, _latents(pipe, latents=clip_noise([0], [""], 0, SHAPE)))
