@@ -8,7 +8,7 @@ from storage.local.databases import check_database, check_sqlite
 from storage.local.home import mlflow_database, prefect_database
 from tasks.cluster_checks import check_cluster
 
-_PREFECTS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
+PREFECT_DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 
 
 def check_surroundings() -> None:
@@ -21,7 +21,7 @@ def check_surroundings() -> None:
 
 def check_prefect_database() -> None:
     """StorageError, as above, where the database of the Prefect server that is to be started cannot be used."""
-    for variable in _PREFECTS:
+    for variable in PREFECT_DATABASES:
         check_database(variable, os.environ.get(variable, ""))
-    if not any(os.environ.get(name) for name in _PREFECTS):
+    if not any(os.environ.get(name) for name in PREFECT_DATABASES):
         check_sqlite(prefect_database())

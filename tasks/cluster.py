@@ -127,7 +127,7 @@ def _start_local(num_cpus: int | None) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",
-                _temp_dir=_temp_dir(),
+                _temp_dir=temp_dir(),
             )
             return
         except Exception as error:  # a bare Exception is what Ray raises
@@ -138,7 +138,7 @@ def _start_local(num_cpus: int | None) -> None:
                     leftover.kill()
 
 
-def _temp_dir() -> str:
+def temp_dir() -> str:
     """A folder of this user alone, short enough for Ray's sockets, whose paths the kernel limits.
 
     All that Ray makes in it everybody may write to: who put a socket of his own there would be handed our work.

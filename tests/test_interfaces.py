@@ -73,7 +73,7 @@ OF_EVERY_COMMAND = ["--help", "--profile", "--set", "--json"]
 NOT_YET: Mapping[str, Set[str]] = {}
 NO_COMMAND_YET = {
     *("distill", "pretrain"),
-    *("doctor", "status", "gc", "app", "serve"),
+    *("status", "gc", "app", "serve"),
 }
 FLOWS = {
     "build_dataset": "BuildDatasetParams",

@@ -1,5 +1,6 @@
 """`vidrd up`: servers, deployments and a worker come up, are found without an export, and all end with it."""
 
+import json
 import os
 import signal
 import socket
@@ -92,6 +93,7 @@ def test_up_serves_until_interrupted_and_leaves_no_process(tmp_home):
                 text=True,
             )
             assert "build-dataset/build-dataset" in listed.stdout
+            _doctor_finds_the_servers_well(environment)
             children = psutil.Process(up.pid).children(recursive=True)
             up.send_signal(signal.SIGINT)
             assert up.wait(timeout=120) == 0
@@ -101,3 +103,30 @@ def test_up_serves_until_interrupted_and_leaves_no_process(tmp_home):
     assert len(children) >= 3
     assert not [child for child in children if child.is_running()]
     assert running_services() is None
+
+
+def _doctor_finds_the_servers_well(environment: dict[str, str]) -> None:
+    """Both answer, take our sign-in, and MLflow's keeps a file; who lacks the secrets is told what to set."""
+    services = running_services()
+    assert services is not None
+    command = [sys.executable, "-m", "flows.cli", "doctor", "--json"]
+    asked = environment | {"MLFLOW_TRACKING_URI": services.mlflow}
+    done = subprocess.run(command, cwd=ROOT, env=asked, capture_output=True, text=True)
+    findings = {one["about"]: one for one in json.loads(done.stdout)["result"]["findings"]}
+    for about, words in (
+        ("Prefect", f"{services.prefect_api}/admin, "),
+        ("MLflow", f"{services.mlflow}, "),
+        ("files of runs", "/mlflow/artifacts/"),
+        ("ports", services.prefect),
+    ):
+        assert findings[about]["state"] == "ok" and words in findings[about]["found"], findings[about]
+    stranger = asked | {
+        "VIDRD_HOME": f"{environment['VIDRD_HOME']}-other",
+        "PREFECT_API_URL": services.prefect_api,
+    }
+    done = subprocess.run(command, cwd=ROOT, env=stranger, capture_output=True, text=True)
+    findings = {one["about"]: one for one in json.loads(done.stdout)["result"]["findings"]}
+    assert done.returncode == 1
+    assert "PREFECT_API_AUTH_STRING" in findings["Prefect"]["do"]
+    assert "MLFLOW_TRACKING_PASSWORD" in findings["MLflow"]["do"]
+    assert findings["files of runs"]["state"] == "problem"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -15,7 +16,7 @@ from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
 from diffusers.utils import BaseOutput
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from vidrd_model.arguments import takes_arguments_of
+from vidrd_model.arguments import check_arguments, takes_arguments_of
 from vidrd_model.blocks import BLOCKS
 from vidrd_model.call_arguments import CallArguments, ClipArguments
 from vidrd_model.call_settings import CallSettings, saved_settings
@@ -147,12 +148,18 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
         negative_prompt_embeds: torch.Tensor | None = None,
         lora_scale: float | None = None,
         clip_skip: int | None = None,
+        **unknown: Any,
     ) -> Any:
         """The text encoder's states of each prompt, (b, tokens, width), and those of what it should not show.
 
         Of prompts alone the states; asked as diffusers' pipelines are, with a device or whatever else beside them, a
         pair whose second part is None without guidance. Arguments and errors are those of `stream`.
         """
+        check_arguments(
+            "VidRDPipeline.encode_prompt",
+            unknown,
+            list(inspect.signature(self.encode_prompt).parameters)[:-1],
+        )
         scale = 1.0 if lora_scale is None else lora_scale
         others = (device, do_classifier_free_guidance, negative_prompt, prompt_embeds, negative_prompt_embeds)
         if prompt is not None and num_videos_per_prompt == 1 and all(one is None for one in others):

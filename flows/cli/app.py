@@ -26,6 +26,7 @@ from flows.cli.build_dataset import build_dataset
 from flows.cli.common import add_command
 from flows.cli.dataset import dataset_app
 from flows.cli.demo import demo
+from flows.cli.doctor import doctor
 from flows.cli.evaluation import ablate, evaluate, pages, promote
 from flows.cli.generation import generate
 from flows.cli.habits import with_ours
@@ -58,7 +59,7 @@ def root(
 
 
 add_command(app, build_dataset, "build-dataset")
-for command in (retrain, evaluate, promote, pages, generate, ablate, up, down, demo):
+for command in (retrain, evaluate, promote, pages, generate, ablate, up, down, doctor, demo):
     add_command(app, command)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(weights_app, name="weights")

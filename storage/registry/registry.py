@@ -4,6 +4,7 @@ The registered model is called `vidrd`. A retraining registers a version under t
 promotion moves the alias `champion`. The same code talks to the SQLite file of one machine and to a server.
 """
 
+import errno
 import shutil
 import subprocess
 import tempfile
@@ -265,16 +266,17 @@ class Registry:
                 )
         self.set_version_tags(version, tags or {})
 
-    def check_artifacts(self) -> None:
-        """Raises StorageError when files cannot be left where runs keep theirs: asked before hours of work.
+    def check_artifacts(self) -> str:
+        """Gives where runs keep their files, once one was left there, read back and deleted.
 
-        In a dry run they are looked at only where runs of this machine keep theirs: elsewhere it takes one to be left.
+        Asked before hours of work: StorageError when that cannot be. In a dry run they are looked at only where runs of
+        this machine keep theirs: elsewhere it takes one to be left.
         """
         if scratch() is not None:
             problem = why_unusable(mlflow_artifacts())
             if problem is not None:
                 raise StorageError(f"MLflow: files cannot be kept at {problem}")
-            return
+            return str(mlflow_artifacts())
         with one_line_errors(self.uri):
             location = self.client.get_experiment(self._experiment_id()).artifact_location
         try:
@@ -283,10 +285,15 @@ class Registry:
                 file = Path(folder, f"write-check-{uuid.uuid4().hex}.txt")
                 file.write_text("written to see whether it can be\n")
                 repository.log_artifact(str(file))
+                (back := Path(folder, "back")).mkdir()
+                read = Path(repository.download_artifacts(file.name, str(back))).read_text()
                 repository.delete_artifacts(file.name)
+            if read != "written to see whether it can be\n":
+                raise OSError(errno.EIO, "what was read back is not what was written")
         except Exception as error:  # a file system's, a store's or a server's
             reason = getattr(error, "strerror", None) or first_line(self.uri, error)
             raise StorageError(f"MLflow: files cannot be kept at {location}: {reason}") from error
+        return str(location)
 
     def _version(self, version: int) -> ModelVersion:
         try:

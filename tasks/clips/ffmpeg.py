@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -87,6 +88,15 @@ _CODECS: dict[str, dict[str, object]] = {
     # Slower settings make a file a tenth smaller in many times the time.
     "webm": {"vcodec": "libvpx-vp9", "crf": 20, "video_bitrate": 0, "deadline": "good", "cpu-used": 4},
 }
+
+
+def ffmpeg_version() -> str:
+    """The version that the program says it is of; OSError, naming it, when it is not there or ends with an error."""
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    done = subprocess.run([program, "-hide_banner", "-version"], capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"{program} -version ends with {done.returncode}; unset IMAGEIO_FFMPEG_EXE")
+    return done.stdout.split(" Copyright")[0].strip()
 
 
 def _command(
