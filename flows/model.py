@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from flows.profile import EMBEDDED, Profile, check_model_profile, load_profile
 from flows.profile_choice import ProfileParams, choose_profile, profile_of_model
 from flows.terminal import tell
+from storage.local.dry_run import scratch
 from storage.registry.model_folder import ResolvedModel, is_registered, model_folder
 from storage.registry.names import CHAMPION_REF, version_ref
 from tasks.generation.resolve import ResolvedSampling, resolve_sampling
 from tasks.generation.settings import SamplingSettings
 
+_OF_A_HUB = re.compile(r"(?P<owner>[A-Za-z0-9][\w.-]*)/[\w.-]+(@[\w./-]+)?")
+
 
 def resolve(ref: str) -> ResolvedModel:
-    """Finds the folder of a model reference, a plain folder without MLflow; StorageError when there is none."""
-    if not is_registered(ref):
-        return model_folder(ref)
-    from storage.registry.registry import resolve_model
+    """Finds the folder of a model reference, a plain folder without MLflow; StorageError when there is none.
 
-    return resolve_model(ref)
+    `owner/name`, where there is no such folder nor one that it could be in, is a hub's: its configurations and weights
+    are fetched into the hub's cache, no code; a dry run takes what is there already. ModelError when there is none.
+    """
+    if is_registered(ref):
+        from storage.registry.registry import resolve_model
+
+        return resolve_model(ref)
+    if not is_of_a_hub(ref):
+        return model_folder(ref)
+    from vidrd_model.references import find_folder
+
+    return ResolvedModel(find_folder(ref, {"local_files_only": True} if scratch() is not None else {}), ref)
+
+
+def is_of_a_hub(ref: str) -> bool:
+    """Whether a reference can only be the id of a model on a hub, `owner/name` or `owner/name@revision`."""
+    named = _OF_A_HUB.fullmatch(ref)
+    return named is not None and not Path(ref).exists() and not Path(named["owner"]).is_dir()
 
 
 def find_model(ref: str, params: ProfileParams) -> tuple[ResolvedModel, Profile]:

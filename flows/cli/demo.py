@@ -20,6 +20,10 @@ def demo() -> None:
     """
     from flows.demo.job import main as run_demo
 
+    if given().dry_run:
+        told = ("report.html", "samples", "demo.json")
+        answer({"dry_run": True, "would_write": [str(home() / "demo" / name) for name in told]})
+        return
     code = run_demo(("vidrd", "demo"))
     if given().as_json and code == 0:
         answer(read_json(home() / "demo.json"))

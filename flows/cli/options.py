@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-_MODELS = "A folder, models:/vidrd@champion or models:/vidrd/3; by default"
+_MODELS = "A folder, models:/vidrd@champion, models:/vidrd/3 or a hub's OWNER/NAME; by default"
 
 ModelProfileOption = Annotated[
     str | None, typer.Option("--profile", metavar="NAME|FILE", help="By default the model's own, else tiny.")

@@ -36,7 +36,15 @@ def weights_fetch(
     """
     from storage.weights import known_weights
 
-    known_weights(name)  # refuses an unknown name, before torch is loaded; so far there is one
+    known = known_weights(name)  # refuses an unknown name, before torch is loaded; so far there is one
+    if given().dry_run:
+        converted = known.path.with_suffix(".safetensors")
+        told = {
+            "would_take": str(file or known.requirement),
+            "would_write": [str(known.path), str(converted)],
+        }
+        answer({"dry_run": True, "cached": converted.is_file()} | told)
+        return
     from tasks.evaluation.i3d_weights import i3d_weights
 
     path = i3d_weights(file)
