@@ -68,6 +68,8 @@ class CallArguments(ClipArguments):
     sigmas: Sequence[float] | None = None
     guidance_scale: float | None = None
     guidance_rescale: float | None = None
+    guidance_start: float | None = None
+    guidance_stop: float | None = None
     negative_prompt: str | Sequence[str] | None = None
     latents: torch.Tensor | None = None
     after: Inversion | None = None

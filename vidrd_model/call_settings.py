@@ -24,6 +24,8 @@ class CallSettings:
     num_inference_steps: int = 50
     guidance_scale: float = 7.5
     guidance_rescale: float = 0.0
+    guidance_start: float = 0.0
+    guidance_stop: float = 1.0
     negative_prompt: str | Sequence[str] = ""
     prompt_frames: int = 4
     alpha: float = 4.0
@@ -56,6 +58,8 @@ class CallSettings:
             eta=self.eta,
             full_prompt_noise=full_prompt_noise,
             guidance_rescale=self.guidance_rescale,
+            guidance_start=self.guidance_start,
+            guidance_stop=self.guidance_stop,
             **schedule,
         )
 

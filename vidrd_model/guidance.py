@@ -63,15 +63,20 @@ class Predictor:
         """Whether it was made for these."""
         return len(clips) == len(self.clips) and all(map(TextGuidance.is_as, clips, self.clips))
 
-    def __call__(self, latents_bcnhw: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, latents_bcnhw: torch.Tensor, timestep: torch.Tensor, guides: bool = True
+    ) -> torch.Tensor:
+        """The target for latents b c n h w; in a step that does not guide that of the texts alone, half the work."""
+        guided = self.guided and guides
         model_input = latents_bcnhw.to(self.unet.dtype)
-        if self.guided:
+        if guided:
             model_input = torch.cat([model_input] * 2)
         state = self.unet.projection_state()
         if state != self._projected_by:
             self._text, self._projected_by = self._projected(), state
-        target = self.unet(model_input, timestep, encoder_hidden_states=self._text).sample.float()
-        if self.guided:
+        text = _last_half(self._text) if self.guided and not guided else self._text
+        target = self.unet(model_input, timestep, encoder_hidden_states=text).sample.float()
+        if guided:
             without_text, with_text = target.chunk(2)
             target = without_text + self._scale(len(with_text)) * (with_text - without_text)
             if self.rescale:
@@ -114,6 +119,13 @@ def _shared(
     if isinstance(projected, torch.Tensor):
         return projected[rows]
     return tuple((keys[rows], values[rows]) for keys, values in projected)
+
+
+def _last_half(text: TextStates) -> TextStates:
+    """Those of the texts themselves, behind what their clips should not show."""
+    if isinstance(text, torch.Tensor):
+        return text[len(text) // 2 :]
+    return tuple((keys[len(keys) // 2 :], values[len(values) // 2 :]) for keys, values in text)
 
 
 def rescale_deviation(

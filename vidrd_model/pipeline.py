@@ -201,9 +201,10 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
         1 (0.8): the part of the steps that is run on them.
 
         prompt_frames M, alpha and beta are the paper's; noise_alpha is the progressive noise prior's. height and width
-        are in pixels. timesteps or sigmas are for schedulers that take them. clip_skip leaves out the text encoder's
-        last layers; `attention_kwargs={"scale": s}` scales LoRA layers. What is None is as it was saved with the model,
-        else as published (`CallSettings`).
+        are in pixels. guidance_start and guidance_stop, shares of the steps, bound where guidance acts; other steps
+        take half the time. timesteps or sigmas are for schedulers that take them. clip_skip leaves out the text
+        encoder's last layers; `attention_kwargs={"scale": s}` scales LoRA layers. What is None is as it was saved with
+        the model, else as published (`CallSettings`).
 
         clips_at_once: so many clips take each step together, which needs their memory and gives the same video up to
         rounding; by default as many as fill a GPU (`default_clips_at_once`), else one. first_window: so many in the

@@ -132,7 +132,9 @@ class ClipSampler:
                 if clip.on_step_start is not None:
                     clip.on_step_start(step, part)
             latents_bcnhw = parts[0] if len(parts) == 1 else torch.cat(parts)
-            target = self._predictor()(stepper.scale_model_input(latents_bcnhw, timestep), timestep)
+            model_input_bcnhw = stepper.scale_model_input(latents_bcnhw, timestep)
+            guides = self.options.guides(step, len(stepper.timesteps))
+            target = self._predictor()(model_input_bcnhw, timestep, guides)
             latents_bcnhw = stepper.step(target, timestep, latents_bcnhw, generators)
             latents_bcnhw = _after_step(clips, step, timestep, latents_bcnhw)
         stepper.check_finite(self.unet.dtype)

@@ -18,9 +18,10 @@ class SamplingOptions:
 
     eta is the share of fresh noise in each step, for schedulers that have it. `full_prompt_noise` is what noise M = N
     prompt frames start from: `reversed` (that of the last clip) or `mixed` (PNS for all, the release's quirk Q4).
-    `timesteps` or `sigmas`, one for each step, take the place of the scheduler's own where it allows that. With a
-    `strength` clips of a given video are edited: that part of the steps, the last ones, is run on noised clips, which
-    have M frames in common.
+    Guidance acts from the share guidance_start of the steps up to guidance_stop (arXiv 2404.07724); another step is one
+    pass of the UNet for each clip, not two. `timesteps` or `sigmas`, one for each step, take the place of the
+    scheduler's own where it allows that. With a `strength` clips of a given video are edited: that part of the steps,
+    the last ones, is run on noised clips, which have M frames in common.
     """
 
     num_inference_steps: int = 50
@@ -31,6 +32,8 @@ class SamplingOptions:
     eta: float = 0.0
     full_prompt_noise: str = "reversed"
     guidance_rescale: float = 0.0
+    guidance_start: float = 0.0
+    guidance_stop: float = 1.0
     timesteps: Sequence[float] | None = None
     sigmas: Sequence[float] | None = None
     strength: float | None = None
@@ -46,6 +49,11 @@ class SamplingOptions:
         for name in ("beta", "eta", "guidance_rescale"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ModelError(f"{name} must lie in 0..1, not {getattr(self, name)}")
+        if not 0 <= self.guidance_start < self.guidance_stop <= 1:
+            raise ModelError(
+                "guidance_start must lie below guidance_stop, both in 0..1, not be "
+                f"{self.guidance_start:g} and {self.guidance_stop:g}"
+            )
         if loop and not (0 < self.prompt_frames < num_frames and self.beta > 0):
             raise ModelError(
                 f"a loop needs guided frames and free ones: prompt_frames in 1..{num_frames - 1} and beta above 0, not "
@@ -64,6 +72,13 @@ class SamplingOptions:
                 f"prompt_frames must lie in 0..{num_frames - 1} where a video is edited, not be {num_frames}: its "
                 "clips go on"
             )
+
+    def guides(self, step: int, num_steps: int) -> bool:
+        """Whether guidance acts in a step of so many."""
+        first, end = (
+            int(num_steps * share + _ROUNDING) for share in (self.guidance_start, self.guidance_stop)
+        )
+        return first <= step < end
 
     def first_step(self, num_steps: int) -> int:
         """How many of a scheduler's steps are left out; ModelError where `strength` leaves none to run."""

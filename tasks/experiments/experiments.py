@@ -38,7 +38,11 @@ class Variant:
         """Returns the settings of its videos."""
         settings = base.model_dump() | dict(self.overrides)
         if settings["method"] != "vidrd":
-            settings["clips_at_once"] = 1  # the baselines know no more
+            settings |= {
+                "clips_at_once": 1,
+                "guidance_start": 0.0,
+                "guidance_stop": 1.0,
+            }  # they know nothing else
         return SamplingSettings.model_validate(settings)
 
 

@@ -24,6 +24,7 @@ Source = Literal["option", "model", "profile", "published", "default"]
 _INDEX = "model_index.json"
 _OF_THE_MODEL = (
     *("num_frames", "fps", "width", "height", "num_inference_steps", "guidance_scale", "negative_prompt"),
+    *("guidance_start", "guidance_stop"),
     *("prompt_frames", "alpha", "beta", "eta", "noise_alpha"),
 )
 """What is saved with a model, beside `seam`, which is a setting of the pipeline itself."""

@@ -15,6 +15,10 @@ SCHEDULERS = {
 """Name in a profile -> class in diffusers; any other scheduler comes with a model's own folder."""
 
 
+_LATER = ("clips_at_once", "guidance_start", "guidance_stop")
+"""What earlier versions had no setting for: they sampled as its default does."""
+
+
 class SamplingSettings(BaseModel):
     """The sampler's knobs with the authors' published defaults (arXiv 2309.03549); sizes are in pixels."""
 
@@ -30,6 +34,13 @@ class SamplingSettings(BaseModel):
     height: int | None = Field(None, ge=8, multiple_of=8, description="none: the model's own size")
     num_inference_steps: int = Field(50, ge=1)
     guidance_scale: float = Field(7.5, ge=0)
+    guidance_start: float = Field(0.0, ge=0, lt=1, description="share of the steps before guidance begins")
+    guidance_stop: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the steps after which guidance has ended; the rest take half the time",
+    )
     negative_prompt: str = ""
     prompt_frames: int = Field(4, ge=0, description="frames guided by the previous clip (M)")
     alpha: float = Field(4.0, ge=0, description="weight of the previous clip's noise; inf is pure reversion")
@@ -64,6 +75,12 @@ class SamplingSettings(BaseModel):
             raise ValueError(
                 f"clips_at_once {self.clips_at_once}: {self.method} makes one clip after another"
             )
+        if self.guidance_start >= self.guidance_stop:
+            raise ValueError(
+                f"guidance_start {self.guidance_start:g} must lie below guidance_stop {self.guidance_stop:g}"
+            )
+        if self.method != "vidrd" and (self.guidance_start, self.guidance_stop) != (0.0, 1.0):
+            raise ValueError(f"guidance_start and guidance_stop: {self.method} guides every step")
         return self
 
     @property
@@ -72,12 +89,14 @@ class SamplingSettings(BaseModel):
         return max(1, self.prompts_per_batch // self.clips_at_once)
 
     def identity(self) -> dict[str, Any]:
-        """What tells the videos from others, in plain JSON, as versions wrote it that took one clip at a time."""
-        return self.model_dump(mode="json", exclude={"clips_at_once"} if self.clips_at_once == 1 else None)
+        """What tells the videos from others, in plain JSON, as versions wrote it that did not know all settings."""
+        usual = {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude=usual)
 
     def pipeline_arguments(self) -> dict:
         """Returns the keyword arguments that these settings fix, of VidRDPipeline or of the baseline's function."""
         others = {"method", "fps", "prompts_per_batch", "scheduler", "dtype", "compile"}
         if self.method != "vidrd":
-            others |= {"alpha", "beta", "seam", "clips_at_once"}  # what only VidRD's own loop knows
+            # What only VidRD's own loop knows.
+            others |= {"alpha", "beta", "seam", "clips_at_once", "guidance_start", "guidance_stop"}
         return self.model_dump(exclude=others)

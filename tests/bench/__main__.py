@@ -20,6 +20,7 @@ SECTIONS = (
     "train_step",
     "training",
     "loop",
+    "guidance",
     "lockstep",
     "workers",
     "memory",

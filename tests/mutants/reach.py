@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,7 @@ class Reach:
         return self._imports[path]
 
 
+@cache  # else each file of tests is read and parsed for each of its tests and each fault
 def imported_files(root: Path, path: str) -> set[str]:
     """The project's own files that a file imports, wherever in it the import stands."""
     names = set()
