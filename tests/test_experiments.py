@@ -64,7 +64,7 @@ def test_the_same_experiments_are_built_for_every_profile(name: str) -> None:
     base = load_profile(name).sampling
     found = experiments(base, AblationSettings())
     assert list(found) == [
-        "reuse", "alpha", "beta", "alpha-beta", "seams", "baselines", "length", "cross-dataset"
+        "reuse", "alpha", "beta", "alpha-beta", "seams", "steps", "baselines", "length", "cross-dataset"
     ]  # fmt: skip
     for experiment in found.values():
         labels = [(variant.label, variant.num_clips) for variant in experiment.variants]

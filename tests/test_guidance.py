@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tasks.generation.asked import AskedVideos
+from tasks.generation.generate import load_pipeline
 from tasks.generation.settings import SamplingSettings
 from tests.quiet_pipeline import quiet_pipeline
 from vidrd_model import ModelError, VidRDPipeline
@@ -100,6 +102,28 @@ def test_bounds_that_leave_nothing_are_refused(pipe: VidRDPipeline, start: float
         _latents(pipe, guidance_start=start, guidance_stop=stop)
     with pytest.raises(ValidationError, match="guidance_st"):
         SamplingSettings(guidance_start=start, guidance_stop=stop)
+
+
+@pytest.mark.parametrize(
+    "bounds", [{}, {"guidance_stop": 0.5}, {"guidance_start": 0.34, "guidance_stop": 0.67}]
+)
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_passes_are_counted_as_the_unet_is_called(pipe: VidRDPipeline, bounds: Any, scale: float) -> None:
+    settings = SamplingSettings(num_inference_steps=6, guidance_scale=scale, **bounds)
+    assert settings.unet_passes == sum(_clips_of_passes(pipe, guidance_scale=scale, **bounds))
+
+
+@pytest.mark.parametrize("scheduler", [None, "ddim", "euler", "dpm++", "unipc"])
+def test_the_spacing_of_the_steps_is_the_scheduler_s_or_the_one_asked(
+    small_model: Path, scheduler: Any
+) -> None:
+    for spacing in (None, "trailing"):
+        settings = SamplingSettings(scheduler=scheduler, timestep_spacing=spacing)
+        made = load_pipeline(AskedVideos(small_model, PROMPTS[:1], [7], 1, settings)).scheduler
+        assert made.config.timestep_spacing == (spacing or "leading")
+        made.set_timesteps(4)
+        # The last step of the training is run where the spacing is trailing, and only there.
+        assert (int(made.timesteps[0]) == made.config.num_train_timesteps - 1) is (spacing == "trailing")
 
 
 def test_the_baselines_guide_every_step() -> None:

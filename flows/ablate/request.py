@@ -24,7 +24,7 @@ from tasks.output_folders import check_output_folder
 class AblateParams(ProfileParams):
     """Which experiments, on which model; as they are, the defaults run all that need one model only."""
 
-    experiments: list[str] = Field([], description="by name; none: all but cross-dataset")
+    experiments: list[str] = Field([], description="by name; none: all but steps and cross-dataset")
     model: TypedText | None = Field(
         None, description="none: the champion, or the profile's own model before there is one"
     )
@@ -145,7 +145,7 @@ def _wanted(params: AblateParams, known: dict[str, Experiment]) -> list[Experime
     for name in params.experiments:
         if name not in known:
             raise RequestError(f"experiments: {name!r} is unknown; choose of {', '.join(known)}")
-    names = params.experiments or [name for name in known if known[name].measured != "models"]
+    names = params.experiments or [name for name in known if known[name].measured not in ("models", "speed")]
     return [known[name] for name in dict.fromkeys(names)]
 
 

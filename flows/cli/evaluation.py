@@ -109,7 +109,8 @@ def pages() -> None:
 
 def ablate(
     experiment: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="May be repeated; by default all of one model.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Repeatable; by default all but steps and cross-dataset."),
     ] = None,
     model: ChampionOption = None,
     reference: Annotated[
@@ -136,8 +137,8 @@ def ablate(
 ) -> None:
     """The paper's experiments: what alpha, beta, seams and length do.
 
-    Experiments: reuse, alpha, beta, alpha-beta, seams, baselines, length, cross-dataset. A variant that is measured is
-    not sampled again: after an interruption the same command goes on.
+    Experiments: reuse, alpha, beta, alpha-beta, seams, steps, baselines, length, cross-dataset. A variant that is
+    measured is not sampled again: after an interruption the same command goes on.
 
     \b
     Example: vidrd ablate --experiment alpha --experiment beta --model models:/vidrd@champion

@@ -22,8 +22,9 @@ SEAMS = ("keep", "drop-duplicate", "drop-prompt-frames", "crossfade")
 NAIVE: Mapping[str, Any] = {"prompt_frames": 0, "alpha": 0.0}
 """Clip by clip from fresh noise: nothing of the last clip is reused."""
 
+FEW_STEPS_BY, FEW_STEPS = ("ddim", "dpm++", "unipc"), (4, 6, 8, 12)
 CROSS_DATASET = "cross-dataset"
-Measured = Literal["quality", "seams", "length", "models"]
+Measured = Literal["quality", "seams", "length", "models", "speed"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,12 @@ def experiments(base: SamplingSettings, settings: AblationSettings) -> dict[str,
             tuple(Variant(seam, clips, {"seam": seam}) for seam in SEAMS),
             "seams",
         ),
+        Experiment(
+            "steps",
+            "How few steps, by which scheduler, keep what the profile's own settings give?",
+            _few_steps(clips),
+            "speed",
+        ),
         Experiment("baselines", "What do other ways to a longer video give?", _methods(clips)),
         Experiment(
             "length",
@@ -109,6 +116,16 @@ def experiments(base: SamplingSettings, settings: AblationSettings) -> dict[str,
         Experiment(CROSS_DATASET, "How does a model fare on data that it was not trained on?", (), "models"),
     )
     return {experiment.name: experiment for experiment in found}
+
+
+def _few_steps(num_clips: int) -> tuple[Variant, ...]:
+    """The profile's own steps, and fewer by schedulers whose last step is the training's last."""
+    variants = [Variant("as it is", num_clips)]
+    for scheduler in FEW_STEPS_BY:
+        for steps in FEW_STEPS:
+            changes = {"scheduler": scheduler, "timestep_spacing": "trailing", "num_inference_steps": steps}
+            variants.append(Variant(f"{scheduler}, {steps} steps", num_clips, changes))
+    return tuple(variants)
 
 
 def _methods(num_clips: int) -> tuple[Variant, ...]:

@@ -86,7 +86,11 @@ def run_experiment(
         elif experiment.measured == "length":
             rows.append(_length_row(variant, context, pool, costs[number], told))
         else:
-            rows.append(_quality_row(variant, context, pool, told))
+            row = _quality_row(variant, context, pool, told)
+            if experiment.measured == "speed":
+                passes = float(variant.sampling(context.base).unet_passes)
+                row = replace(row, metrics={"unet_passes": passes, **row.metrics})
+            rows.append(row)
     return _concluded(experiment, rows, context)
 
 
@@ -194,6 +198,8 @@ def _concluded(experiment: Experiment, rows: Sequence[Row], context: ExperimentC
             "loaded model."
         )
         return Result(experiment.name, experiment.question, rows, real, notes)
+    if experiment.measured == "speed":
+        notes.append("unet_passes: how often the UNet sees a clip, twice in a step that guides.")
     best = recommended(rows, real, context.evaluation.gate)
     rows = [_remarked(row, real, best, context) for row in rows]
     if best:

@@ -74,7 +74,13 @@ def load_pipeline(asked: AskedVideos) -> VidRDPipeline:
     """The model of the videos on its device; the last one stays loaded."""
     settings = asked.sampling
     return _load_pipeline(
-        str(asked.model_dir), settings.scheduler, settings.dtype, settings.compile, asked.device, asked.loras
+        str(asked.model_dir),
+        settings.scheduler,
+        settings.timestep_spacing,
+        settings.dtype,
+        settings.compile,
+        asked.device,
+        asked.loras,
     )
 
 
@@ -82,6 +88,7 @@ def load_pipeline(asked: AskedVideos) -> VidRDPipeline:
 def _load_pipeline(
     model_dir: str,
     scheduler: str | None,
+    timestep_spacing: str | None,
     dtype: str,
     compiled: bool,
     device: str | None,
@@ -92,8 +99,10 @@ def _load_pipeline(
         pipe = VidRDPipeline.from_pretrained(model_dir, dtype=getattr(torch, dtype))
         load_loras(pipe, loras)
     pipe.set_progress_bar_config(disable=True)  # progress is counted in clips, over all workers
-    if scheduler is not None:
-        pipe.scheduler = getattr(diffusers, SCHEDULERS[scheduler]).from_config(pipe.scheduler.config)
+    if scheduler is not None or timestep_spacing is not None:
+        kind = type(pipe.scheduler) if scheduler is None else getattr(diffusers, SCHEDULERS[scheduler])
+        spaced = {} if timestep_spacing is None else {"timestep_spacing": timestep_spacing}
+        pipe.scheduler = kind.from_config(pipe.scheduler.config, **spaced)
     if device is not None or torch.cuda.is_available():
         pipe.to(device or "cuda")
     if compiled:

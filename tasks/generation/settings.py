@@ -6,6 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from vidrd_model.sampling_options import SamplingOptions
+
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "euler": "EulerDiscreteScheduler",
@@ -15,7 +17,7 @@ SCHEDULERS = {
 """Name in a profile -> class in diffusers; any other scheduler comes with a model's own folder."""
 
 
-_LATER = ("clips_at_once", "guidance_start", "guidance_stop")
+_LATER = ("clips_at_once", "guidance_start", "guidance_stop", "timestep_spacing")
 """What earlier versions had no setting for: they sampled as its default does."""
 
 
@@ -54,6 +56,9 @@ class SamplingSettings(BaseModel):
     scheduler: Literal["ddim", "euler", "dpm++", "unipc"] | None = Field(
         None, description="none: the model's"
     )
+    timestep_spacing: Literal["leading", "trailing", "linspace"] | None = Field(
+        None, description="which of the training's steps are run; none: the scheduler's, trailing for few"
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = Field(False, description="torch.compile: minutes once, then faster steps on a GPU")
     prompts_per_batch: int = Field(
@@ -88,6 +93,13 @@ class SamplingSettings(BaseModel):
         """The videos of a batch, which has no more clips than `prompts_per_batch` unless one video alone has."""
         return max(1, self.prompts_per_batch // self.clips_at_once)
 
+    @property
+    def unet_passes(self) -> int:
+        """How often the UNet sees a clip: twice in a step that guides; for schedulers of one pass a step."""
+        steps, guided = self.num_inference_steps, self.guidance_scale != 1
+        options = SamplingOptions(guidance_start=self.guidance_start, guidance_stop=self.guidance_stop)
+        return steps + sum(guided and options.guides(step, steps) for step in range(steps))
+
     def identity(self) -> dict[str, Any]:
         """What tells the videos from others, in plain JSON, as versions wrote it that did not know all settings."""
         usual = {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
@@ -95,7 +107,7 @@ class SamplingSettings(BaseModel):
 
     def pipeline_arguments(self) -> dict:
         """Returns the keyword arguments that these settings fix, of VidRDPipeline or of the baseline's function."""
-        others = {"method", "fps", "prompts_per_batch", "scheduler", "dtype", "compile"}
+        others = {"method", "fps", "prompts_per_batch", "scheduler", "timestep_spacing", "dtype", "compile"}
         if self.method != "vidrd":
             # What only VidRD's own loop knows.
             others |= {"alpha", "beta", "seam", "clips_at_once", "guidance_start", "guidance_stop"}
