@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.corpora.config import load_corpora
-from tasks.corpora.look import look_at
+from tasks.corpora.look import SHOWN, look_at
 from tasks.corpora.tree import suffix_of
 from tasks.errors import RequestError
 from tests.corpus_records import write_image
@@ -60,6 +60,17 @@ def test_what_is_found_and_what_is_not_looked_at(corpora: Path) -> None:
         and rows["files"] == {".parquet": 5}
     )
     assert shards["captions"] == {"words of its key": 1}
+
+
+def test_of_many_reasons_the_usual_ones_are_told_and_the_rest_counted(corpora: Path) -> None:
+    look = look_at(load_corpora(corpora))[0]
+    look.problems.clear()
+    for number in range(SHOWN + 3):
+        reason = f"reason {number}"
+        look.problems[reason], look.examples[reason] = SHOWN + 3 - number, "x.png"
+    lines = look.as_lines()
+    assert sum("will be quarantined: reason" in line for line in lines) == SHOWN
+    assert "  6 will be quarantined for 3 other reasons" in lines  # 3 + 2 + 1 sources
 
 
 def test_the_command_tells_it_without_opening_media(corpora: Path) -> None:

@@ -18,6 +18,7 @@ from storage.dataset.compaction import compact
 from storage.dataset.folder import TABLES, TEXTS, table_path
 from storage.dataset.removal import remove
 from storage.dataset.repair import repair
+from storage.dataset.table_reader import reading
 from storage.dataset.tables import open_table, write_rows
 from storage.dataset.tags import record_build
 from storage.dataset.writer import DatasetWriter, SourceGroup
@@ -159,3 +160,29 @@ def test_a_table_that_lacks_columns_is_reported_with_what_it_has(sound, tmp_path
     written = Path(report(str(folder), tmp_path / "report.html")["report"]).read_text(encoding="utf-8")
     (unmeasured,) = re.findall(r"Not measured in this build: ([^.]*)\.", written)
     assert "no frames" in written and "aesthetic" in unmeasured.split(", ")
+
+
+def test_a_panic_of_rust_is_an_error_of_one_line() -> None:
+    class PanicException(BaseException):
+        """As PyO3 raises it: no Exception."""
+
+    with pytest.raises(RuntimeError, match=r"^index out of bounds$"), reading():
+        raise PanicException("index out of bounds\nnote: run with RUST_BACKTRACE=1")
+    with pytest.raises(KeyboardInterrupt), reading():
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("left", [0, 1_000_000, None])
+def test_a_video_that_is_damaged_takes_no_other_with_it(tmp_path: Path, left: int | None) -> None:
+    """Large ones lie in files of their own, which are opened one after another."""
+    videos = [bytes([65 + number]) * 4_500_000 for number in range(3)]
+    rows = [clip_row(name, video=video) for name, video in zip("abc", videos, strict=True)]
+    commit(tmp_path, rows, sources=[source_row(name) for name in "abc"])
+    files = [path for path in table_path(tmp_path, "clips").rglob("*") if path.is_file()]
+    (own,) = [path for path in files if videos[1][:4_000_000] in path.read_bytes()]
+    if left is None:
+        own.unlink()
+    else:
+        own.write_bytes(own.read_bytes()[:left])
+    first, second, third = ClipDataset.open(tmp_path).clips.videos_past_damage(range(3))
+    assert (first, third) == (videos[0], videos[2]) and isinstance(second, Exception)

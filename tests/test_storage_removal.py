@@ -129,6 +129,16 @@ def test_rules_are_by_id_licence_and_corpus(folder):
     assert not removed_rules(folder.parent)
 
 
+def test_what_is_asked_for_again_keeps_its_date_and_reason(folder, monkeypatch):
+    remove(folder, sources=["gone"], reason="asked for")
+    (first,) = removed_rules(folder).removals
+    monkeypatch.setattr(storage.dataset.removal, "now", lambda: "2100-01-01T00:00:00+00:00")
+    remove(folder, sources=["gone"])
+    assert removed_rules(folder).removals == (first,)
+    remove(folder, sources=["gone2"])
+    assert removed_rules(folder).removals[1].removed_at == "2100-01-01T00:00:00+00:00"
+
+
 def test_a_source_is_named_by_its_uri_too(folder):
     assert remove(folder, sources=["gone.mp4", "gone2"]).sources == 2
     (removal,) = removed_rules(folder).removals

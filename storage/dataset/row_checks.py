@@ -124,14 +124,14 @@ def _not_finite(batch: pa.Table, name: str) -> Iterator[Complaint]:
     column = batch[name].combine_chunks()
     there = _rows(column.is_valid())
     if len(there):
-        flat = column.storage.flatten().to_numpy(zero_copy_only=False).reshape(len(there), -1)
+        flat = column.storage.flatten().to_numpy().reshape(len(there), -1)
         bad = there[~np.isfinite(flat).all(axis=1)]
         yield from ((index, f"{name} are not all finite") for index in bad.tolist())
 
 
 def _features_not_finite(batch: pa.Table) -> Iterator[Complaint]:
     for index, values in enumerate(batch[CLIP_FEATURES]):
-        if values.is_valid and not np.isfinite(values.values.to_numpy(zero_copy_only=False)).all():
+        if values.is_valid and not np.isfinite(values.values.to_numpy()).all():
             yield index, "clip_features are not all finite"
 
 
