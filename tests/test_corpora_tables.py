@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tasks.corpora.list_cells import captions_in, spans_in
 from tasks.corpora.look import look_at
 from tasks.corpora.records import CaptionSpan
+from tasks.corpora.table_entries import places
 from tasks.corpora.tree import OUTSIDE
 from tasks.errors import RequestError
 from tests.corpus_records import corpus_of, problems, read_records, write_image
@@ -99,6 +100,12 @@ def test_what_spreadsheets_separate_with(folder: Path, table: str, end: str) -> 
     content = table.replace("\n", end)
     assert _captions(folder, content) == {"a.png": "one, two"}
     assert _captions(folder, content.encode("utf-16"), "list.csv") == {"a.png": "one, two"}
+
+
+def test_a_tsv_is_separated_by_tabs_whatever_else_its_columns_are_called(folder: Path) -> None:
+    _only(folder, "a")
+    table = "file\tplace, day, hour\tcaption\na.png\tBern\tone, two"
+    assert _captions(folder, table, "manifest.tsv") == {"a.png": "one, two"}
 
 
 def test_extra_and_missing_fields_are_named_with_their_line(folder: Path) -> None:
@@ -428,3 +435,9 @@ def test_names_that_are_no_text_are_names_all_the_same(tmp_path: Path, layout: s
     assert found.keys() == expected.keys()
     for uri, problem in expected.items():
         assert (found[uri] is None) if problem is None else problem in str(found[uri])
+
+
+@pytest.mark.parametrize("named", ["", "  ", None])
+def test_a_row_that_names_no_file_lies_nowhere(named: object) -> None:
+    assert places("file", {"file": named}) == ("",)
+    assert places("path", {"path": named}) == ("",)

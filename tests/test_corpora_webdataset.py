@@ -133,6 +133,19 @@ def test_broken_fields_count_where_there_is_no_text(tmp_path: Path) -> None:
     assert caption.text == "half pair" and (caption.given or "").encode()
 
 
+def test_fields_of_an_odd_name_are_named_as_text(tmp_path: Path) -> None:
+    odd = b"caf\xe9".decode("utf-8", "surrogateescape")
+    (record,) = _read(_tar(tmp_path / "t.tar", {f"{odd}.png": b"x", f"{odd}.json": b"{"})).values()
+    assert r"caf\xe9.json" in str(record.problem) and str(record.problem).encode()
+
+
+def test_of_several_compressed_tars_the_first_is_named(tmp_path: Path) -> None:
+    for letter in "zyxwvutsrqponmlkjihgfedcba":
+        (tmp_path / f"{letter}.tar.gz").touch()
+    with pytest.raises(RequestError, match=r"/a\.tar\.gz: compressed tars are not read"):
+        _read(tmp_path)
+
+
 def test_only_headers_are_read(tmp_path: Path) -> None:
     members = {f"{number}.png": bytes(1_000_000) for number in range(20)} | {"0.txt": b"zero"}
     path = _tar(tmp_path / "t.tar", members)

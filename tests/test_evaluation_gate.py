@@ -36,6 +36,18 @@ def test_without_a_champion_the_floors_decide() -> None:
     assert not jumping.promote and "seam_boundary 3.4" in jumping.reason
 
 
+def test_a_contrast_that_chance_may_have_made_is_said_to_be() -> None:
+    """However large: the word is not that it is too low, where its interval holds 0."""
+    lucky = rows()
+    lucky.clip_video_nd[::2] += 2.0 * np.eye(lucky.clip_video_nd.shape[1])[lucky.caption_n[::2].astype(int)]
+    lucky.clip_video_nd[1::2] -= 1.8 * np.eye(lucky.clip_video_nd.shape[1])[lucky.caption_n[1::2].astype(int)]
+    decision = decided(lucky, None)
+    (contrast,) = [seen.candidate for seen in decision.comparisons if seen.name == "text_contrast"]
+    assert contrast.low <= 0 and contrast.value > 0.24  # its floor, three quarters of the reference's
+    assert not decision.promote and "may be chance" in decision.reason
+    assert f"its 95% interval begins at {contrast.low:.4f}" in decision.reason
+
+
 def test_a_surely_better_candidate_replaces_the_champion() -> None:
     decision = decided(rows(shift=0.5, seed=1), rows(shift=2.0, seed=2))
     assert decision.promote and "is surely below the champion's" in decision.reason

@@ -1,6 +1,7 @@
 """Requests that cannot be carried out are refused by field, before any work."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tasks.evaluation.protocols import find_protocol
 from tasks.evaluation.reference import find_reference
 from tasks.evaluation.reference_sources import find_sources
 from tasks.evaluation.settings import EvaluationSettings
+from tasks.evaluation.setup import EvaluationSetup, ProtocolSetup, value_digest
 from tasks.tiny.world.corpora import write_tiny_world
 
 TINY = find_protocol("tiny")
@@ -54,6 +56,25 @@ def test_a_missing_folder_and_one_without_captions_are_refused(tmp_path: Path) -
     np.zeros(10).tofile(tmp_path / "video.mp4")
     with pytest.raises(RequestError, match="has 0 captioned videos"):
         find_sources(tmp_path, TINY, settings)
+
+
+def test_clips_whose_rate_nobody_can_tell_are_left_to_be_named(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.mp4").write_bytes(b"no video")
+        (tmp_path / f"{number}.txt").write_text("a red circle")
+    settings = EvaluationSettings(num_videos=2, long_videos=0)
+    assert len(find_reference(tmp_path, TINY, settings, 8.0).sources) == 2
+
+
+def test_equal_set_ups_have_equal_digests() -> None:
+    protocol = ProtocolSetup.of(TINY, 8.0, 4, 4)
+    setup = EvaluationSetup(
+        protocol=protocol, seed=0, width=64, height=64, reference="r", prompts_digest="p", networks="n"
+    )
+    assert setup.digest() == replace(setup).digest() == value_digest(setup.as_dict())
+    assert len(setup.digest()) == 16 and replace(setup, seed=1).digest() != setup.digest()
+    turned = dict(reversed(list(setup.as_dict().items())))
+    assert list(turned) != list(setup.as_dict()) and value_digest(turned) == setup.digest()
 
 
 def test_the_publics_protocols_ask_for_ucf101(reference_dir: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from flows.profile import load_profile
 from tasks.errors import RequestError
 from tasks.filters.nudity import load_detector, nudity, nudity_digest
 from tasks.filters.settings import NuditySettings
@@ -41,6 +42,18 @@ def test_mean_deviation_and_activation_are_as_set(tmp_path):
     x = (200 / 255 - 0.5) / 0.25
     assert nudity(plain((200, 100, 50)), scaled) == pytest.approx(1 / (1 + math.exp(-x)), rel=1e-5)
     assert nudity(plain((51, 102, 0)), onnx(path, ("0", "1"), activation="none")) == pytest.approx(0.4)
+
+
+def test_a_network_that_is_very_sure_overflows_nothing(tmp_path):
+    path = write_classifier(tmp_path / "net.onnx", gain=1e4)
+    assert nudity(plain((200, 100, 50)), onnx(path, ("0",))) == 1.0
+    assert nudity(plain((200, 100, 50)), onnx(path, ("1", "2"))) == 0.0
+
+
+def test_a_profile_keeps_the_model_that_is_described(tmp_path):
+    path = write_classifier(tmp_path / "net.onnx", gain=1.0)
+    described = {"nudity.model": str(path), "nudity.licence": "own", "nudity.labels": ["0"]}
+    assert load_profile("tiny", described).nudity.model == str(path)
 
 
 def test_the_frame_that_shows_most_counts(tmp_path):

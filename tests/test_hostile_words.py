@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from flows.retrain.proposal import as_markdown as proposal_markdown
 from flows.retrain.report import as_markdown as retrain_markdown
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.evaluation.metrics import ReportedMetric
-from tasks.evaluation.report import EvaluationReport, ReferenceReport
+from tasks.evaluation.report import EvaluationReport, FinishedVideos, ReferenceReport
 from tasks.evaluation.setup import EvaluationSetup, ProtocolSetup
 from tasks.evaluation.verdict import Decision
 from tasks.experiments.results import Result, Row
@@ -65,6 +66,15 @@ def _evaluation() -> EvaluationReport:
         unavailable={"is": HOSTILE}, cut_prompts={}, samples=[], seconds={}, lineage=HOSTILE,
         sampling={HOSTILE: {"value": HOSTILE, "from": HOSTILE}},
     )  # fmt: skip
+
+
+def test_a_report_of_finished_videos_is_plain() -> None:
+    folder = FinishedVideos(folder="v", digest="d", found=4, asked=4, frames=8, captions=True)
+    plain = replace(_evaluation(), videos=folder).as_dict()
+    assert plain["videos"] == {
+        "folder": "v", "digest": "d", "found": 4, "asked": 4, "frames": 8, "captions": True
+    }  # fmt: skip
+    assert "model" not in plain
 
 
 def _build() -> dict[str, Any]:

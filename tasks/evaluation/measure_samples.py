@@ -89,7 +89,6 @@ def measure_samples(
 
     def keep(number: int, batch: MeasuredBatch) -> None:
         for index, frames_thwc in batch.frames.items():
-            cache.folder.mkdir(parents=True, exist_ok=True)
             height, width = frames_thwc.shape[1:3]
             write_mp4(cache.folder / _sample(index), iter(frames_thwc), videos.sampling.fps, (width, height))
         cache.keep(number, batch.features)
