@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from storage.dataset.clip_dataset import ClipDataset
 from tasks.ingest.executor import Executor
 from tasks.ingest.local_pool import LocalPool
-from tasks.ingest.pace import BATCH_S, PACE_FILE, Pace, batch_clips, note_pace, noted_pace
+from tasks.ingest.pace import BATCH_S, PACE_FILE, Pace, Progress, batch_clips, note_pace, noted_pace
 from tasks.ingest.recipe import Digests
 from tasks.ingest.scoring import ScoringModels
 from tests.build_world import LocalWorkers, all_rows, build, keep_all, small_world
@@ -47,6 +48,17 @@ def test_a_note_holds_for_its_models_and_device(tiny_profile):
         assert models.pace(recipe.clips, other).batch_clips == recipe.build.batch_clips
 
 
+@pytest.mark.parametrize(
+    ("after_s", "told"), [(5.0, "(2.0 a second)"), (10.0, "(1.0 a second)"), (20, "(30.0 a minute)")]
+)
+def test_a_rate_is_told_in_seconds_or_minutes(monkeypatch, after_s, told):
+    seconds = iter((100.0, 100.0 + after_s))
+    monkeypatch.setattr("tasks.ingest.pace.time.monotonic", lambda: next(seconds))
+    seen = Progress()
+    seen.add(read=12, scored=10, encoded=8)
+    assert seen.note() == f"clips: 12 read, 10 scored {told}, 8 encoded"
+
+
 class CountingPool(LocalPool):
     """Notes the size of every batch."""
 
@@ -76,9 +88,12 @@ def test_the_choice_is_kept_and_decides_no_row(corpora, tmp_path, tiny_profile):
         dataset.mkdir()
         noted = Pace("cpu", [digests.encoder, digests.scorer], 12.0, chosen)
         note_pace(dataset, noted)
+        before = psutil.Process().children()
         with CountingWorkers(recipe, digests) as workers:
             build(corpora, dataset, recipe, workers=workers)
             sizes = workers.executor(1).sizes
+            decoders = set(psutil.Process().children()) - set(before)
+        assert decoders and not any(decoder.is_running() for decoder in decoders)
         assert max(sizes) <= chosen and sum(sizes) == len(all_rows(dataset))
         assert noted_pace(dataset) == noted
         rows[chosen] = all_rows(dataset)
@@ -97,6 +112,7 @@ def test_clips_are_seen_before_a_source_is_done(corpora, tmp_path, tiny_profile)
             films, tmp_path / "d", recipe, workers=workers, on_progress=lambda *note: notes.append(note)
         )
     assert summary.read == 2 and summary.clips > 2
+    assert summary.kept_by_kind == {"long-videos": summary.kept} and summary.encoded == summary.kept
     assert "the models are loaded and timed" in notes[1][2]
     counted = [note for note in notes if note[2].startswith("clips: ")]
     before_the_first = [note for note in counted if "; 0 clips kept" in note[2]]

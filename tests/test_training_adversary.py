@@ -60,6 +60,8 @@ def test_the_decoder_is_pulled_towards_real_and_the_discriminator_is_not_touched
     losses_b = judge.generator_losses(decoded)
     losses_b.sum().backward()
     assert losses_b.shape == (2,)
+    logits = judge.discriminator(decoded.detach().transpose(1, 2)).detach()
+    torch.testing.assert_close(losses_b.detach(), -torch.stack([one.mean() for one in logits]))
     assert decoded.grad is not None and decoded.grad.abs().sum() > 0
     assert all(p.grad is None and p.requires_grad for p in judge.discriminator.parameters())
     assert all(torch.equal(value, before[name]) for name, value in judge.discriminator.state_dict().items())

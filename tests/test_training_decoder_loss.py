@@ -81,6 +81,11 @@ def test_pixels_and_their_changes_by_hand():
     assert parts["psnr_db"].tolist() == pytest.approx([10 * np.log10(4 / 0.25), 10 * np.log10(4 / 0.03)])
 
 
+def test_what_has_no_weight_is_not_even_looked_for():
+    loss = DecoderLoss(DecoderSettings(perceptual_weight=0, adversarial_weight=0), CPU)
+    assert (loss.perceptual, loss.adversary, loss.notes) == (None, None, [])
+
+
 def test_lpips_is_added_by_its_weight_and_is_off_with_a_line(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     loss = DecoderLoss(DecoderSettings(perceptual_weight=0.1), CPU)
