@@ -16,7 +16,7 @@ from tasks.errors import RequestError
 from tasks.generation.settings import SamplingSettings
 from tasks.training.job import TrainingJob
 from tasks.training.record import RECORD_FILE, WITHOUT_EFFECT, TrainingRecord, config_digest
-from tasks.training.settings import DecoderSettings, TemporalSettings
+from tasks.training.settings import DecoderSettings, TemporalSettings, less_memory_advice
 
 CONFIG = {
     "dataset": "/data/d",
@@ -39,6 +39,41 @@ def test_any_other_setting_is_another_training(name, value):
     settings = CONFIG["settings"]["temporal"]
     is_same = name in WITHOUT_EFFECT or (name in settings and settings[name] == value)
     assert (config_digest(changed(**{name: value})) == config_digest(CONFIG)) is is_same
+
+
+def test_what_names_a_training_is_for_ever_the_same():
+    """Its folder and checkpoints are found by it, those of earlier versions too."""
+    config = {"part": "temporal", "settings": {"lr": 1e-4}, "b": ["é"]}
+    assert config_digest(config) == "9b58d2257490ef961995386039870b78"
+
+
+@given(
+    share=st.integers(1, 4),
+    micro_batch=st.sampled_from([None, 1, 2]),
+    frugal=st.sets(st.sampled_from(["precision", "gradient_checkpointing", "optimizer", "sharding"])),
+)
+def test_advice_for_less_memory_is_what_is_not_done_yet(share, micro_batch, frugal):
+    done = {
+        "precision": "bfloat16",
+        "gradient_checkpointing": True,
+        "optimizer": "adamw8bit",
+        "sharding": "fsdp",
+    }
+    settings = TemporalSettings(
+        steps=1,
+        num_workers=2,
+        batch_size=2 * share,
+        micro_batch=micro_batch,
+        **{name: done[name] for name in frugal},
+    )
+    advice = less_memory_advice(settings)
+    for name, value in done.items():
+        told = f"{name} = {str(value).lower()}" if value is True else f'{name} = "{value}"'
+        assert (told in advice) is (name not in frugal)
+    at_once = min(micro_batch or share, share)
+    assert (f"micro_batch below {at_once}" in advice) is (at_once > 1)
+    if at_once == 1 and len(frugal) == len(done):
+        assert advice == "smaller clips or a larger device"
 
 
 def test_a_setting_that_came_later_is_another_training_only_where_it_is_set():
