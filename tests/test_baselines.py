@@ -40,6 +40,10 @@ def test_one_clip_is_the_plain_pipeline(pipe: VidRDPipeline, name: str) -> None:
     plain = pipe(PROMPTS, 1, seed=7, **QUICK).frames
     (clip,) = STREAMS[name](pipe, PROMPTS, 1, seed=7, **QUICK)
     assert np.array_equal(clip, plain)
+    for changed in ({"eta": 1.0}, {"noise_alpha": 2.0}, {"negative_prompt": "blur"}):
+        (clip,) = STREAMS[name](pipe, PROMPTS, 1, seed=7, **QUICK, **changed)
+        assert np.array_equal(clip, pipe(PROMPTS, 1, seed=7, **QUICK, **changed).frames)
+        assert not np.array_equal(clip, plain)
 
 
 @pytest.mark.parametrize("name", STREAMS)
