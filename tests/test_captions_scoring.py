@@ -3,14 +3,18 @@
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
+import torch
+from PIL import Image
 
 from flows.profile import Profile
 from tasks.captions.scoring import CaptionScorer
 from tasks.errors import ItemError, RequestError
 from tasks.model_files import scorer_digest
 from tasks.tiny.world.drawing import Scene, draw_clip
-from vidrd_model.clip import ClipModel
+from vidrd_model.clip import ClipModel, clip_tokenizer
+from vidrd_model.errors import ModelError
 
 CAPTIONS = ["a red circle moving left", "a blue square moving up", "a green triangle moving right"]
 
@@ -35,6 +39,28 @@ def test_the_score_is_the_mean_and_least_cosine(scorer: CaptionScorer, tiny_prof
     assert score.frame_features.shape == (8, scorer.feature_width)
     norms_n = np.linalg.norm(score.frame_features.astype(float), axis=1)
     np.testing.assert_allclose(norms_n, 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (90, 160), (160, 90), (100, 101), (65, 300)])
+def test_frames_of_any_shape_are_prepared_as_open_clip_does(
+    tiny_profile: Profile, size: tuple[int, int]
+) -> None:
+    model = ClipModel.from_folder(tiny_profile.clip)
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (size[0] // 20, size[1] // 20, 3), np.uint8)
+    frame = Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC)
+    mean, std = (values.flatten().tolist() for values in (model._mean, model._std))
+    theirs = open_clip.image_transform(model.image_size, is_train=False, mean=mean, std=std)(frame)
+    ours = model.preprocess(torch.from_numpy(np.asarray(frame)[None]))[0]
+    assert ours.shape == theirs.shape
+    # It cuts off where we round, so that a side may differ by a pixel before the crop.
+    assert (ours - theirs).abs().mean() < 0.05
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    for load in (ClipModel.from_folder, clip_tokenizer):
+        with pytest.raises(ModelError, match=r"no open_clip model \(open_clip_config\.json is missing\)"):
+            load(tmp_path)
 
 
 def test_the_best_caption_is_chosen_and_of_equals_the_first(scorer: CaptionScorer) -> None:

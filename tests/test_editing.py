@@ -16,8 +16,12 @@ from PIL import Image
 from tests.continued_videos import scenes_and_clips
 from tests.quiet_pipeline import quiet_pipeline
 from vidrd_model import ModelError, VidRDPipeline
+from vidrd_model.call_arguments import CallArguments
+from vidrd_model.call_settings import CallSettings
 from vidrd_model.continuing import encoded
+from vidrd_model.editing import EditedVideo
 from vidrd_model.frame_times import clips_over
+from vidrd_model.given_frames import covering
 from vidrd_model.noise import clip_noise, step_generators
 from vidrd_model.sampling import ClipSampler, ClipToSample
 from vidrd_model.sampling_options import SamplingOptions
@@ -44,6 +48,28 @@ def with_scheduler(pipe: VidRDPipeline, name: str) -> VidRDPipeline:
     more = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
     other.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **more)
     return other
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 40), (7, 9)])
+def test_scaled_frames_stay_between_black_and_white(size: tuple[int, int]) -> None:
+    """Bicubic weights overshoot at edges."""
+    rng = np.random.default_rng(0)
+    frames_nhwc = torch.from_numpy(rng.integers(0, 2, (3, 12, 20, 3)).astype(np.float32))
+    scaled_nhwc = covering(frames_nhwc, *size)
+    assert scaled_nhwc.shape == (3, *size, 3)
+    assert float(scaled_nhwc.min()) >= 0 and float(scaled_nhwc.max()) <= 1
+
+
+@pytest.mark.parametrize("frames", [8, 9, 13, 14, 18])
+def test_a_video_is_lengthened_to_whole_clips_and_no_further(
+    pipe: VidRDPipeline, video_nhwc: np.ndarray, frames: int
+) -> None:
+    asked = CallArguments(prompt=PROMPT, video=video_nhwc[:frames])
+    edited = EditedVideo.of(pipe, asked, CallSettings(prompt_frames=3), 1)
+    assert edited is not None and edited.num_shown == frames
+    assert edited.latents_bcnhw.shape[2] == edited.num_clips * 5 + 3
+    last = edited.of_clip(edited.num_clips - 1)
+    assert last.shape[2] == 8 and torch.equal(last, edited.latents_bcnhw[:, :, -8:])
 
 
 @pytest.mark.parametrize(("strength", "steps_run"), [(0.2, 1), (0.58, 2), (0.6, 3), (1.0, 5)])
