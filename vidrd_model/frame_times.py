@@ -34,8 +34,8 @@ class FrameTimes:
     """
 
     num_frames: int
-    hidden: int = 0
-    first: int = 0
+    hidden: int
+    first: int
 
     @classmethod
     def of(
