@@ -19,8 +19,10 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests import lora_files
 from tests.lora_files import ALPHA, RANK, add_to_weights, random_lora
+from tests.quiet_pipeline import quiet_pipeline
 from tests.test_parity_unet import random_weights
 from vidrd_model import ModelError, TemporalUNet, VidRDPipeline
+from vidrd_model.lora_names import spelled_layers
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "sd15": {"use_linear_projection": False},
@@ -357,3 +359,10 @@ def test_a_scale_reaches_the_text_encoder_of_a_real_prompt(tiny_profile: Any) ->
         )
     torch.testing.assert_close(seen[0], plain)
     torch.testing.assert_close(seen[1], whole)
+
+
+def test_a_pipeline_without_a_text_encoder_has_layers_of_the_unet_alone(small_model: Path) -> None:
+    pipe = quiet_pipeline(small_model)
+    whole, alone = spelled_layers(pipe.unet, pipe.text_encoder), spelled_layers(pipe.unet, None)
+    assert alone == {name: place for name, place in whole.items() if place.startswith("unet.")}
+    assert len(alone) < len(whole) and not spelled_layers(None, None)

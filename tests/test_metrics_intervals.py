@@ -108,6 +108,17 @@ def test_the_mean_has_its_textbook_interval() -> None:
     )
 
 
+def test_groups_are_twenty_or_what_leaves_the_least_of_any_set() -> None:
+    rng = np.random.default_rng(0)
+
+    def apart(*sets: np.ndarray) -> float:
+        return float(sets[0].mean() - sets[-1].mean())
+
+    assert jackknife(apart, rng.standard_normal(100)).groups == 20
+    # By 20 nothing is left of 40 rows, but 19 of 39; by 19 two and one.
+    assert jackknife(apart, rng.standard_normal(40), rng.standard_normal(39)).groups == 19
+
+
 def test_rows_that_belong_together_are_left_out_together() -> None:
     """The difference of a set and itself plus a constant is certain, that of two sets is not."""
     rng = np.random.default_rng(1)
