@@ -48,11 +48,12 @@ def test_what_names_a_training_is_for_ever_the_same():
 
 
 @given(
+    workers=st.integers(1, 2),
     share=st.integers(1, 4),
     micro_batch=st.sampled_from([None, 1, 2]),
     frugal=st.sets(st.sampled_from(["precision", "gradient_checkpointing", "optimizer", "sharding"])),
 )
-def test_advice_for_less_memory_is_what_is_not_done_yet(share, micro_batch, frugal):
+def test_advice_for_less_memory_is_what_is_not_done_yet(workers, share, micro_batch, frugal):
     done = {
         "precision": "bfloat16",
         "gradient_checkpointing": True,
@@ -61,8 +62,8 @@ def test_advice_for_less_memory_is_what_is_not_done_yet(share, micro_batch, frug
     }
     settings = TemporalSettings(
         steps=1,
-        num_workers=2,
-        batch_size=2 * share,
+        num_workers=workers,
+        batch_size=workers * share,
         micro_batch=micro_batch,
         **{name: done[name] for name in frugal},
     )
