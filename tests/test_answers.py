@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from flows.cli.app import app
 from flows.cli.page import print_page
+from tests.forked_commands import run_forked
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -106,35 +107,14 @@ def commands(found: Any, names: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return [line for name, inner in found.commands.items() for line in commands(inner, (*names, name))]
 
 
-# Each command in a process of its own, forked where the command line has been imported: once in place of 25 times.
-FORKS = """
-import json, os, sys, tempfile
-from flows.cli.app import main
-for names in json.loads(sys.argv[1]):
-    files = [tempfile.TemporaryFile("w+") for _ in range(2)]
-    child = os.fork()
-    if not child:
-        for number, file in enumerate(files, 1):
-            os.dup2(file.fileno(), number)
-        sys.argv = ["vidrd", *names, "--json", "--no-such-option"]
-        main()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    said = [file.seek(0) or file.read() for file in files]
-    print(json.dumps([names, code, *said]), flush=True)
-"""
-
-
-def test_a_refusal_has_the_shape_of_every_answer(tmp_home: Path) -> None:
+def test_a_refusal_has_the_shape_of_every_answer(tmp_path: Path) -> None:
     names = commands(typer.main.get_command(app))
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS, json.dumps(names)], capture_output=True, text=True, check=True
-    )
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [tuple(command) for command, *_ in told] == names and len(names) > 20
-    for command, code, shown, error in told:
-        answer = json.loads(shown)
-        assert code == 2 and not answer["ok"] and answer.keys() == {"command", "ok", "error"}, command
-        assert error == f"error: {answer['error']}\n" and "--no-such-option" in error, command
+    asked = [[*name, "--json", "--no-such-option"] for name in names]
+    assert len(names) > 20
+    for name, ended in zip(names, run_forked(asked, tmp_path / "home", tmp_path), strict=True):
+        answer = json.loads(ended.stdout)
+        assert ended.code == 2 and not answer["ok"] and answer.keys() == {"command", "ok", "error"}, name
+        assert ended.stderr == f"error: {answer['error']}\n" and "--no-such-option" in ended.stderr, name
 
 
 def test_json_is_one_object_and_quiet_says_nothing_else(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked_commands import run_forked
+
 COMMANDS = [
     ["build-dataset"],
     ["dataset", "info"],
@@ -113,16 +115,24 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "named"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_request_is_one_line_and_exit_code_2(arguments, named, tmp_path):
-    (tmp_path / "empty").mkdir()
-    done = vidrd(*arguments, home=tmp_path / "home", cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, done.stderr
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """How each of these ends."""
+    folder = tmp_path_factory.mktemp("wrong")
+    (folder / "empty").mkdir()
+    ended = run_forked([arguments for arguments, _ in WRONG.values()], folder / "homes", folder)
+    return dict(zip(WRONG, ended, strict=True))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_request_is_one_line_and_exit_code_2(name, refused):
+    ended, (_, named) = refused[name], WRONG[name]
+    assert ended.code == 2, ended.stderr
+    lines = [line for line in ended.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, ended.stderr
     assert lines[0].startswith("error: ")
     assert named in lines[0]
-    assert done.stdout == ""
+    assert ended.stdout == ""
 
 
 def test_a_corpora_file_with_an_unknown_key_is_refused_by_name(tmp_path):

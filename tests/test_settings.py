@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flows.evaluate.request import EvaluateParams
 from flows.generate.request import GenerateParams, read_request
@@ -35,21 +37,41 @@ def refusal(*asked: Any) -> str:
 KEYS = dict(leaf_keys(Profile))
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key != "name"])
+def usual_values(usual: Profile) -> dict[str, Any]:
+    """Every value of a profile by its key, as JSON of a deployment has it."""
+    values = {}
+    for key in KEYS:
+        *sections, last = key.split(".")
+        holder: Any = usual
+        for section in sections:
+            holder = getattr(holder, section)
+        values[key] = json.loads(holder.model_dump_json(include={last}))[last]
+    del values["name"]
+    return values
+
+
+def typed(key: str, value: Any) -> tuple[str, Any]:
+    """The same as a person types it."""
+    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return parse_assignment(f"{key}={text}")
+
+
 @pytest.mark.parametrize("name", ["tiny", "sd21"])
-def test_every_value_can_be_set_to_what_it_is(name: str, key: str) -> None:
+def test_every_value_can_be_set_to_what_it_is(name: str) -> None:
     """As JSON of a deployment, and as the text that a person types."""
     usual = load_profile(name)
-    *sections, last = key.split(".")
-    holder: Any = usual
-    for section in sections:
-        holder = getattr(holder, section)
-    value = json.loads(holder.model_dump_json(include={last}))[last]
-    typed = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
-    for given in ({key: value}, dict([parse_assignment(f"{key}={typed}")])):
-        changed = load_profile(name, given)
-        assert changed.model_dump() == usual.model_dump()
-        assert changed.origin(key) == "--set" and changed.changes == given
+    values = usual_values(usual)
+    for given_values in (values, dict(typed(*one) for one in values.items())):
+        changed = load_profile(name, given_values)
+        assert changed.model_dump() == usual.model_dump() and changed.changes == given_values
+        assert {changed.origin(key) for key in values} == {"--set"}
+
+
+@given(st.sampled_from(["tiny", "sd21"]), st.sampled_from([key for key in KEYS if key != "name"]))
+def test_a_value_alone_can_be_set_to_what_it_is(name: str, key: str) -> None:
+    usual = load_profile(name)
+    changed = load_profile(name, dict([typed(key, usual_values(usual)[key])]))
+    assert changed.model_dump() == usual.model_dump() and changed.origin(key) == "--set"
 
 
 @pytest.mark.parametrize(
