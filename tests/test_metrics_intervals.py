@@ -115,6 +115,7 @@ def test_groups_are_twenty_or_what_leaves_the_least_of_any_set() -> None:
         return float(sets[0].mean() - sets[-1].mean())
 
     assert jackknife(apart, rng.standard_normal(100)).groups == 20
+    assert jackknife(apart, rng.standard_normal(42)).groups == 14  # of 20 at most, not 21
     # By 20 nothing is left of 40 rows, but 19 of 39; by 19 two and one.
     assert jackknife(apart, rng.standard_normal(40), rng.standard_normal(39)).groups == 19
 
