@@ -117,6 +117,8 @@ def test_a_digest_follows_weights_and_prompts_and_not_the_place(tmp_path, model)
     assert captioner_digest(settings(model, batch_clips=4, when="always")) == first
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_rows_keep_the_corpus_caption_beside_those_of_the_model(tmp_path, tiny_profile, model):
     corpora = small_world(tmp_path / "world", images=3, short_videos=2, class_videos=1, long_videos=1)
     dataset = tmp_path / "d"

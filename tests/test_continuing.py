@@ -120,7 +120,7 @@ def test_a_drawn_clip_comes_back_and_goes_on(tiny: VidRDPipeline, tiny_profile: 
 def test_a_video_is_the_same_in_a_batch_and_alone(tiny: VidRDPipeline) -> None:
     scenes, clips_bnhwc = scenes_and_clips(8, 2, 8)
     prompts = [scene.caption for scene in scenes]
-    asked = {"num_inference_steps": 3, "guidance_scale": 1.0, "num_clips": 1}
+    asked = {"num_inference_steps": 1, "guidance_scale": 1.0, "num_clips": 1}
     both = tiny.continue_video(clips_bnhwc, prompts, seed=[1, 2], **asked)
     alone = tiny.continue_video(clips_bnhwc[1], prompts[1], seed=2, **asked)
     assert np.abs(both.frames[1] - alone.frames[0]).max() < 0.01

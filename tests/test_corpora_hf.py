@@ -233,6 +233,8 @@ Path(sys.argv[1]).write_text(json.dumps(told))
 """
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_a_hub(tmp_path: Path) -> None:
     _repositories(tmp_path)
     (tmp_path / "org/code").mkdir()

@@ -42,6 +42,8 @@ def quick_sampling(tiny_profile: Any) -> SamplingSettings:
     return tiny_profile.sampling.model_copy(update={"num_inference_steps": 3})
 
 
+@pytest.mark.slow
+@pytest.mark.gate
 def test_report_cache_and_unreadable_files(
     measuring_pool: MeasuringPool,
     tmp_home: Path,

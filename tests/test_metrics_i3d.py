@@ -24,6 +24,7 @@ def i3d() -> I3D:
     return I3D.from_weights(i3d_checkpoint())
 
 
+@pytest.mark.slow
 def test_features_of_eight_clips(i3d: I3D) -> None:
     arrays = np.load(shared(GOLDENS / "i3d_eight_clips.npz"))
     features = i3d(np.moveaxis(arrays["clips"], 2, -1))

@@ -97,13 +97,13 @@ def test_streams_take_the_output_types(pipe: VidRDPipeline, name: str) -> None:
 
     @cache
     def first(output_type: str) -> Any:
-        return next(STREAMS[name](pipe, PROMPTS, 2, output_type=output_type, **quick))
+        return next(STREAMS[name](pipe, PROMPTS[:1], 2, output_type=output_type, **quick))
 
     assert np.array_equal(first("uint8"), (first("np") * 255).round().astype(np.uint8))
-    assert np.array_equal(np.asarray(first("pil")[1][7]), first("uint8")[1, 7])
+    assert np.array_equal(np.asarray(first("pil")[0][7]), first("uint8")[0, 7])
     assert np.array_equal(first("pt").permute(0, 1, 3, 4, 2).numpy(), first("np"))
     if name == "vidrd":
-        assert first("latent").shape == (2, 4, 8, 8, 8)
+        assert first("latent").shape == (1, 4, 8, 8, 8)
     else:
         with pytest.raises(ModelError, match="output_type must be one of np, pil, pt, uint8, not 'latent'"):
             first("latent")

@@ -64,12 +64,12 @@ def test_the_command_hands_out_converted_weights(
 
     from flows.cli.app import app
 
-    for command in (["--file", str(i3d_checkpoint())], []):
+    fetch("i3d", given=i3d_checkpoint())
+    for command in ([], ["--file", str(i3d_checkpoint())]):
         app(["weights", "fetch", "i3d", *command], standalone_mode=False)
         path = Path(capsys.readouterr().out.splitlines()[-1])
         assert path.suffix == ".safetensors" and path.parent == weights_dir()
         with safe_open(path, "pt") as converted:
             assert "Conv3d_1a_7x7.weight" in converted.keys()  # noqa: SIM118 - it is no dict
-        path.unlink()
     with pytest.raises(StorageError, match="nothing is called 'c3d'; known: i3d"):
         app(["weights", "fetch", "c3d"], standalone_mode=False)
