@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.bench.tables import print_head, print_row
 
-VIDEOS, CLIPS, BATCH = 32, 2, 8
+VIDEOS, CLIPS, BATCH = 16, 2, 8
 INTERVALS = ((0.0, 1.0), (0.0, 0.8), (0.0, 0.6), (0.0, 0.4), (0.0, 0.2), (0.2, 1.0), (0.2, 0.8))
 
 
