@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli.app import app
-from flows.doctor import machine
+from flows.doctor import machine, servers
 from flows.doctor.finding import Finding, found_by
 from storage.errors import StorageError
 from storage.local.secret_files import secret
@@ -205,13 +205,23 @@ def test_prefect_s_server(server: tuple[str, type[_Answering]], monkeypatch: pyt
     ) in (-3600, -3601)
 
 
-def test_our_secret_goes_to_no_other_server(
+def test_our_secrets_go_to_no_other_server(
     server: tuple[str, type[_Answering]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Though a shell that was set up for our own servers still holds them: this one would let whoever has them in."""
     address, answers = server
     answers.password = f"vidrd:{secret('prefect')}"
     monkeypatch.setenv("PREFECT_API_URL", f"{address}/api")
     assert "refuses us" in examined(problems=1)["Prefect"]["found"]
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", answers.password)
+    assert "refuses us" in examined(problems=1)["Prefect"]["found"]
+    monkeypatch.delenv("PREFECT_API_URL")
+    answers.password = f"vidrd:{secret('mlflow')}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "vidrd")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secret("mlflow"))
+    (found,) = servers.mlflow()
+    assert found.state == "problem" and "refuses us" in found.found
 
 
 def test_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

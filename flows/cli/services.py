@@ -12,12 +12,13 @@ from flows.cli.interrupts import unwatch
 from flows.environment import prepare
 from flows.surroundings import check_prefect_database, check_surroundings
 from flows.terminal import tell
+from flows.up.default_ports import MLFLOW_PORT, PREFECT_PORT
 from storage.local.home import home
 
 
 def up(
-    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
-    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = PREFECT_PORT,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = MLFLOW_PORT,
     no_schedules: Annotated[
         bool, typer.Option("--no-schedules", help="Switch all schedules off until the next vidrd up.")
     ] = False,

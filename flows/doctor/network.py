@@ -9,12 +9,13 @@ from collections.abc import Iterable
 
 from flows.doctor.finding import Finding
 from flows.environment import let_loopback_pass
+from flows.up.default_ports import MLFLOW_PORT, PREFECT_PORT
+from flows.up.services import HOST
 from storage.local.addresses import without_secrets
 from storage.local.services import announced_services
 
-_PORTS = (("--prefect-port", 4200), ("--mlflow-port", 5000))
+_PORTS = (("--prefect-port", PREFECT_PORT), ("--mlflow-port", MLFLOW_PORT))
 """The options of `vidrd up`, and what they are by default."""
-_HOST = "127.0.0.1"
 
 
 def ports() -> Iterable[Finding]:
@@ -25,7 +26,7 @@ def ports() -> Iterable[Finding]:
         return
     for option, port in _PORTS:
         try:
-            socket.create_server((_HOST, port)).close()
+            socket.create_server((HOST, port)).close()
         except OSError as error:
             yield Finding(
                 f"port {port}",
@@ -45,7 +46,7 @@ def proxies() -> Iterable[Finding]:
         yield Finding("proxies", "ok", "none")
         return
     told = ", ".join(f"{name} {without_secrets(address)}" for name, address in sorted(found.items()))
-    if not all(urllib.request.proxy_bypass(host) for host in (_HOST, "localhost")):
+    if not all(urllib.request.proxy_bypass(host) for host in (HOST, "localhost")):
         yield Finding(
             "proxies", "problem", f"{told}; for 127.0.0.1 too", "add 127.0.0.1,localhost to NO_PROXY"
         )

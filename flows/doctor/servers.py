@@ -19,6 +19,7 @@ from storage.local.addresses import without_secrets
 from storage.local.databases import check_database, check_sqlite
 from storage.local.folders import why_unusable
 from storage.local.home import mlflow_artifacts, mlflow_database, prefect_database
+from storage.local.secret_files import known_secret
 from storage.local.services import USER, mlflow_password, prefect_auth
 from tasks.cluster_checks import check_cluster, joins_cluster
 
@@ -45,7 +46,7 @@ def prefect() -> Iterable[Finding]:
     if address is None:
         yield Finding("Prefect", "ok", "no server is named: commands run without, and vidrd up starts one")
         return
-    auth = prefect_auth(address) or os.environ.get("PREFECT_API_AUTH_STRING")
+    auth = prefect_auth(address) or _of_the_user("PREFECT_API_AUTH_STRING", "prefect", f"{USER}:")
     name, _, password = (auth or "").partition(":")
     yield from _answers(
         "Prefect",
@@ -65,7 +66,7 @@ def mlflow() -> Iterable[Finding]:
         return
     parts, password = urlsplit(address), mlflow_password(address)
     name = USER if password else parts.username or os.environ.get("MLFLOW_TRACKING_USERNAME") or ""
-    password = password or parts.password or os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    password = password or parts.password or _of_the_user("MLFLOW_TRACKING_PASSWORD", "mlflow")
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
     yield from _answers(
         "MLflow",
@@ -75,6 +76,12 @@ def mlflow() -> Iterable[Finding]:
         "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         "start it, or unset MLFLOW_TRACKING_URI",
     )
+
+
+def _of_the_user(variable: str, ours: str, before: str = "") -> str | None:
+    """What a variable holds, unless that is a secret of our own servers: those go to their addresses alone."""
+    value, secret = os.environ.get(variable), known_secret(ours)
+    return None if secret and value == f"{before}{secret}" else value
 
 
 def _mlflow_without_server(address: str | None) -> Iterable[Finding]:

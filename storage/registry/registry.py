@@ -283,12 +283,12 @@ class Registry:
             repository = get_artifact_repository(location)
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder, f"write-check-{uuid.uuid4().hex}.txt")
-                file.write_text("written to see whether it can be\n")
+                file.write_text(written := "written to see whether it can be\n")
                 repository.log_artifact(str(file))
                 (back := Path(folder, "back")).mkdir()
                 read = Path(repository.download_artifacts(file.name, str(back))).read_text()
                 repository.delete_artifacts(file.name)
-            if read != "written to see whether it can be\n":
+            if read != written:
                 raise OSError(errno.EIO, "what was read back is not what was written")
         except Exception as error:  # a file system's, a store's or a server's
             reason = getattr(error, "strerror", None) or first_line(self.uri, error)

@@ -1,0 +1,3 @@
+"""Where `vidrd up` listens unless it is told otherwise."""
+
+PREFECT_PORT, MLFLOW_PORT = 4200, 5000
