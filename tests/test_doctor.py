@@ -224,6 +224,16 @@ def test_our_secrets_go_to_no_other_server(
     assert found.state == "problem" and "refuses us" in found.found
 
 
+def test_a_password_in_mlflows_address_is_used(
+    server: tuple[str, type[_Answering]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, answers = server
+    answers.version, answers.password = MLFLOW, "me:p@ss"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.replace("//", "//me:p%40ss@"))
+    (found,) = servers.mlflow()
+    assert found.state == "ok" and "p%40ss" not in found.found
+
+
 def test_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         address = f"127.0.0.1:{held.getsockname()[1]}"

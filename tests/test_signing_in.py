@@ -16,7 +16,7 @@ from storage.local.secret_files import secret
 from storage.local.services import (
     Services,
     announced_services,
-    mlflow_password,
+    mlflow_sign_in,
     prefect_auth,
     running_services,
 )
@@ -112,7 +112,7 @@ def test_an_address_that_is_not_ours_any_more_gets_no_password(tmp_home, listene
     services = _announce(listener.address, listener.address, pid, own_mlflow=why != "named by the user")
     if why == "ended":
         withdraw()
-    assert mlflow_password(listener.address) is None
+    assert mlflow_sign_in(listener.address) == (listener.address, None)
     assert _told(listener.address, listener) == {None}
     if why != "named by the user":
         assert prefect_auth(services.prefect_api) is None

@@ -20,7 +20,7 @@ from storage.local.databases import check_database, check_sqlite
 from storage.local.folders import why_unusable
 from storage.local.home import mlflow_artifacts, mlflow_database, prefect_database
 from storage.local.secret_files import known_secret
-from storage.local.services import USER, mlflow_password, prefect_auth
+from storage.local.services import USER, mlflow_sign_in, prefect_auth
 from tasks.cluster_checks import check_cluster, joins_cluster
 
 _ANSWER_S = 10.0
@@ -46,7 +46,7 @@ def prefect() -> Iterable[Finding]:
     if address is None:
         yield Finding("Prefect", "ok", "no server is named: commands run without, and vidrd up starts one")
         return
-    auth = prefect_auth(address) or _of_the_user("PREFECT_API_AUTH_STRING", "prefect", f"{USER}:")
+    auth = prefect_auth(address) or _prefect_auth_of_the_user()
     name, _, password = (auth or "").partition(":")
     yield from _answers(
         "Prefect",
@@ -64,24 +64,22 @@ def mlflow() -> Iterable[Finding]:
     if not address or urlsplit(address).scheme not in ("http", "https"):
         yield from _mlflow_without_server(address)
         return
-    parts, password = urlsplit(address), mlflow_password(address)
-    name = USER if password else parts.username or os.environ.get("MLFLOW_TRACKING_USERNAME") or ""
-    password = password or parts.password or _of_the_user("MLFLOW_TRACKING_PASSWORD", "mlflow")
-    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl().rstrip("/")
+    plain, auth = mlflow_sign_in(address)
+    plain = urlsplit(plain)._replace(query="").geturl().rstrip("/")
     yield from _answers(
         "MLflow",
         f"{plain}/version",
-        (name, password) if password else None,
+        auth,
         metadata.version("mlflow"),
         "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         "start it, or unset MLFLOW_TRACKING_URI",
     )
 
 
-def _of_the_user(variable: str, ours: str, before: str = "") -> str | None:
-    """What a variable holds, unless that is a secret of our own servers: those go to their addresses alone."""
-    value, secret = os.environ.get(variable), known_secret(ours)
-    return None if secret and value == f"{before}{secret}" else value
+def _prefect_auth_of_the_user() -> str | None:
+    """What the variable holds, unless that is the secret of our own server: it goes to its address alone."""
+    given, secret = os.environ.get("PREFECT_API_AUTH_STRING"), known_secret("prefect")
+    return None if secret and given == f"{USER}:{secret}" else given
 
 
 def _mlflow_without_server(address: str | None) -> Iterable[Finding]:

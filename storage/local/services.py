@@ -66,8 +66,27 @@ def prefect_auth(api_url: str) -> str | None:
     return f"{USER}:{secret}" if secret else None
 
 
-def mlflow_password(uri: str) -> str | None:
-    """Gives the password of the MLflow server at that address; None where it is not the one of our `vidrd up`."""
+def mlflow_sign_in(uri: str) -> tuple[str, tuple[str, str] | None]:
+    """Gives an MLflow address without what signs in there, and the name and password that do; None where none do.
+
+    The password of our own server goes there and to no other address, whoever holds it. What stands in an address goes
+    before what the environment says.
+    """
+    password = _own_mlflow_password(uri)
+    if password is not None:
+        return uri, (USER, password)
+    parts = urllib.parse.urlsplit(uri)
+    if parts.scheme in ("http", "https") and parts.password is not None:
+        plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return plain, (urllib.parse.unquote(parts.username or ""), urllib.parse.unquote(parts.password))
+    given = os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    if given and given != known_secret("mlflow"):
+        return uri, (os.environ.get("MLFLOW_TRACKING_USERNAME", ""), given)
+    return uri, None
+
+
+def _own_mlflow_password(uri: str) -> str | None:
+    """The password of the MLflow server at that address; None where it is not the one of our `vidrd up`."""
     services = announced_services()
     if services is None or not services.own_mlflow or uri.rstrip("/") != services.mlflow:
         return None

@@ -3,7 +3,6 @@
 import logging
 import os
 import sqlite3
-import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,8 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from storage.errors import StorageError
 from storage.local.dry_run import scratch
-from storage.local.secret_files import known_secret
-from storage.local.services import USER, mlflow_password
+from storage.local.services import mlflow_sign_in
 
 _SQLITE = "sqlite:///"
 
@@ -51,23 +49,14 @@ def _copied(uri: str) -> str:
 
 
 def _sign_in(uri: str) -> str:
-    """Sets how MLflow signs in at an address, and returns that without a name and password.
-
-    The password of our own server goes there, and from here to no other address. What the user wrote into the address
-    of a server is told apart from it, since MLflow prints addresses.
-    """
-    password = mlflow_password(uri)
-    parts = urllib.parse.urlsplit(uri)
-    if password is not None:
-        os.environ |= {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": password}
-    elif parts.scheme in ("http", "https") and parts.password is not None:
-        os.environ["MLFLOW_TRACKING_USERNAME"] = urllib.parse.unquote(parts.username or "")
-        os.environ["MLFLOW_TRACKING_PASSWORD"] = urllib.parse.unquote(parts.password)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    elif (given := os.environ.get("MLFLOW_TRACKING_PASSWORD")) and given == known_secret("mlflow"):
+    """Sets how MLflow signs in at an address, and returns that without a name and password: MLflow prints addresses."""
+    plain, auth = mlflow_sign_in(uri)
+    if auth:
+        os.environ |= {"MLFLOW_TRACKING_USERNAME": auth[0], "MLFLOW_TRACKING_PASSWORD": auth[1]}
+    elif os.environ.get("MLFLOW_TRACKING_PASSWORD"):  # our own server's, from an earlier call
         del os.environ["MLFLOW_TRACKING_PASSWORD"]
         os.environ.pop("MLFLOW_TRACKING_USERNAME", None)
-    return uri
+    return plain
 
 
 def is_missing(error: Exception) -> bool:
