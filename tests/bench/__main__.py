@@ -34,6 +34,7 @@ SECTIONS = (
     "text",
     "shots",
     "build",
+    "first_clips",
     "reading",
     "scale",
     "frechet",
