@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,6 @@ from vidrd_model.temporal_layers import (
     PooledGroupNorm,
     TempConv,
     fold_frames,
-    frame_embedding,
     unfold_frames,
 )
 
@@ -53,6 +52,18 @@ class BlockOptions:
     frame_embedding: str
 
 
+class Conditions(NamedTuple):
+    """What the layers of one pass are told beside hidden states, computed once for all of them.
+
+    `time_bd` is the time embedding behind its SiLU; `frames_nc` are frame embeddings by the channels of a transformer,
+    none where the frame index enters nowhere.
+    """
+
+    time_bd: torch.Tensor
+    text: TextStates
+    frames_nc: dict[int, torch.Tensor]
+
+
 class ResnetBlock(nn.Module):
     """A diffusers resnet block whose norms pool over the frames."""
 
@@ -67,10 +78,10 @@ class ResnetBlock(nn.Module):
         self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
     def forward(self, x_bcnhw: torch.Tensor, time_bd: torch.Tensor) -> torch.Tensor:
-        """b c n h w and the time embedding to b c' n h w."""
+        """b c n h w and the time embedding behind its SiLU to b c' n h w."""
         videos = x_bcnhw.shape[0]
         hidden = recomputed(self._normed_conv1, x_bcnhw)
-        hidden = hidden + self.time_emb_proj(F.silu(time_bd))[:, :, None, None, None]
+        hidden = hidden + self.time_emb_proj(time_bd)[:, :, None, None, None]
         hidden = recomputed(self._normed_conv2, hidden)
         if self.conv_shortcut is not None:
             x_bcnhw = _per_frame(self.conv_shortcut, x_bcnhw, videos)
@@ -98,8 +109,10 @@ class TransformerBlock(nn.Module):
         self.ff = FeedForward(channels)
         self.frame_embedding = options.frame_embedding
 
-    def forward(self, tokens_bnsc: torch.Tensor, text: TextStates) -> torch.Tensor:
-        """b n s c tokens and text states to tokens of the same shape."""
+    def forward(
+        self, tokens_bnsc: torch.Tensor, text: TextStates, frames_nc: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """b n s c tokens, text states and the frames' embedding to tokens of the same shape."""
         b, n, s, c = tokens_bnsc.shape
         x = tokens_bnsc.reshape(b * n, s, c)
         x = x + self.attn1(self.norm1(x))
@@ -107,22 +120,18 @@ class TransformerBlock(nn.Module):
             # The text is the same for every frame, so all tokens of a video query it at once: no repeated text.
             x = x.reshape(b, n * s, c)
         x = x + self.attn2(self.norm2(x), text)
-        x = self._across_frames(x.reshape(b, n, s, c))
+        x = self._across_frames(x.reshape(b, n, s, c), frames_nc)
         return x + self.ff(self.norm3(x))
 
-    def _across_frames(self, x_bnsc: torch.Tensor) -> torch.Tensor:
-        n, c = x_bnsc.shape[1], x_bnsc.shape[3]
-        embedding_n1c = None
-        if self.frame_embedding != "none":
-            embedding_n1c = frame_embedding(n, c, x_bnsc)[:, None]
-        if self.frame_embedding == "residual" and embedding_n1c is not None:
+    def _across_frames(self, x_bnsc: torch.Tensor, frames_nc: torch.Tensor | None) -> torch.Tensor:
+        if self.frame_embedding == "residual" and frames_nc is not None:
             # Quirk Q1 of the published weights: the embedding stays in the residual stream.
-            x_bnsc = x_bnsc + embedding_n1c
-        if n == 1 or self.temp_attn is None or self.temp_norm is None:
+            x_bnsc = x_bnsc + frames_nc[:, None]
+        if x_bnsc.shape[1] == 1 or self.temp_attn is None or self.temp_norm is None:
             return x_bnsc
         query_bnsc = self.temp_norm(x_bnsc)
-        if self.frame_embedding == "attention" and embedding_n1c is not None:
-            query_bnsc = query_bnsc + embedding_n1c
+        if self.frame_embedding == "attention" and frames_nc is not None:
+            query_bnsc = query_bnsc + frames_nc[:, None]
         return x_bnsc + self.temp_attn(query_bnsc)
 
 
@@ -131,6 +140,7 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, channels: int, heads: int, depth: int, options: BlockOptions):
         super().__init__()
+        self.channels = channels
         self.norm = nn.GroupNorm(options.groups, channels, eps=1e-6)
         self.linear_projection = options.linear_projection
         self.proj_in = self._projection(channels)
@@ -141,17 +151,20 @@ class SpatialTransformer(nn.Module):
     def _projection(self, channels: int) -> nn.Module:
         return nn.Linear(channels, channels) if self.linear_projection else nn.Conv2d(channels, channels, 1)
 
-    def forward(self, x_bcnhw: torch.Tensor, text: TextStates) -> torch.Tensor:
-        """b c n h w and text states to b c n h w."""
+    def forward(
+        self, x_bcnhw: torch.Tensor, text: TextStates, frames_nc: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """b c n h w, text states and the frames' embedding to b c n h w."""
         b, c, n, h, w = x_bcnhw.shape
         folded = self.norm(fold_frames(x_bcnhw))
         if not self.linear_projection:
             folded = self.proj_in(folded)
-        tokens = folded.permute(0, 2, 3, 1).reshape(b, n, h * w, c)
+        # Copied here where it is no view, or each linear layer would do so, and add its bias apart.
+        tokens = folded.permute(0, 2, 3, 1).contiguous().view(b, n, h * w, c)
         if self.linear_projection:
             tokens = self.proj_in(tokens)
         for block in self.transformer_blocks:
-            tokens = block(tokens, text)
+            tokens = block(tokens, text, frames_nc)
         if self.linear_projection:
             tokens = self.proj_out(tokens)
         folded = tokens.reshape(b * n, h, w, c).permute(0, 3, 1, 2)
@@ -195,13 +208,13 @@ class _Stage(_Checkpointed):
             nn.ModuleList(SpatialTransformer(o, heads, depth, options) for o in outs) if heads else None
         )
 
-    def layer(self, index: int, x_bcnhw: torch.Tensor, time_bd: torch.Tensor, text: TextStates):
+    def layer(self, index: int, x_bcnhw: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         """Runs layer `index` of the stage."""
-        x = self.resnets[index](x_bcnhw, time_bd)
+        x = self.resnets[index](x_bcnhw, conditions.time_bd)
         if self.temp_convs is not None:
             x = self.temp_convs[index](x)
         if self.attentions is not None:
-            x = self.attentions[index](x, text)
+            x = _attended(self.attentions[index], x, conditions)
         return x
 
 
@@ -218,11 +231,13 @@ class DownBlock(_Stage):
             )
             self.downsamplers = nn.ModuleList([conv])
 
-    def forward(self, x_bcnhw, time_bd, text) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def forward(
+        self, x_bcnhw: torch.Tensor, conditions: Conditions
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The block's output and the skips for the way up."""
         skips = []
         for index in range(len(self.resnets)):
-            x_bcnhw = self.run(self.layer, index, x_bcnhw, time_bd, text)
+            x_bcnhw = self.run(self.layer, index, x_bcnhw, conditions)
             skips.append(x_bcnhw)
         if self.downsamplers is not None:
             x_bcnhw = _per_frame(self.downsamplers[0], x_bcnhw, x_bcnhw.shape[0])
@@ -243,17 +258,17 @@ class MidBlock(_Checkpointed):
         )
         self.attentions = nn.ModuleList([SpatialTransformer(channels, heads, depth, options)])
 
-    def forward(self, x_bcnhw, time_bd, text) -> torch.Tensor:
+    def forward(self, x_bcnhw: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         """b c n h w to the same shape."""
         for index in range(len(self.resnets)):
-            x_bcnhw = self.run(self.layer, index, x_bcnhw, time_bd, text)
+            x_bcnhw = self.run(self.layer, index, x_bcnhw, conditions)
         return x_bcnhw
 
-    def layer(self, index: int, x_bcnhw: torch.Tensor, time_bd: torch.Tensor, text: TextStates):
+    def layer(self, index: int, x_bcnhw: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         """Runs one of the two layers; the transformer begins the second."""
         if index == 1:
-            x_bcnhw = self.attentions[0](x_bcnhw, text)
-        x_bcnhw = self.resnets[index](x_bcnhw, time_bd)
+            x_bcnhw = _attended(self.attentions[0], x_bcnhw, conditions)
+        x_bcnhw = self.resnets[index](x_bcnhw, conditions.time_bd)
         if self.temp_convs is not None:
             x_bcnhw = self.temp_convs[index](x_bcnhw)
         return x_bcnhw
@@ -275,21 +290,35 @@ class UpBlock(_Stage):
             conv = Upsample2D(out_channels, use_conv=True, out_channels=out_channels)
             self.upsamplers = nn.ModuleList([conv])
 
-    def forward(self, x_bcnhw, skips, time_bd, text, out_size: tuple[int, int]) -> torch.Tensor:
+    def forward(
+        self,
+        x_bcnhw: torch.Tensor,
+        skips: list[torch.Tensor],
+        conditions: Conditions,
+        out_size: tuple[int, int],
+    ) -> torch.Tensor:
         """Consumes `skips` (last first) and, below the top, grows to `out_size`."""
         for index, skip in enumerate(reversed(skips)):
-            x_bcnhw = self.run(self.joining_layer, index, x_bcnhw, skip, time_bd, text)
+            x_bcnhw = self.run(self.joining_layer, index, x_bcnhw, skip, conditions)
         if self.upsamplers is not None:
             grown = self.upsamplers[0](fold_frames(x_bcnhw), output_size=out_size)
             x_bcnhw = unfold_frames(grown, x_bcnhw.shape[0])
         return x_bcnhw
 
-    def joining_layer(self, index: int, x_bcnhw: torch.Tensor, skip_bcnhw: torch.Tensor, *rest: Any):
+    def joining_layer(
+        self, index: int, x_bcnhw: torch.Tensor, skip_bcnhw: torch.Tensor, conditions: Conditions
+    ) -> torch.Tensor:
         """Runs layer `index` on what comes from below and its skip; joined here, both are kept but once."""
         if self.freeu is not None:
             x_bcnhw, skip_bcnhw = self.freeu(x_bcnhw, skip_bcnhw)
-        return self.layer(index, torch.cat([x_bcnhw, skip_bcnhw], dim=1), *rest)
+        return self.layer(index, torch.cat([x_bcnhw, skip_bcnhw], dim=1), conditions)
 
 
 def _per_frame(module: nn.Module, x_bcnhw: torch.Tensor, num_videos: int) -> torch.Tensor:
     return unfold_frames(module(fold_frames(x_bcnhw)), num_videos)
+
+
+def _attended(transformer: nn.Module, x_bcnhw: torch.Tensor, conditions: Conditions) -> torch.Tensor:
+    frames_nc = conditions.frames_nc.get(x_bcnhw.shape[1])
+    out_bcnhw: torch.Tensor = transformer(x_bcnhw, conditions.text, frames_nc)
+    return out_bcnhw

@@ -19,7 +19,15 @@ from torch import nn
 
 from vidrd_model.attention import TextAttention, TextStates
 from vidrd_model.attention_options import AttentionOptions
-from vidrd_model.blocks import BLOCKS, BlockOptions, DownBlock, MidBlock, UpBlock
+from vidrd_model.blocks import (
+    BLOCKS,
+    BlockOptions,
+    Conditions,
+    DownBlock,
+    MidBlock,
+    SpatialTransformer,
+    UpBlock,
+)
 from vidrd_model.dropout import number_dropouts
 from vidrd_model.errors import ModelError
 from vidrd_model.image_models import load_image_part, take_image_weights
@@ -29,6 +37,7 @@ from vidrd_model.temporal_layers import (
     TEMPORAL_MARK,
     PooledGroupNorm,
     fold_frames,
+    frame_embedding,
     reset_temporal_layers,
     train_only,
     unfold_frames,
@@ -120,6 +129,9 @@ class TemporalUNet(AnyMemoryFormat, ModelMixin, ConfigMixin, AttentionOptions, U
         self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
         for slot, attention in enumerate(self._text_attentions()):
             attention.slot = slot
+        self._transformer_channels = sorted(
+            {module.channels for module in self.modules() if isinstance(module, SpatialTransformer)}
+        )
         number_dropouts(self)
 
     @classmethod
@@ -185,19 +197,21 @@ class TemporalUNet(AnyMemoryFormat, ModelMixin, ConfigMixin, AttentionOptions, U
         """
         videos = sample.shape[0]
         time_bd = self._embed_time(timestep, sample)
+        frames_nc = self._embed_frames(sample.shape[2], time_bd)
+        conditions = Conditions(F.silu(time_bd), encoder_hidden_states, frames_nc)
         x = sample.contiguous(memory_format=torch.channels_last_3d)
         x = unfold_frames(self.conv_in(fold_frames(x)), videos)
 
         skips = [x]
         for block in self.down_blocks:
-            x, more = block(x, time_bd, encoder_hidden_states)
+            x, more = block(x, conditions)
             skips += more
-        x = self.mid_block(x, time_bd, encoder_hidden_states)
+        x = self.mid_block(x, conditions)
         skips_per_block = self.config.layers_per_block + 1
         for block in self.up_blocks:
             taken, skips = skips[-skips_per_block:], skips[:-skips_per_block]
             out_size = tuple(skips[-1].shape[-2:]) if skips else tuple(x.shape[-2:])
-            x = block(x, taken, time_bd, encoder_hidden_states, out_size)
+            x = block(x, taken, conditions, out_size)
 
         x = self.conv_out(fold_frames(F.silu(self.conv_norm_out(x))))
         out = unfold_frames(x, videos).contiguous()
@@ -206,6 +220,14 @@ class TemporalUNet(AnyMemoryFormat, ModelMixin, ConfigMixin, AttentionOptions, U
     def _embed_time(self, timestep: torch.Tensor | float | int, sample: torch.Tensor) -> torch.Tensor:
         steps = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])
         return self.time_embedding(self.time_proj(steps).to(sample.dtype))
+
+    def _embed_frames(self, num_frames: int, like: torch.Tensor) -> dict[int, torch.Tensor]:
+        """By the channels of the transformers, of whose tokens `like` has the device and dtype, under autocast too."""
+        if self.config.frame_embedding == "none":
+            return {}
+        return {
+            channels: frame_embedding(num_frames, channels, like) for channels in self._transformer_channels
+        }
 
 
 def _per_level(value: int | tuple[int, ...] | list[int], levels: int, name: str) -> list[int]:

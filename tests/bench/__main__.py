@@ -17,6 +17,7 @@ SECTIONS = (
     "start",
     "steps",
     "unet",
+    "operations",
     "train_step",
     "training",
     "loop",
