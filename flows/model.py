@@ -11,6 +11,7 @@ from flows.terminal import tell
 from storage.local.dry_run import scratch
 from storage.registry.model_folder import ResolvedModel, is_registered, model_folder
 from storage.registry.names import CHAMPION_REF, version_ref
+from tasks.errors import RequestError
 from tasks.generation.resolve import ResolvedSampling, resolve_sampling
 from tasks.generation.settings import SamplingSettings
 
@@ -70,9 +71,15 @@ def find_champion(params: ProfileParams) -> tuple[ResolvedModel, Profile]:
 
 
 def model_sampling(
-    model: ResolvedModel, profile: Profile, params: ProfileParams, options: SamplingSettings | None = None
+    model: ResolvedModel,
+    profile: Profile,
+    params: ProfileParams,
+    options: SamplingSettings | None = None,
+    is_fast: bool = False,
 ) -> ResolvedSampling:
     """Gives how a model's videos are sampled, with `options` over all else.
+
+    RequestError where it is to be fast and the profile does not say how.
 
     The settings of `profile` count where somebody has named it, the model notes it, or it is the profile of this very
     folder; the embedded one that stands in for any other says nothing of how another model is sampled.
@@ -83,7 +90,13 @@ def model_sampling(
         or Path(profile.model).resolve() == model.folder.resolve()
     )
     asked = asked_sampling(profile, options)
-    return resolve_sampling(asked, model.folder, profile.sampling if is_its_own else None)
+    if is_fast and not profile.fast.changes():
+        raise RequestError(
+            f"fast: the profile {profile.name} has no section [fast]; say how by --set, such as "
+            "--set fast.num_inference_steps=10 --set fast.scheduler=unipc"
+        )
+    fast = profile.fast if is_fast else None
+    return resolve_sampling(asked, model.folder, profile.sampling if is_its_own else None, fast)
 
 
 def tell_published(ref: str, sampling: ResolvedSampling) -> None:

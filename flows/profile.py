@@ -23,7 +23,7 @@ from tasks.clips.settings import ClipSettings
 from tasks.errors import RequestError
 from tasks.evaluation.settings import EvaluationSettings
 from tasks.filters.settings import FilterSettings, NuditySettings
-from tasks.generation.settings import SamplingSettings
+from tasks.generation.settings import FastSettings, SamplingSettings
 from tasks.ingest.recipe import Recipe
 from tasks.ingest.settings import BuildSettings
 from tasks.training.settings import DecoderSettings, TemporalSettings
@@ -63,6 +63,7 @@ class Profile(BaseModel):
     temporal: TemporalSettings
     decoder: DecoderSettings
     sampling: SamplingSettings
+    fast: FastSettings = FastSettings()
     evaluation: EvaluationSettings
     _source: str | None = PrivateAttr(None)
     _layers: Layers = PrivateAttr(default_factory=Layers)

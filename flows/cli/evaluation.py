@@ -10,6 +10,7 @@ import typer
 from flows.cli.answer import answer
 from flows.cli.command import profile_params, run_flow
 from flows.cli.options import CandidateOption, ChampionOption, ModelProfileOption, VersionOption
+from flows.cli.sampling_options import FastOption
 from flows.environment import prepare
 from flows.surroundings import check_surroundings
 from storage.local.typed_paths import typed_path
@@ -36,6 +37,7 @@ def evaluate(
         Path | None,
         typer.Option(parser=typed_path, metavar="FILE", help="C3D of UCF-101, for the inception score."),
     ] = None,
+    fast: FastOption = False,
     beside_champion: Annotated[
         bool | None,
         typer.Option("--beside-champion", help="The champion too, on the same prompts and seeds."),
@@ -67,6 +69,7 @@ def evaluate(
         num_videos=num_videos,
         seed=seed,
         c3d_weights=c3d_weights,
+        fast=fast,
         beside_champion=beside_champion,
         then_promote=then_promote,
         profile=profile,

@@ -24,6 +24,7 @@ def generate(
     out: asked.OutOption = None,
     out_dir: asked.OutDirOption = None,
     model: ChampionOption = None,
+    fast: sampled.FastOption = False,
     steps: sampled.StepsOption = None,
     guidance: sampled.GuidanceOption = None,
     negative_prompt: sampled.NegativePromptOption = None,
@@ -68,6 +69,7 @@ def generate(
         out=out,
         out_dir=out_dir,
         model=model,
+        fast=fast,
         sampling=sampled.sampling_options(
             num_inference_steps=steps,
             guidance_scale=guidance,

@@ -34,6 +34,9 @@ ClipsAtOnceOption = Annotated[
 SchedulerOption = Annotated[
     str | None, typer.Option(metavar="ddim|euler|dpm++|unipc", help="By default the model's.")
 ]
+FastOption = Annotated[
+    bool, typer.Option("--fast", help="Fewer steps, as the profile's section [fast] says.")
+]
 
 
 def sampling_options(size: str | None = None, **given: Any) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from tasks.tiny.world.place import world_folder
 if TYPE_CHECKING:
     from tasks.evaluation.video_folder import VideoFolder
 
-_OF_MODELS = ("model", "beside_champion", "then_promote")
+_OF_MODELS = ("model", "fast", "beside_champion", "then_promote")
 
 
 class EvaluateParams(ProfileParams):
@@ -49,6 +49,7 @@ class EvaluateParams(ProfileParams):
     c3d_weights: TypedPath | None = Field(
         None, description="a C3D checkpoint of UCF-101, for the inception score"
     )
+    fast: bool = Field(False, description="videos in fewer steps, as the profile's [fast] says")
     beside_champion: bool = Field(
         False, description="evaluate the champion alike, on the same prompts and seeds"
     )
@@ -78,7 +79,8 @@ class EvaluateRequest:
         """Returns the same evaluation of another model."""
         model = resolve(ref)
         check_model_profile(model, self.profile)
-        return replace(self, model=model, sampling=model_sampling(model, self.profile, self.params))
+        sampling = model_sampling(model, self.profile, self.params, is_fast=self.params.fast)
+        return replace(self, model=model, sampling=sampling)
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def _read_model_request(params: EvaluateParams) -> EvaluateRequest:
     if params.then_promote and model.version is None:
         raise RequestError(f"then_promote: {model.ref} is a folder; only registered versions can be promoted")
     reference, settings = read_reference(params, profile)
-    sampling = model_sampling(model, profile, params)
+    sampling = model_sampling(model, profile, params, is_fast=params.fast)
     return EvaluateRequest(params, profile, settings, reference, model, sampling)
 
 

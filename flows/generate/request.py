@@ -85,6 +85,7 @@ class GenerateParams(ProfileParams):
         None, pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="none: a GPU where there is one, else the CPU"
     )
     lora: list[str] = Field([], description="LoRA files of image models, each FILE or FILE:WEIGHT")
+    fast: bool = Field(False, description="fewer steps, as the profile's [fast] says")
     sampling: SamplingSettings | None = Field(
         None,
         description="what is not named is as saved with the model, else its profile's, else as published",
@@ -157,7 +158,7 @@ def read_request(params: GenerateParams) -> GenerateRequest:
     loras = read_loras(params.lora)
     given = read_given(params)
     model, profile = find_champion(params) if params.model is None else find_model(params.model, params)
-    sampling = model_sampling(model, profile, params, params.sampling)
+    sampling = model_sampling(model, profile, params, params.sampling, params.fast)
     check_method(given, sampling.settings)
     if params.loop:
         check_loop(params.clips, given, sampling.settings)

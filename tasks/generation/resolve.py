@@ -1,4 +1,4 @@
-"""How a model's videos are sampled: what was asked for, else as saved with the model, else the profile's, else default.
+"""How a model's videos are sampled: as asked for, else in a hurry, else as saved, else the profile's, else default.
 
 Where no profile is the model's, what it has not saved is as published, of the model's own size.
 What a training saves lies in the model's `model_index.json`, so that `VidRDPipeline` knows it too.
@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from storage.local.json_files import write_json
 from tasks.errors import RequestError
-from tasks.generation.settings import SamplingSettings
+from tasks.generation.settings import FastSettings, SamplingSettings
 
-Source = Literal["option", "model", "profile", "published", "default"]
+Source = Literal["option", "fast", "model", "profile", "published", "default"]
 
 _INDEX = "model_index.json"
 _OF_THE_MODEL = (
@@ -48,9 +48,14 @@ class ResolvedSampling:
 
 
 def resolve_sampling(
-    asked: SamplingSettings | None, model_dir: Path, profile: SamplingSettings | None
+    asked: SamplingSettings | None,
+    model_dir: Path,
+    profile: SamplingSettings | None,
+    fast: FastSettings | None = None,
 ) -> ResolvedSampling:
     """The settings of a model's videos; `profile` is None where none is known to be the model's.
+
+    `fast` are those of a hurry, where there is one: before what the model has saved, after what was asked for.
 
     RequestError, naming the file, when what it has saved cannot be used.
     """
@@ -59,6 +64,7 @@ def resolve_sampling(
     usual = SamplingSettings()
     in_order: tuple[tuple[Source, dict[str, Any]], ...] = (
         ("option", {name: value for name, value in given.items() if value is not None}),
+        ("fast", {} if fast is None else fast.changes()),
         ("model", saved),
         ("profile", {} if profile is None else profile.model_dump(include=profile.model_fields_set)),
         ("published", {} if profile is not None else usual.model_dump(include=set(_OF_THE_MODEL))),

@@ -17,6 +17,9 @@ SCHEDULERS = {
 """Name in a profile -> class in diffusers; any other scheduler comes with a model's own folder."""
 
 
+SchedulerName = Literal["ddim", "euler", "dpm++", "unipc"]
+Spacing = Literal["leading", "trailing", "linspace"]
+
 _LATER = ("clips_at_once", "guidance_start", "guidance_stop", "timestep_spacing")
 """What earlier versions had no setting for: they sampled as its default does."""
 
@@ -53,10 +56,8 @@ class SamplingSettings(BaseModel):
     seam: Literal["keep", "drop-duplicate", "drop-prompt-frames", "crossfade"] = Field(
         "drop-duplicate", description="how clips are joined; keep shows every frame"
     )
-    scheduler: Literal["ddim", "euler", "dpm++", "unipc"] | None = Field(
-        None, description="none: the model's"
-    )
-    timestep_spacing: Literal["leading", "trailing", "linspace"] | None = Field(
+    scheduler: SchedulerName | None = Field(None, description="none: the model's")
+    timestep_spacing: Spacing | None = Field(
         None, description="which of the training's steps are run; none: the scheduler's, trailing for few"
     )
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -112,3 +113,23 @@ class SamplingSettings(BaseModel):
             # What only VidRD's own loop knows.
             others |= {"alpha", "beta", "seam", "clips_at_once", "guidance_start", "guidance_stop"}
         return self.model_dump(exclude=others)
+
+
+class FastSettings(BaseModel):
+    """What sampling in a hurry changes of `[sampling]`; what is none stays as it is.
+
+    The embedded profile's are measured (docs/experiments.md), a model of one's own may want others: `vidrd ablate
+    --experiment steps` makes the table.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    scheduler: SchedulerName | None = None
+    timestep_spacing: Spacing | None = None
+    num_inference_steps: int | None = Field(None, ge=1)
+    guidance_start: float | None = Field(None, ge=0, lt=1)
+    guidance_stop: float | None = Field(None, gt=0, le=1)
+
+    def changes(self) -> dict[str, Any]:
+        """By the names of `[sampling]`; {} where a profile has no such section."""
+        return self.model_dump(exclude_none=True)

@@ -28,7 +28,9 @@ def main() -> None:
         folder = Path(temporary)
         write_models(folder, REAL)
         own = folder / "own.toml"
-        own.write_text(f'extends = "sd21"\nmodel = "{folder}"\nclip = "{folder / "clip"}"\n[clips]\nfps = 8.0\n')
+        own.write_text(
+            f'extends = "sd21"\nmodel = "{folder}"\nclip = "{folder / "clip"}"\n[clips]\nfps = 8.0\n'
+        )
         profile = load_profile(str(own))
         corpora = write_tiny_world(folder / "world", 5, *SOURCES, reference=1)
         print_head("seconds", "sources done", "told")
@@ -43,7 +45,9 @@ def main() -> None:
 
         summary = build(corpora, folder / "dataset", keep_all(profile), on_progress=on_progress)
         pace = read_json(folder / "dataset" / PACE_FILE)
-        print(f"\n{summary.clips} clips; {pace['clip_s']:.1f} s a clip, {pace['batch_clips']} of them a batch")
+        print(
+            f"\n{summary.clips} clips; {pace['clip_s']:.1f} s a clip, {pace['batch_clips']} of them a batch"
+        )
 
 
 if __name__ == "__main__":
