@@ -22,6 +22,7 @@ SECTIONS = (
     "training",
     "loop",
     "guidance",
+    "caching",
     "lockstep",
     "workers",
     "memory",
