@@ -14,12 +14,10 @@ from pydantic import ValidationError
 from tasks.generation.asked import AskedVideos
 from tasks.generation.generate import load_pipeline
 from tasks.generation.settings import SamplingSettings
+from tests.quick_sampling import PROMPTS, quick_latents
 from tests.quiet_pipeline import quiet_pipeline
 from vidrd_model import ModelError, VidRDPipeline
 from vidrd_model.sampling_options import SamplingOptions
-
-PROMPTS = ["a red circle moving right", "a blue square moving up"]
-QUICK: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": 4.0, "output_type": "latent", "seed": 7}
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +25,11 @@ def pipe(small_model: Path) -> VidRDPipeline:
     return quiet_pipeline(small_model)
 
 
-def _latents(pipe: VidRDPipeline, prompt: Any = PROMPTS[0], clips: int = 1, **arguments: Any) -> torch.Tensor:
-    return pipe(prompt, clips, **QUICK | arguments).frames
-
-
 def _clips_of_passes(pipe: VidRDPipeline, **arguments: Any) -> list[int]:
     """How many clips each pass of the UNet had."""
     seen: list[int] = []
     hook = pipe.unet.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    _latents(pipe, **arguments)
+    quick_latents(pipe, **arguments)
     hook.remove()
     return seen
 
@@ -57,18 +51,18 @@ def test_a_step_outside_is_one_without_guidance(pipe: VidRDPipeline, prompt: Any
             pipeline._guidance_scale = 1.0
         return {}
 
-    bounded = _latents(pipe, prompt, 2, guidance_stop=0.5, negative_prompt="blur")
+    bounded = quick_latents(pipe, prompt, 2, guidance_stop=0.5, negative_prompt="blur")
     assert torch.equal(
-        bounded, _latents(pipe, prompt, 2, callback_on_step_end=turn_off, negative_prompt="blur")
+        bounded, quick_latents(pipe, prompt, 2, callback_on_step_end=turn_off, negative_prompt="blur")
     )
-    assert not torch.allclose(bounded, _latents(pipe, prompt, 2, negative_prompt="blur"), atol=1e-3)
+    assert not torch.allclose(bounded, quick_latents(pipe, prompt, 2, negative_prompt="blur"), atol=1e-3)
 
 
 def test_clips_at_once_are_those_of_one_after_another(pipe: VidRDPipeline) -> None:
     asked = {"guidance_start": 0.2, "guidance_stop": 0.7}
     torch.testing.assert_close(
-        _latents(pipe, PROMPTS, 3, clips_at_once=3, **asked),
-        _latents(pipe, PROMPTS, 3, **asked),
+        quick_latents(pipe, PROMPTS, 3, clips_at_once=3, **asked),
+        quick_latents(pipe, PROMPTS, 3, **asked),
         atol=1e-4,
         rtol=1e-4,
     )
@@ -99,7 +93,7 @@ def test_every_step_is_on_one_side(num_steps: int, one: float, other: float) -> 
 )
 def test_bounds_that_leave_nothing_are_refused(pipe: VidRDPipeline, start: float, stop: float) -> None:
     with pytest.raises(ModelError, match="guidance_start must lie below guidance_stop, both"):
-        _latents(pipe, guidance_start=start, guidance_stop=stop)
+        quick_latents(pipe, guidance_start=start, guidance_stop=stop)
     with pytest.raises(ValidationError, match="guidance_st"):
         SamplingSettings(guidance_start=start, guidance_stop=stop)
 

@@ -86,7 +86,7 @@ def test_a_setting_that_came_later_is_another_training_only_where_it_is_set():
 def test_checkpoints_of_earlier_versions_are_those_of_the_same_job(left_out):
     """Their digest was of what they told their workers: no way to join clips, and left-out clips where some were."""
     named = {"left_out": list(left_out)} if left_out else {}
-    later = {"clips_at_once", "guidance_start", "guidance_stop", "timestep_spacing"}
+    later = {"clips_at_once", "guidance_start", "guidance_stop", "timestep_spacing", "cache_interval"}
     sampling, temporal, decoder = SamplingSettings(), TemporalSettings(steps=7), DecoderSettings(steps=7)
     for job, part, own in (
         (

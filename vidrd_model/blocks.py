@@ -24,6 +24,7 @@ from vidrd_model.attention import (
     TextStates,
     number_of_texts,
 )
+from vidrd_model.deep_features import DeepFeatures
 from vidrd_model.dropout import KeyedDropout, with_present_keys
 from vidrd_model.freeu import FreeU
 from vidrd_model.recompute import recomputed
@@ -296,14 +297,26 @@ class UpBlock(_Stage):
         skips: list[torch.Tensor],
         conditions: Conditions,
         out_size: tuple[int, int],
+        deep: DeepFeatures | None = None,
     ) -> torch.Tensor:
-        """Consumes `skips` (last first) and, below the top, grows to `out_size`."""
+        """Consumes `skips` (last first) and, below the top, grows to `out_size`.
+
+        `deep` gets what reaches the last layer from below.
+        """
         for index, skip in enumerate(reversed(skips)):
+            if deep is not None and index == len(skips) - 1:
+                deep.keep(x_bcnhw)
             x_bcnhw = self.run(self.joining_layer, index, x_bcnhw, skip, conditions)
         if self.upsamplers is not None:
             grown = self.upsamplers[0](fold_frames(x_bcnhw), output_size=out_size)
             x_bcnhw = unfold_frames(grown, x_bcnhw.shape[0])
         return x_bcnhw
+
+    def last_layer(
+        self, below_bcnhw: torch.Tensor, skip_bcnhw: torch.Tensor, conditions: Conditions
+    ) -> torch.Tensor:
+        """The last layer alone, on what reached it from below in an earlier pass."""
+        return self.joining_layer(len(self.resnets) - 1, below_bcnhw, skip_bcnhw, conditions)
 
     def joining_layer(
         self, index: int, x_bcnhw: torch.Tensor, skip_bcnhw: torch.Tensor, conditions: Conditions

@@ -70,6 +70,7 @@ class CallArguments(ClipArguments):
     guidance_rescale: float | None = None
     guidance_start: float | None = None
     guidance_stop: float | None = None
+    cache_interval: int | None = None
     negative_prompt: str | Sequence[str] | None = None
     latents: torch.Tensor | None = None
     after: Inversion | None = None

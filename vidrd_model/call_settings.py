@@ -10,7 +10,7 @@ from typing import Any, Self
 from vidrd_model.errors import ModelError
 from vidrd_model.sampling_options import SamplingOptions
 
-_WHOLE = ("num_frames", "num_inference_steps", "prompt_frames", "height", "width")
+_WHOLE = ("num_frames", "num_inference_steps", "cache_interval", "prompt_frames", "height", "width")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class CallSettings:
     guidance_rescale: float = 0.0
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
+    cache_interval: int = 1
     negative_prompt: str | Sequence[str] = ""
     prompt_frames: int = 4
     alpha: float = 4.0
@@ -60,6 +61,7 @@ class CallSettings:
             guidance_rescale=self.guidance_rescale,
             guidance_start=self.guidance_start,
             guidance_stop=self.guidance_stop,
+            cache_interval=self.cache_interval,
             **schedule,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from vidrd_model.attention import TextStates
+from vidrd_model.deep_features import DeepFeatures
 from vidrd_model.errors import ModelError
 
 
@@ -64,9 +65,16 @@ class Predictor:
         return len(clips) == len(self.clips) and all(map(TextGuidance.is_as, clips, self.clips))
 
     def __call__(
-        self, latents_bcnhw: torch.Tensor, timestep: torch.Tensor, guides: bool = True
+        self,
+        latents_bcnhw: torch.Tensor,
+        timestep: torch.Tensor,
+        guides: bool = True,
+        deep: DeepFeatures | None = None,
     ) -> torch.Tensor:
-        """The target for latents b c n h w; in a step that does not guide that of the texts alone, half the work."""
+        """The target for latents b c n h w; in a step that does not guide that of the texts alone, half the work.
+
+        `deep` holds what the UNet need not compute again, or gets it.
+        """
         guided = self.guided and guides
         model_input = latents_bcnhw.to(self.unet.dtype)
         if guided:
@@ -75,7 +83,11 @@ class Predictor:
         if state != self._projected_by:
             self._text, self._projected_by = self._projected(), state
         text = _last_half(self._text) if self.guided and not guided else self._text
-        target = self.unet(model_input, timestep, encoder_hidden_states=text).sample.float()
+        kept = {}
+        if deep is not None:
+            deep.are_of(self._text)
+            kept["deep"] = deep
+        target = self.unet(model_input, timestep, encoder_hidden_states=text, **kept).sample.float()
         if guided:
             without_text, with_text = target.chunk(2)
             target = without_text + self._scale(len(with_text)) * (with_text - without_text)

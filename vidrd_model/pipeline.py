@@ -202,7 +202,8 @@ class VidRDPipeline(LoraMixin, MemoryOptions, CallState, StableDiffusionMixin, M
 
         prompt_frames M, alpha and beta are the paper's; noise_alpha is the progressive noise prior's. height and width
         are in pixels. guidance_start and guidance_stop, shares of the steps, bound where guidance acts; other steps
-        take half the time. timesteps or sigmas are for schedulers that take them. clip_skip leaves out the text
+        take half the time. cache_interval: one step in so many is computed whole, the others on its deep features (by
+        default 1: all). timesteps or sigmas are for schedulers that take them. clip_skip leaves out the text
         encoder's last layers; `attention_kwargs={"scale": s}` scales LoRA layers. What is None is as it was saved with
         the model, else as published (`CallSettings`).
 

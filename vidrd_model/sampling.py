@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
+from vidrd_model.deep_features import DeepFeatures
 from vidrd_model.guidance import Predictor, TextGuidance
 from vidrd_model.reuse import (
     closing_guidance,
@@ -117,6 +118,7 @@ class ClipSampler:
         latents_bcnhw = stepper.begin(torch.cat(noises), self._given(clips))
         kept: dict[int, torch.Tensor] = {}
         beginning: dict[int, torch.Tensor] = {}
+        deep = DeepFeatures() if self.options.cache_interval > 1 else None
         for step, timestep in enumerate(stepper.timesteps):
             guided = guided_frames(stepper.steps_per_frame, step)
             parts, last_bcmhw = self._staged(latents_bcnhw.split(videos), step, guided)
@@ -134,7 +136,9 @@ class ClipSampler:
             latents_bcnhw = parts[0] if len(parts) == 1 else torch.cat(parts)
             model_input_bcnhw = stepper.scale_model_input(latents_bcnhw, timestep)
             guides = self.options.guides(step, len(stepper.timesteps))
-            target = self._predictor()(model_input_bcnhw, timestep, guides)
+            if deep is not None and step % self.options.cache_interval == 0:
+                deep.drop()
+            target = self._predictor()(model_input_bcnhw, timestep, guides, deep)
             latents_bcnhw = stepper.step(target, timestep, latents_bcnhw, generators)
             latents_bcnhw = _after_step(clips, step, timestep, latents_bcnhw)
         stepper.check_finite(self.unet.dtype)

@@ -19,7 +19,8 @@ class SamplingOptions:
     eta is the share of fresh noise in each step, for schedulers that have it. `full_prompt_noise` is what noise M = N
     prompt frames start from: `reversed` (that of the last clip) or `mixed` (PNS for all, the release's quirk Q4).
     Guidance acts from the share guidance_start of the steps up to guidance_stop (arXiv 2404.07724); another step is one
-    pass of the UNet for each clip, not two. `timesteps` or `sigmas`, one for each step, take the place of the
+    pass of the UNet for each clip, not two. One step in `cache_interval` is computed whole, the others on its deep
+    features (arXiv 2312.00858). `timesteps` or `sigmas`, one for each step, take the place of the
     scheduler's own where it allows that. With a `strength` clips of a given video are edited: that part of the steps,
     the last ones, is run on noised clips, which have M frames in common.
     """
@@ -34,6 +35,7 @@ class SamplingOptions:
     guidance_rescale: float = 0.0
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
+    cache_interval: int = 1
     timesteps: Sequence[float] | None = None
     sigmas: Sequence[float] | None = None
     strength: float | None = None
@@ -59,8 +61,9 @@ class SamplingOptions:
                 f"a loop needs guided frames and free ones: prompt_frames in 1..{num_frames - 1} and beta above 0, not "
                 f"{self.prompt_frames} and {self.beta}"
             )
-        if self.num_inference_steps < 1:
-            raise ModelError(f"num_inference_steps must be at least 1, not {self.num_inference_steps}")
+        for name in ("num_inference_steps", "cache_interval"):
+            if getattr(self, name) < 1:
+                raise ModelError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.full_prompt_noise not in ("reversed", "mixed"):
             raise ModelError(f"full_prompt_noise must be reversed or mixed, not {self.full_prompt_noise!r}")
         if self.timesteps is not None and self.sigmas is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ from vidrd_model.blocks import (
     SpatialTransformer,
     UpBlock,
 )
+from vidrd_model.deep_features import DeepFeatures
 from vidrd_model.dropout import number_dropouts
 from vidrd_model.errors import ModelError
 from vidrd_model.image_models import load_image_part, take_image_weights
@@ -189,11 +190,13 @@ class TemporalUNet(AnyMemoryFormat, ModelMixin, ConfigMixin, AttentionOptions, U
         timestep: torch.Tensor | float | int,
         encoder_hidden_states: TextStates,
         return_dict: bool = True,
+        deep: DeepFeatures | None = None,
     ) -> UNet2DConditionOutput | tuple[torch.Tensor]:
         """Predicts the scheduler's target for noisy latents.
 
         sample: b c n h w; timestep: a number or (b,); encoder_hidden_states: b t d, one text per video, or (b n) t d,
-        one per frame, or what `project_text` made of it.
+        one per frame, or what `project_text` made of it. Where `deep` holds what an earlier pass computed of these
+        videos, the first convolution and the last layer are computed alone; else it gets that of this pass.
         """
         videos = sample.shape[0]
         time_bd = self._embed_time(timestep, sample)
@@ -202,6 +205,19 @@ class TemporalUNet(AnyMemoryFormat, ModelMixin, ConfigMixin, AttentionOptions, U
         x = sample.contiguous(memory_format=torch.channels_last_3d)
         x = unfold_frames(self.conv_in(fold_frames(x)), videos)
 
+        below = None if deep is None else deep.of(videos)
+        if below is None:
+            x = self._through_all_blocks(x, conditions, deep)
+        else:
+            last = cast(UpBlock, self.up_blocks[-1])
+            x = last.last_layer(below, x, conditions)
+        x = self.conv_out(fold_frames(F.silu(self.conv_norm_out(x))))
+        out = unfold_frames(x, videos).contiguous()
+        return UNet2DConditionOutput(sample=out) if return_dict else (out,)
+
+    def _through_all_blocks(
+        self, x: torch.Tensor, conditions: Conditions, deep: DeepFeatures | None
+    ) -> torch.Tensor:
         skips = [x]
         for block in self.down_blocks:
             x, more = block(x, conditions)
@@ -211,11 +227,8 @@ class TemporalUNet(AnyMemoryFormat, ModelMixin, ConfigMixin, AttentionOptions, U
         for block in self.up_blocks:
             taken, skips = skips[-skips_per_block:], skips[:-skips_per_block]
             out_size = tuple(skips[-1].shape[-2:]) if skips else tuple(x.shape[-2:])
-            x = block(x, taken, conditions, out_size)
-
-        x = self.conv_out(fold_frames(F.silu(self.conv_norm_out(x))))
-        out = unfold_frames(x, videos).contiguous()
-        return UNet2DConditionOutput(sample=out) if return_dict else (out,)
+            x = block(x, taken, conditions, out_size, None if skips else deep)
+        return x
 
     def _embed_time(self, timestep: torch.Tensor | float | int, sample: torch.Tensor) -> torch.Tensor:
         steps = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])

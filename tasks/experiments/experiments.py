@@ -23,6 +23,7 @@ NAIVE: Mapping[str, Any] = {"prompt_frames": 0, "alpha": 0.0}
 """Clip by clip from fresh noise: nothing of the last clip is reused."""
 
 FEW_STEPS_BY, FEW_STEPS = ("ddim", "dpm++", "unipc"), (4, 6, 8, 12)
+CACHE_INTERVALS = (2, 3)
 CROSS_DATASET = "cross-dataset"
 Measured = Literal["quality", "seams", "length", "models", "speed"]
 
@@ -43,6 +44,7 @@ class Variant:
                 "clips_at_once": 1,
                 "guidance_start": 0.0,
                 "guidance_stop": 1.0,
+                "cache_interval": 1,
             }  # they know nothing else
         return SamplingSettings.model_validate(settings)
 
@@ -119,8 +121,10 @@ def experiments(base: SamplingSettings, settings: AblationSettings) -> dict[str,
 
 
 def _few_steps(num_clips: int) -> tuple[Variant, ...]:
-    """The profile's own steps, and fewer by schedulers whose last step is the training's last."""
+    """The profile's own steps, with deep features kept, and fewer by schedulers whose last step is the training's."""
     variants = [Variant("as it is", num_clips)]
+    for interval in CACHE_INTERVALS:
+        variants.append(Variant(f"one step in {interval} whole", num_clips, {"cache_interval": interval}))
     for scheduler in FEW_STEPS_BY:
         for steps in FEW_STEPS:
             changes = {"scheduler": scheduler, "timestep_spacing": "trailing", "num_inference_steps": steps}

@@ -20,7 +20,7 @@ SCHEDULERS = {
 SchedulerName = Literal["ddim", "euler", "dpm++", "unipc"]
 Spacing = Literal["leading", "trailing", "linspace"]
 
-_LATER = ("clips_at_once", "guidance_start", "guidance_stop", "timestep_spacing")
+_LATER = ("clips_at_once", "guidance_start", "guidance_stop", "timestep_spacing", "cache_interval")
 """What earlier versions had no setting for: they sampled as its default does."""
 
 
@@ -45,6 +45,12 @@ class SamplingSettings(BaseModel):
         gt=0,
         le=1,
         description="share of the steps after which guidance has ended; the rest take half the time",
+    )
+    cache_interval: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="one step in so many is computed whole, the others on its deep features; not quite the same video",
     )
     negative_prompt: str = ""
     prompt_frames: int = Field(4, ge=0, description="frames guided by the previous clip (M)")
@@ -87,6 +93,8 @@ class SamplingSettings(BaseModel):
             )
         if self.method != "vidrd" and (self.guidance_start, self.guidance_stop) != (0.0, 1.0):
             raise ValueError(f"guidance_start and guidance_stop: {self.method} guides every step")
+        if self.method != "vidrd" and self.cache_interval > 1:
+            raise ValueError(f"cache_interval {self.cache_interval}: {self.method} computes every step whole")
         return self
 
     @property
@@ -111,7 +119,15 @@ class SamplingSettings(BaseModel):
         others = {"method", "fps", "prompts_per_batch", "scheduler", "timestep_spacing", "dtype", "compile"}
         if self.method != "vidrd":
             # What only VidRD's own loop knows.
-            others |= {"alpha", "beta", "seam", "clips_at_once", "guidance_start", "guidance_stop"}
+            others |= {
+                "alpha",
+                "beta",
+                "seam",
+                "clips_at_once",
+                "guidance_start",
+                "guidance_stop",
+                "cache_interval",
+            }
         return self.model_dump(exclude=others)
 
 
@@ -129,6 +145,7 @@ class FastSettings(BaseModel):
     num_inference_steps: int | None = Field(None, ge=1)
     guidance_start: float | None = Field(None, ge=0, lt=1)
     guidance_stop: float | None = Field(None, gt=0, le=1)
+    cache_interval: int | None = Field(None, ge=1, le=1000)
 
     def changes(self) -> dict[str, Any]:
         """By the names of `[sampling]`; {} where a profile has no such section."""
