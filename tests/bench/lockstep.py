@@ -21,7 +21,7 @@ STEPS = 10
 
 
 def main() -> None:
-    """Prints a row per length."""
+    """Prints a row per length, and how far apart the frames are in half precision."""
     print(
         f"The tiny profile's model, {STEPS} steps, latents only; one clip at a time beside windows of up to {AT_ONCE}, "
         "one process each, one after the other.\n"
@@ -45,6 +45,27 @@ def main() -> None:
             f"{together['bytes'] / 2**20:.0f} MiB",
             f"{apart:.1e}",
         )
+    _in_half_precision()
+
+
+def _in_half_precision() -> None:
+    """A table of how far the frames are apart where the UNet computes in bfloat16."""
+    from flows.profile import load_profile
+    from vidrd_model import VidRDPipeline
+
+    pipe = VidRDPipeline.from_pretrained(load_profile("tiny").model)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.unet.to(torch.bfloat16)
+    asked: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": "uint8", "seed": 7}
+    print("\nThe UNet in bfloat16, frames in grey levels.\n")
+    print_head("clips", "mean difference", "largest")
+    for clips in LENGTHS[1:3]:
+        alone, together = (
+            pipe("a red circle moving right", clips, clips_at_once=size, **asked).frames.astype(int)
+            for size in (1, min(clips, AT_ONCE))
+        )
+        apart = abs(alone - together)
+        print_row(clips, f"{apart.mean():.2f}", apart.max())
 
 
 def _measured(clips: int, at_once: int, folder: Path) -> dict[str, Any]:
