@@ -17,6 +17,7 @@ def test_a_pass_at_full_size_dispatches_less_than_diffusers_video_unets() -> Non
     assert (
         ours.total() <= 1_121 < min(found["UNetMotionModel"].total(), found["UNet3DConditionModel"].total())
     )
+    assert found["TemporalUNet, on deep features kept"].total() <= 108
     # A SiLU for each group norm of a resnet, of a Temp-Conv and of the end, two for the time.
     assert ours["silu"] == 22 * 2 + 22 * 4 + 1 + 2
     assert ours["sin"] == 3 + 1, "frame embeddings of three widths, and the time"

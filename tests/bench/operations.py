@@ -11,6 +11,7 @@ from diffusers import UNet3DConditionModel, UNetMotionModel
 from tests.bench.gpu.size import FRAMES, REAL, Size
 from tests.bench.tables import print_head, print_row
 from tests.operation_count import operations
+from vidrd_model.deep_features import DeepFeatures
 
 SHOWN = ("convolution", "mm", "addmm", "native_group_norm", "native_layer_norm", "silu", "add", "clone")
 ATTENTION = "new_empty"
@@ -33,8 +34,12 @@ def counts() -> dict[str, Any]:
         motion, unet3d = _peers(size)
     noise_bcnhw, text_btd = size.noise(2), size.text_states(2)
     projected, per_frame_btd = ours.project_text(text_btd), size.text_states(2 * FRAMES)
+    deep = DeepFeatures()
     return {
-        "TemporalUNet": operations(lambda: ours(noise_bcnhw, steps, projected)),
+        "TemporalUNet": operations(lambda: ours(noise_bcnhw, steps, projected, deep=deep)),
+        "TemporalUNet, on deep features kept": operations(
+            lambda: ours(noise_bcnhw, steps, projected, deep=deep)
+        ),
         "UNetMotionModel": operations(lambda: motion(noise_bcnhw, steps, per_frame_btd)),
         "UNet3DConditionModel": operations(lambda: unet3d(noise_bcnhw, steps, text_btd)),
     }
