@@ -93,7 +93,7 @@ def model_sampling(
     if is_fast and not profile.fast.changes():
         raise RequestError(
             f"fast: the profile {profile.name} has no section [fast]; say how by --set, such as "
-            "--set fast.num_inference_steps=10 --set fast.scheduler=unipc"
+            "--set fast.cache_interval=3"
         )
     fast = profile.fast if is_fast else None
     return resolve_sampling(asked, model.folder, profile.sampling if is_its_own else None, fast)

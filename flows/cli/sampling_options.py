@@ -34,9 +34,7 @@ ClipsAtOnceOption = Annotated[
 SchedulerOption = Annotated[
     str | None, typer.Option(metavar="ddim|euler|dpm++|unipc", help="By default the model's.")
 ]
-FastOption = Annotated[
-    bool, typer.Option("--fast", help="Fewer steps, as the profile's section [fast] says.")
-]
+FastOption = Annotated[bool, typer.Option("--fast", help="Sooner, as the profile's section [fast] says.")]
 
 
 def sampling_options(size: str | None = None, **given: Any) -> dict[str, Any] | None:

@@ -49,7 +49,7 @@ class EvaluateParams(ProfileParams):
     c3d_weights: TypedPath | None = Field(
         None, description="a C3D checkpoint of UCF-101, for the inception score"
     )
-    fast: bool = Field(False, description="videos in fewer steps, as the profile's [fast] says")
+    fast: bool = Field(False, description="videos are sampled sooner, as the profile's section [fast] says")
     beside_champion: bool = Field(
         False, description="evaluate the champion alike, on the same prompts and seeds"
     )

@@ -85,7 +85,7 @@ class GenerateParams(ProfileParams):
         None, pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="none: a GPU where there is one, else the CPU"
     )
     lora: list[str] = Field([], description="LoRA files of image models, each FILE or FILE:WEIGHT")
-    fast: bool = Field(False, description="fewer steps, as the profile's [fast] says")
+    fast: bool = Field(False, description="sooner, as the profile's section [fast] says")
     sampling: SamplingSettings | None = Field(
         None,
         description="what is not named is as saved with the model, else its profile's, else as published",
