@@ -123,6 +123,6 @@ def test_the_embedded_models_videos_stay_what_they_are(tiny_profile: Profile) ->
     pipe = quiet_pipeline(Path(tiny_profile.model))
     asked = tiny_profile.sampling.pipeline_arguments() | {"output_type": "uint8", "seed": 3}
     whole = pipe(PROMPTS, 2, **asked).frames
-    cached = pipe(PROMPTS, 2, **asked, cache_interval=2).frames
+    cached = pipe(PROMPTS, 2, **asked | {"cache_interval": 2}).frames
     fidelity = [psnr_db(np.asarray(a), np.asarray(b)) for a, b in zip(cached, whole, strict=True)]
     assert min(fidelity) > 27 and np.mean(fidelity) > 30
